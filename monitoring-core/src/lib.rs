@@ -1,1 +1,25 @@
-//! Placeholder.
+//! Logs, metrics, traces, alert rules and incidents for a service, kept in the database it already
+//! has: PostgreSQL in production, embedded SQLite where there is none.
+
+mod auth;
+mod clock;
+mod config;
+mod error;
+mod ingest;
+mod model;
+mod monitor;
+mod random;
+mod redact;
+mod store;
+
+pub mod services;
+
+pub use auth::{Permission, Principal, Role};
+pub use clock::Clock;
+pub use config::{IngestSettings, Redaction, Retention};
+pub use error::{Error, Result};
+pub use ingest::{Anchor, Decode, Decoded, Deferred, FieldBytes, Lane, Recorder, ShedReason, Ticks};
+pub use model::*;
+pub use monitor::{Monitoring, MonitoringBuilder, ShutdownReport};
+pub use random::{random_u64, random_u128};
+pub use store::{AsConnection, Connection, PooledConnection, StoreError};

@@ -1,0 +1,221 @@
+//! Settings, their defaults, and the one pass that checks them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::clock::Clock;
+use crate::model::{Invalid, Limits};
+
+/// Everything that can be set. Made by the builder of `Monitoring`, checked once, then read-only.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// PostgreSQL schema that holds all tables.
+    pub schema: String,
+    pub clock: Clock,
+    pub limits: Limits,
+    pub retention: Retention,
+    pub redaction: Redaction,
+    pub ingest: IngestSettings,
+    /// Bucket bounds by histogram name, where the defaults do not fit.
+    pub buckets: HashMap<String, Vec<f64>>,
+    /// Connections of a pool of our own.
+    pub pool_connections_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            schema: Self::SCHEMA.to_owned(),
+            clock: Clock::system(),
+            limits: Limits::default(),
+            retention: Retention::default(),
+            redaction: Redaction::default(),
+            ingest: IngestSettings::default(),
+            buckets: HashMap::new(),
+            pool_connections_max: 5,
+        }
+    }
+}
+
+impl Settings {
+    /// The schema used unless configured; statements are written with it.
+    pub(crate) const SCHEMA: &str = "monitoring";
+
+    /// Checks everything that code below relies on.
+    pub(crate) fn check(&self) -> Result<(), Invalid> {
+        let mut invalid = Invalid::default();
+        if !is_schema_name(&self.schema) {
+            invalid.push("schema", "must match [a-z_][a-z0-9_]* and have at most 63 characters");
+        }
+        if self.retention.events < Retention::MIN {
+            invalid.push("event_retention", "must be at least one day");
+        }
+        if self.retention.metrics < Retention::MIN {
+            invalid.push("metric_retention", "must be at least one day");
+        }
+        if self.pool_connections_max < 2 {
+            invalid.push("pool_connections_max", "must be at least 2: one writes while another reads");
+        }
+        invalid.or(())
+    }
+}
+
+fn is_schema_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    (1..=63).contains(&name.len()) && name.bytes().all(plain) && !name.as_bytes()[0].is_ascii_digit()
+}
+
+/// How long telemetry is kept, and which timestamps are taken at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Age at which events are removed.
+    pub events: Duration,
+    /// Age at which metric samples are removed. Totals of counters survive.
+    pub metrics: Duration,
+}
+
+impl Retention {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    const MIN: Duration = Self::DAY;
+    /// How far ahead of our clock a sender's clock may run.
+    const FUTURE: TimeDelta = TimeDelta::days(1);
+
+    /// So many days of events and of metrics.
+    #[must_use]
+    pub const fn days(events: u32, metrics: u32) -> Self {
+        Self {
+            events: Duration::from_secs(Self::DAY.as_secs() * events as u64),
+            metrics: Duration::from_secs(Self::DAY.as_secs() * metrics as u64),
+        }
+    }
+
+    /// Refuses a timestamp that is older than what is kept or more than a day in the future.
+    pub(crate) fn check(kept: Duration, time: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Invalid> {
+        let oldest = Self::oldest(kept, now);
+        if time < oldest {
+            let message = format!("is older than what is kept; it must not be before {oldest}");
+            return Err(Invalid::field("timestamp", message));
+        }
+        if time > now + Self::FUTURE {
+            return Err(Invalid::field("timestamp", "must not be more than one day in the future"));
+        }
+        Ok(())
+    }
+
+    /// The oldest time that is still kept.
+    pub(crate) fn oldest(kept: Duration, now: DateTime<Utc>) -> DateTime<Utc> {
+        TimeDelta::from_std(kept)
+            .ok()
+            .and_then(|kept| now.checked_sub_signed(kept))
+            .unwrap_or(DateTime::<Utc>::MIN_UTC)
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self::days(30, 90)
+    }
+}
+
+/// What is removed from telemetry before it is queued or stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Redaction {
+    /// Names whose values are secret, wherever they stand. Compared without case and punctuation,
+    /// so `api_key` also covers `apiKey` and `x-api-key`.
+    pub keys: Vec<String>,
+    /// Whether e-mail addresses in texts are secret.
+    pub emails: bool,
+    /// Regular expressions whose matches in texts are secret.
+    pub patterns: Vec<String>,
+}
+
+impl Default for Redaction {
+    fn default() -> Self {
+        let keys = [
+            "password",
+            "passwd",
+            "passphrase",
+            "secret",
+            "token",
+            "authorization",
+            "cookie",
+            "api_key",
+            "private_key",
+            "access_key",
+            "credential",
+            "session_id",
+            "card_number",
+            "cvv",
+            "cvc",
+            "pin",
+        ];
+        Self { keys: keys.map(str::to_owned).to_vec(), emails: false, patterns: Vec::new() }
+    }
+}
+
+/// Bounds and rhythm of the way from producers to the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IngestSettings {
+    /// Records the lock-free intake holds.
+    pub queue_records_max: usize,
+    /// Bytes that may wait in memory for the database.
+    pub buffer_bytes_max: usize,
+    /// Events in one transaction.
+    pub batch_events_max: usize,
+    /// How long an event waits for company.
+    pub flush_interval: Duration,
+    /// How often the intake is emptied.
+    pub drain_interval: Duration,
+    /// How often aggregated metrics are written.
+    pub metrics_interval: Duration,
+    /// How long one attempt to write may take.
+    pub write_timeout: Duration,
+}
+
+impl Default for IngestSettings {
+    fn default() -> Self {
+        Self {
+            queue_records_max: 16_384,
+            buffer_bytes_max: 64 * 1024 * 1024,
+            batch_events_max: 1_000,
+            flush_interval: Duration::from_millis(200),
+            drain_interval: Duration::from_millis(5),
+            metrics_interval: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schema_name_must_need_no_quotes() {
+        for (name, good) in [("monitoring", true), ("_m2", true), ("2m", false), ("a b", false), ("", false)]
+        {
+            let settings = Settings { schema: name.to_owned(), ..Settings::default() };
+            assert_eq!(settings.check().is_ok(), good, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn timestamps_outside_what_is_kept_are_refused() {
+        let now: DateTime<Utc> = "2026-06-01T00:00:00Z".parse().unwrap();
+        let check = |time: DateTime<Utc>| Retention::check(Retention::default().events, time, now);
+        assert!(check(now - TimeDelta::days(30)).is_ok());
+        assert!(check(now - TimeDelta::days(31)).is_err());
+        assert!(check(now + TimeDelta::hours(23)).is_ok());
+        assert!(check(now + TimeDelta::hours(25)).is_err());
+    }
+
+    #[test]
+    fn a_retention_longer_than_history_keeps_everything() {
+        let now: DateTime<Utc> = "2026-06-01T00:00:00Z".parse().unwrap();
+        assert!(Retention::check(Duration::MAX, DateTime::UNIX_EPOCH, now).is_ok());
+    }
+}

@@ -1,0 +1,99 @@
+//! The public error, made from the errors of the areas.
+
+use crate::auth::Role;
+use crate::model::{IncidentStatus, Invalid};
+use crate::store::StoreError;
+
+/// What a service may answer instead of a result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The request breaks a rule; the fields say which. Nothing was stored.
+    #[error("invalid request")]
+    Invalid(#[from] Invalid),
+
+    /// There is no such thing, or the caller may not know of it.
+    #[error("no {what} {id}")]
+    NotFound {
+        /// What was looked for, such as `incident`.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+
+    /// It has changed since the caller looked; nothing was done.
+    #[error("the {what} has changed since version {expected}; it is now at version {current}")]
+    Conflict {
+        /// What has changed.
+        what: &'static str,
+        /// The version the caller knew.
+        expected: i64,
+        /// The version there is.
+        current: i64,
+    },
+
+    /// An incident cannot go from where it is to where it was told to.
+    #[error("an incident that is {from} cannot become {to}; it can become {}", list(.from.next()))]
+    IllegalStatus {
+        /// Where it is.
+        from: IncidentStatus,
+        /// Where it was told to go.
+        to: IncidentStatus,
+    },
+
+    /// The caller lacks the permission.
+    #[error("this needs the role {needs}")]
+    Forbidden {
+        /// The least role that has it.
+        needs: Role,
+    },
+
+    /// More was sent than can be taken at once; trying again later may help.
+    #[error("too much at once")]
+    Overloaded,
+
+    /// The pipeline has been shut down.
+    #[error("monitoring has been shut down")]
+    ShutDown,
+
+    /// A task of a kind that this version cannot do.
+    #[error("{what} is not available yet")]
+    NotAvailable {
+        /// What was asked for.
+        what: &'static str,
+    },
+
+    /// Storage failed.
+    #[error("storage failed")]
+    Store(#[from] StoreError),
+}
+
+impl Error {
+    /// An [`Error::NotFound`].
+    pub(crate) fn not_found(what: &'static str, id: impl std::fmt::Display) -> Self {
+        Self::NotFound { what, id: id.to_string() }
+    }
+}
+
+fn list(items: &[IncidentStatus]) -> String {
+    let names: Vec<_> = items.iter().map(|item| item.as_str()).collect();
+    names.join(" or ")
+}
+
+/// What services return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_illegal_change_of_status_names_the_legal_ones() {
+        let error = Error::IllegalStatus { from: IncidentStatus::Open, to: IncidentStatus::Closed };
+        let text = error.to_string();
+        assert_eq!(
+            text,
+            "an incident that is open cannot become closed; it can become investigating or resolved"
+        );
+    }
+}

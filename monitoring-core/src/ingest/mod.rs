@@ -1,0 +1,24 @@
+//! The way from producers to the database: cheap to enter, bounded everywhere, written in batches.
+//!
+//! ```text
+//! layers ── Deferred ──┐
+//! recorder ── Event ───┼─> Queue ──> Collector ──> Batch, Aggregator ──> Writer ──> store
+//! HTTP ── commit ──────┴──────────────────────────────────────────────────┘
+//! ```
+//!
+//! Producers never wait: what does not fit is shed and counted by reason. Who needs to know that
+//! a record is stored (`commit`, `flush`) waits for the writer, and concurrent callers share one
+//! transaction.
+
+mod deferred;
+mod queue;
+mod recorder;
+mod shed;
+mod ticks;
+
+pub use deferred::{Decode, Decoded, Deferred, FieldBytes};
+pub(crate) use queue::{Queue, Record};
+pub use recorder::{Lane, Recorder};
+pub(crate) use shed::Counters;
+pub use shed::ShedReason;
+pub use ticks::{Anchor, Ticks};

@@ -1,0 +1,116 @@
+//! The lock-free intake between producers and the collector.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crossbeam_queue::ArrayQueue;
+
+use super::{Counters, Decode, Deferred, ShedReason};
+use crate::model::{Event, Observation};
+
+/// Most bytes that records in the queue may hold on the heap.
+const HEAP_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// One thing on its way.
+#[derive(Debug)]
+pub(crate) enum Record {
+    Deferred(u16, Deferred),
+    Event(Box<Event>),
+    Observation(Box<Observation>),
+}
+
+impl Record {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Deferred(_, record) => record.fields.heap_bytes(),
+            Self::Event(event) => event.approximate_bytes(),
+            Self::Observation(_) => size_of::<Observation>(),
+        }
+    }
+}
+
+/// Bounded in records and in bytes; never waits.
+pub(crate) struct Queue {
+    slots: ArrayQueue<Record>,
+    heap_bytes: AtomicUsize,
+    closed: AtomicBool,
+    /// Decoders by lane. Locked to add a lane and while the collector works, never by a producer.
+    pub(super) lanes: Mutex<Vec<Box<dyn Decode>>>,
+    pub(crate) counters: Counters,
+}
+
+impl Queue {
+    pub(crate) fn new(records_max: usize) -> Self {
+        Self {
+            slots: ArrayQueue::new(records_max.max(1)),
+            heap_bytes: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            lanes: Mutex::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Adds a record, or counts it shed. True if it was taken.
+    #[inline]
+    pub(crate) fn push(&self, record: Record) -> bool {
+        let heap_bytes = record.heap_bytes();
+        if heap_bytes > 0 && !self.reserve(heap_bytes) {
+            self.counters.shed(ShedReason::QueueFull, 1);
+            return false;
+        }
+        if self.closed.load(Ordering::Relaxed) {
+            return self.refuse(heap_bytes, ShedReason::ShutDown);
+        }
+        match self.slots.push(record) {
+            Ok(()) => true,
+            Err(_) => self.refuse(heap_bytes, ShedReason::QueueFull),
+        }
+    }
+
+    fn reserve(&self, bytes: usize) -> bool {
+        let before = self.heap_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before + bytes <= HEAP_BYTES_MAX;
+        if !fits {
+            self.heap_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    #[cold]
+    fn refuse(&self, heap_bytes: usize, reason: ShedReason) -> bool {
+        self.heap_bytes.fetch_sub(heap_bytes, Ordering::Relaxed);
+        self.counters.shed(reason, 1);
+        false
+    }
+
+    /// Takes the oldest record.
+    pub(crate) fn pop(&self) -> Option<Record> {
+        let record = self.slots.pop()?;
+        self.heap_bytes.fetch_sub(record.heap_bytes(), Ordering::Relaxed);
+        Some(record)
+    }
+
+    /// Records waiting.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Bytes that waiting records hold, on the heap and in their slots.
+    pub(crate) fn bytes(&self) -> usize {
+        self.heap_bytes.load(Ordering::Relaxed) + self.len() * size_of::<Record>()
+    }
+
+    /// Takes no more records; those it has can still be taken out.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue")
+            .field("records", &self.len())
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,170 @@
+//! The handle every producer holds.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Decode, Deferred, Queue, Record, ShedReason};
+use crate::config::IngestSettings;
+use crate::error::{Error, Result};
+use crate::model::{CreateEventRequest, CreateMetricRequest, Event, IntoEventType, Observation};
+use crate::store::Context;
+
+/// Callers waiting for the writer at once; more are refused as overload.
+const WAITING_MAX: usize = 4_096;
+
+/// Takes telemetry from anywhere: cheap to clone, never blocks, never waits, never panics.
+///
+/// A recorder may be made before there is a database. It then holds what it is given, up to its
+/// bound, until a `Monitoring` is started with it.
+#[derive(Clone)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub queue: Queue,
+    /// Set once the pipeline is attached.
+    pub context: OnceLock<Arc<Context>>,
+    pub requests: mpsc::Sender<WriterRequest>,
+    /// The other end, until the writer takes it.
+    pub receiver: std::sync::Mutex<Option<mpsc::Receiver<WriterRequest>>>,
+}
+
+/// What somebody waits for the writer to do.
+pub(crate) enum WriterRequest {
+    /// Store these and say so.
+    Commit { events: Vec<Event>, observations: Vec<Observation>, done: oneshot::Sender<Result<()>> },
+    /// Store everything recorded before this, and say so.
+    Flush { done: oneshot::Sender<Result<()>> },
+}
+
+impl Recorder {
+    /// A recorder that holds what it is given until a `Monitoring` is started with it.
+    #[must_use]
+    pub fn detached() -> Self {
+        Self::with_capacity(IngestSettings::default().queue_records_max)
+    }
+
+    /// Like [`Recorder::detached`], holding so many records.
+    #[must_use]
+    pub fn with_capacity(queue_records_max: usize) -> Self {
+        let (requests, receiver) = mpsc::channel(WAITING_MAX);
+        let shared = Shared {
+            queue: Queue::new(queue_records_max),
+            context: OnceLock::new(),
+            requests,
+            receiver: std::sync::Mutex::new(Some(receiver)),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Records an event, whatever becomes of it. What is too long is cut and marked; what has no
+    /// meaning is counted as shed.
+    pub fn event<T: IntoEventType>(&self, request: CreateEventRequest<T>) {
+        let context = self.context();
+        let settings = &context.settings;
+        match request.into_event_leniently(settings.clock.now(), &settings.limits) {
+            Ok((mut event, was_cut)) => {
+                if was_cut {
+                    self.shared.queue.counters.truncated();
+                }
+                context.redactor.event(&mut event);
+                self.shared.queue.push(Record::Event(Box::new(event)));
+            }
+            Err(_) => self.shared.queue.counters.shed(ShedReason::Invalid, 1),
+        }
+    }
+
+    /// Records an observation of a metric, whatever becomes of it.
+    pub fn metric(&self, request: CreateMetricRequest) {
+        let context = self.context();
+        match context.observation(request) {
+            Ok(observation) => {
+                self.shared.queue.push(Record::Observation(Box::new(observation)));
+            }
+            Err(_) => self.shared.queue.counters.shed(ShedReason::Invalid, 1),
+        }
+    }
+
+    /// Opens a lane for records in a form of the caller's own.
+    #[must_use]
+    pub fn lane(&self, decoder: impl Decode) -> Lane {
+        let mut lanes = self.shared.queue.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let id = u16::try_from(lanes.len()).unwrap_or(u16::MAX);
+        lanes.push(Box::new(decoder));
+        Lane { recorder: self.clone(), id }
+    }
+
+    /// Stores checked events and observations and returns once they are committed. Concurrent
+    /// callers share a transaction.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was stored: too many callers are waiting, the pipeline is shut down, or storage
+    /// failed.
+    pub(crate) async fn commit(&self, events: Vec<Event>, observations: Vec<Observation>) -> Result<()> {
+        self.ask(|done| WriterRequest::Commit { events, observations, done }).await
+    }
+
+    /// Returns once everything recorded before the call is stored.
+    ///
+    /// # Errors
+    ///
+    /// The pipeline is not running, or storage failed; records are kept for another attempt.
+    pub async fn flush(&self) -> Result<()> {
+        self.ask(|done| WriterRequest::Flush { done }).await
+    }
+
+    async fn ask(&self, request: impl FnOnce(oneshot::Sender<Result<()>>) -> WriterRequest) -> Result<()> {
+        let (done, answer) = oneshot::channel();
+        self.shared.requests.try_send(request(done)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Error::ShutDown,
+        })?;
+        answer.await.unwrap_or(Err(Error::ShutDown))
+    }
+
+    /// Records shed for this reason since the process started.
+    #[must_use]
+    pub fn shed_total(&self, reason: ShedReason) -> u64 {
+        self.shared.queue.counters.shed_total(reason)
+    }
+
+    /// Settings of the pipeline, or the defaults until one is attached.
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        self.shared.context.get().unwrap_or_else(|| Context::shared_default())
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("queue", &self.shared.queue).finish_non_exhaustive()
+    }
+}
+
+/// A producer's own entrance to the queue; see [`Recorder::lane`].
+#[derive(Clone, Debug)]
+pub struct Lane {
+    recorder: Recorder,
+    id: u16,
+}
+
+impl Lane {
+    /// Adds a record, or counts it shed. True if it was taken.
+    #[inline]
+    pub fn push(&self, record: Deferred) -> bool {
+        self.recorder.shared.queue.push(Record::Deferred(self.id, record))
+    }
+
+    /// The recorder behind the lane.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+}

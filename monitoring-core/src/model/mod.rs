@@ -1,0 +1,42 @@
+//! Data that crosses module borders: what an event, a metric, a rule and an incident *are*.
+//!
+//! Everything here is plain values and checks on them. No module below this one does I/O, reads a
+//! clock or knows a database.
+
+mod alert;
+mod audit;
+mod event;
+mod id;
+mod incident;
+mod invalid;
+mod label;
+mod level;
+mod limits;
+mod metric;
+mod page;
+mod stats;
+mod text;
+mod time;
+mod timeline;
+
+pub use alert::{AlertRule, CreateAlertRequest, UpdateAlertRequest};
+pub use audit::AuditEntry;
+pub use event::{CreateEventRequest, Event, EventFilter, EventType, IntoEventType, Tags};
+pub use id::{AlertRuleId, CommentId, EventId, IncidentId, SeriesId};
+pub use incident::{
+    Comment, CreateIncidentRequest, Incident, IncidentChange, IncidentFilter, IncidentSeverity,
+    IncidentStatus, UpdateIncidentRequest,
+};
+pub use invalid::{FieldError, Invalid};
+pub use label::{Labels, is_label_name, is_metric_name};
+pub use level::Level;
+pub use limits::Limits;
+pub use metric::{
+    CreateMetricRequest, Distribution, Metric, MetricFilter, MetricType, Observation, Sample, SampleValue,
+    Series, Temporality, default_bounds,
+};
+pub use page::{Cursor, Page, Pagination, Slice};
+pub use stats::{MonitoringStats, StatsSummary};
+pub(crate) use text::{clean, cut, cut_in_place};
+pub(crate) use time::{from_micros, to_micros, truncate};
+pub use timeline::{IncidentTimeline, TimelineEntry, TimelineKind};

@@ -1,0 +1,239 @@
+//! `Monitoring`: starts everything, hands out the parts, shuts everything down in order.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::config::{IngestSettings, Redaction, Retention, Settings};
+use crate::error::Result;
+use crate::ingest::Recorder;
+use crate::model::{Invalid, Limits};
+use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
+
+/// The running system. Cheap to clone; every clone is the same system.
+#[derive(Clone)]
+pub struct Monitoring {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    recorder: Recorder,
+}
+
+impl Monitoring {
+    /// Starts with the defaults and a database to be named.
+    pub fn builder() -> MonitoringBuilder {
+        MonitoringBuilder::default()
+    }
+
+    /// The handle to record with.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        &self.inner.recorder
+    }
+
+    /// A connection to call services with, from our own pool.
+    ///
+    /// # Errors
+    ///
+    /// None became free in time.
+    pub async fn acquire(&self) -> Result<PooledConnection> {
+        Ok(self.inner.pool.acquire(Access::Write).await?)
+    }
+
+    /// A connection to look things up with, from our own pool. It must not be used to change
+    /// anything.
+    ///
+    /// # Errors
+    ///
+    /// None became free in time.
+    pub async fn acquire_read(&self) -> Result<PooledConnection> {
+        Ok(self.inner.pool.acquire(Access::Read).await?)
+    }
+
+    /// The host's connection with this system's settings, such as its schema, limits and
+    /// redaction. A bare connection is used with the defaults.
+    pub fn connection<'c>(&'c self, conn: &'c mut impl AsConnection) -> Connection<'c> {
+        conn.as_connection().with_context(self.inner.pool.context())
+    }
+
+    /// Takes no more records, writes those it has, and stops everything, in at most `deadline`.
+    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let _ = deadline;
+        self.inner.pool.close().await;
+        ShutdownReport::default()
+    }
+
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        self.inner.pool.context()
+    }
+}
+
+impl fmt::Debug for Monitoring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Monitoring").field("recorder", &self.inner.recorder).finish_non_exhaustive()
+    }
+}
+
+/// What shutting down left behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Records that were accepted but could not be written in time.
+    pub unwritten: u64,
+}
+
+/// Gathers settings and starts the system.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct MonitoringBuilder {
+    settings: Settings,
+    database: Option<Database>,
+    recorder: Option<Recorder>,
+}
+
+enum Database {
+    Url(String),
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::PgPool, Sharing),
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlx::SqlitePool, Sharing),
+}
+
+#[derive(Clone, Copy)]
+enum Sharing {
+    OwnPool,
+    Shared,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Database") // a URL may hold a password
+    }
+}
+
+impl MonitoringBuilder {
+    /// The database by URL: `postgres:` or `sqlite:`.
+    pub fn database_url(mut self, url: impl Into<String>) -> Self {
+        self.database = Some(Database::Url(url.into()));
+        self
+    }
+
+    /// The database the host's pool leads to, through a small pool of our own.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(mut self, pool: &sqlx::PgPool) -> Self {
+        self.database = Some(Database::Postgres(pool.clone(), Sharing::OwnPool));
+        self
+    }
+
+    /// The host's pool itself. It should have connections to spare.
+    #[cfg(feature = "postgres")]
+    pub fn share_postgres(mut self, pool: &sqlx::PgPool) -> Self {
+        self.database = Some(Database::Postgres(pool.clone(), Sharing::Shared));
+        self
+    }
+
+    /// The database the host's pool leads to, through connections of our own.
+    #[cfg(feature = "sqlite")]
+    pub fn sqlite(mut self, pool: &sqlx::SqlitePool) -> Self {
+        self.database = Some(Database::Sqlite(pool.clone(), Sharing::OwnPool));
+        self
+    }
+
+    /// The host's pool itself.
+    #[cfg(feature = "sqlite")]
+    pub fn share_sqlite(mut self, pool: &sqlx::SqlitePool) -> Self {
+        self.database = Some(Database::Sqlite(pool.clone(), Sharing::Shared));
+        self
+    }
+
+    /// The PostgreSQL schema to live in; `monitoring` by default.
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.settings.schema = schema.into();
+        self
+    }
+
+    /// How long telemetry is kept; 30 days of events and 90 of metrics by default.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.settings.retention = retention;
+        self
+    }
+
+    /// Bounds on what one event, metric or request may carry.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// What is removed from telemetry before it is stored.
+    pub fn redaction(mut self, redaction: Redaction) -> Self {
+        self.settings.redaction = redaction;
+        self
+    }
+
+    /// Bounds and rhythm of the pipeline.
+    pub fn ingest(mut self, ingest: IngestSettings) -> Self {
+        self.settings.ingest = ingest;
+        self
+    }
+
+    /// Upper bucket bounds of the histogram `name`, rising, without `+Inf`.
+    pub fn buckets(mut self, name: impl Into<String>, bounds: impl Into<Vec<f64>>) -> Self {
+        self.settings.buckets.insert(name.into(), bounds.into());
+        self
+    }
+
+    /// Where the time comes from; for tests.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.settings.clock = clock;
+        self
+    }
+
+    /// The recorder that layers installed earlier already hold.
+    pub fn recorder(mut self, recorder: Recorder) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+
+    /// Checks the settings, brings the schema up to date and starts the pipeline.
+    ///
+    /// # Errors
+    ///
+    /// A setting makes no sense, the database cannot be reached, or its schema is newer than this
+    /// library.
+    pub async fn start(self) -> Result<Monitoring> {
+        let context = Arc::new(Context::new(self.settings)?);
+        let database = self.database.ok_or_else(|| {
+            Invalid::field("database_url", "no database; call `database_url` or pass a pool")
+        })?;
+        let pool = database.open(&context)?;
+        pool.migrate().await?;
+        let recorder = self
+            .recorder
+            .unwrap_or_else(|| Recorder::with_capacity(context.settings.ingest.queue_records_max));
+        Ok(Monitoring { inner: Arc::new(Inner { pool, recorder }) })
+    }
+}
+
+impl Database {
+    fn open(self, context: &Arc<Context>) -> Result<Pool> {
+        let context = context.clone();
+        Ok(match self {
+            Self::Url(url) => Pool::open(&url, context)?,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(pool, Sharing::Shared) => Pool::share_postgres(pool, context),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(pool, Sharing::OwnPool) => {
+                Pool::open_postgres(pool.connect_options().as_ref().clone(), context)
+            }
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool, Sharing::Shared) => Pool::share_sqlite(pool, context),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool, Sharing::OwnPool) => {
+                Pool::open_sqlite(pool.connect_options().as_ref().clone(), false, context)
+            }
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! Use cases: check, do, write down who did it. One subject a file.
+//!
+//! Every function takes the connection to work on first. It may be the host's own, with a
+//! transaction open: then everything done here exists exactly if that transaction commits.
+
+mod audit;
+
+pub use audit::query_audit_log;
+pub(crate) use audit::record_audit;

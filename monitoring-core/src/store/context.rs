@@ -1,0 +1,41 @@
+//! What every use of a connection needs to know.
+
+use std::sync::{Arc, LazyLock};
+
+use crate::config::{Retention, Settings};
+use crate::model::{CreateMetricRequest, Invalid, Observation};
+use crate::redact::Redactor;
+
+/// Settings and what was compiled of them, shared by all connections of one `Monitoring`.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub settings: Settings,
+    pub redactor: Redactor,
+}
+
+impl Context {
+    /// Checks and compiles `settings`.
+    pub(crate) fn new(settings: Settings) -> Result<Self, Invalid> {
+        settings.check()?;
+        let redactor = Redactor::new(&settings.redaction)?;
+        Ok(Self { settings, redactor })
+    }
+
+    /// Checks a metric request and makes the observation of it.
+    pub(crate) fn observation(&self, request: CreateMetricRequest) -> Result<Observation, Invalid> {
+        let Settings { clock, limits, retention, buckets, .. } = &self.settings;
+        let now = clock.now();
+        let bounds = buckets.get(&request.name).cloned();
+        let observation = request.into_observation(now, bounds, limits)?;
+        Retention::check(retention.metrics, observation.timestamp, now)?;
+        Ok(observation)
+    }
+
+    /// The defaults, which a connection of the host's own is used with.
+    pub(crate) fn shared_default() -> &'static Arc<Self> {
+        static DEFAULT: LazyLock<Arc<Context>> = LazyLock::new(|| {
+            Arc::new(Context::new(Settings::default()).expect("the default settings are valid"))
+        });
+        &DEFAULT
+    }
+}

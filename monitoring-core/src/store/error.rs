@@ -1,0 +1,116 @@
+//! What can go wrong between us and a database.
+
+/// A failure of storage.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database cannot be reached or does not answer in time; trying again may help.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] sqlx::Error),
+
+    /// A unique value exists already.
+    #[error("{what} exists already")]
+    Conflict {
+        /// What exists, such as `alert rule name`.
+        what: &'static str,
+    },
+
+    /// The database refused one value; the same row would be refused again.
+    #[error("the database refused a value")]
+    Refused(#[source] sqlx::Error),
+
+    /// A stored row makes no sense.
+    #[error("inconsistent value in {table}.{column} of row {row}")]
+    Inconsistent {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The row's key.
+        row: String,
+        /// What was wrong with it.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+
+    /// The schema was made by a newer version of this library.
+    #[error(
+        "the database schema has version {found}, but this library knows none past {known}; upgrade the library"
+    )]
+    SchemaTooNew {
+        /// Newest version in the database.
+        found: i64,
+        /// Newest version of this library.
+        known: i64,
+    },
+
+    /// The schema could not be brought up to date.
+    #[error("the database schema could not be brought up to date")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+
+    /// The URL names no database this build supports.
+    #[error("unsupported database URL: it must start with {expected}")]
+    UnsupportedUrl {
+        /// The schemes that would be right.
+        expected: &'static str,
+    },
+
+    /// Anything else the driver reports.
+    #[error("the database reported an error")]
+    Database(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    /// An [`StoreError::Inconsistent`] for a value that cannot be read.
+    pub(crate) fn inconsistent(
+        table: &'static str,
+        column: &'static str,
+        row: impl std::fmt::Display,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Inconsistent { table, column, row: row.to_string(), source: Some(source.into()) }
+    }
+
+    /// Whether the same call may succeed later without any change to its arguments.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        match &error {
+            E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => {
+                Self::Unavailable(error)
+            }
+            E::Database(database) => match database.code().as_deref() {
+                Some(code) if is_transient_code(code) => Self::Unavailable(error),
+                Some(code) if is_refusal_code(code) => Self::Refused(error),
+                _ => Self::Database(error),
+            },
+            E::Encode(_) => Self::Refused(error),
+            _ => Self::Database(error),
+        }
+    }
+}
+
+/// PostgreSQL: connection, resource, shutdown, lock, serialisation and deadlock errors
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>). SQLite: busy, locked, I/O
+/// error, full disk, cannot open, and their extended codes.
+fn is_transient_code(code: &str) -> bool {
+    if code.len() == 5 {
+        return matches!(&code[..2], "08" | "53" | "57" | "58")
+            || matches!(code, "40001" | "40P01" | "55P03" | "25006");
+    }
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
+}
+
+/// PostgreSQL: data exceptions and violated constraints. SQLite: constraint, mismatch, too big.
+fn is_refusal_code(code: &str) -> bool {
+    if code.len() == 5 {
+        return matches!(&code[..2], "22" | "23") || code == "54000";
+    }
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20))
+}

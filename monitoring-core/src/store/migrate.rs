@@ -1,0 +1,93 @@
+//! Brings the schema up to date: the embedded migrations, each once, under a lock.
+//!
+//! They keep their books in a table of their own, so they live beside the host's sqlx migrations
+//! in one database, in either order, and beside `sqlx migrate run` on the same files.
+
+use std::borrow::Cow;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr as _, SqlStr};
+
+use super::StoreError;
+use crate::config::Settings;
+
+/// Where our migrations keep their books; `sqlx.toml` tells the command line the same.
+const TABLE: &str = "_monitoring_migrations";
+
+/// A migration's number, name and text.
+type Script = (i64, &'static str, &'static str);
+
+macro_rules! script {
+    ($dialect:literal, $version:literal, $name:literal) => {
+        ($version, $name, include_str!(concat!("../../migrations/", $dialect, "/", $name, ".sql")))
+    };
+}
+
+/// Applies what is missing in a PostgreSQL database, on a connection of its own: closing it frees
+/// the lock even if a migration fails half way.
+#[cfg(feature = "postgres")]
+pub(super) async fn postgres(
+    options: &sqlx::postgres::PgConnectOptions,
+    schema: &str,
+) -> Result<(), StoreError> {
+    /// Identifies our lock among the database's advisory locks: the letters `monitor`.
+    const LOCK: i64 = 0x6d_6f6e_6974_6f72;
+    const SCRIPTS: &[Script] = &[script!("postgres", 1, "0001_foundation")];
+
+    let mut connection = sqlx::PgConnection::connect_with(options).await?;
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
+    let mut migrator = migrator(SCRIPTS, |sql| super::postgres::in_schema(sql, schema));
+    if schema != Settings::SCHEMA {
+        migrator.create_schema(schema.to_owned());
+        migrator.dangerous_set_table_name(format!("{schema}.{TABLE}"));
+    }
+    let outcome = migrator.run_direct(None, &mut connection, false).await;
+    connection.close().await?;
+    outcome.map_err(|error| explain(error, SCRIPTS))
+}
+
+/// Applies what is missing in an SQLite database, in one transaction that holds the write lock.
+#[cfg(feature = "sqlite")]
+pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<(), StoreError> {
+    const SCRIPTS: &[Script] = &[script!("sqlite", 1, "0001_foundation")];
+
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    migrator(SCRIPTS, Cow::Borrowed)
+        .run_direct(None, &mut *transaction, false)
+        .await
+        .map_err(|error| explain(error, SCRIPTS))?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The checksum is that of the file, whatever `adapt` makes of the text, so that the library and
+/// the command line recognise each other's work.
+fn migrator(scripts: &[Script], adapt: impl Fn(&'static str) -> Cow<'static, str>) -> Migrator {
+    let migrations = scripts.iter().map(|(version, name, sql)| {
+        let of = |sql: SqlStr| {
+            let name = name.trim_start_matches(|c: char| c.is_ascii_digit() || c == '_').replace('_', " ");
+            Migration::new(*version, name.into(), MigrationType::Simple, sql, false)
+        };
+        let original = of(sql.into_sql_str());
+        match adapt(sql) {
+            Cow::Borrowed(_) => original,
+            Cow::Owned(sql) => {
+                let adapted = of(AssertSqlSafe(sql).into_sql_str());
+                Migration { checksum: original.checksum, ..adapted }
+            }
+        }
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    migrator.set_locking(false);
+    migrator.dangerous_set_table_name(TABLE);
+    migrator
+}
+
+fn explain(error: MigrateError, scripts: &[Script]) -> StoreError {
+    let known = scripts.last().map_or(0, |(version, ..)| *version);
+    match error {
+        MigrateError::VersionMissing(found) if found > known => StoreError::SchemaTooNew { found, known },
+        MigrateError::Execute(error) => StoreError::from(error),
+        error => StoreError::Migration(error),
+    }
+}

@@ -1,0 +1,210 @@
+//! The connections we hold ourselves: few, and never the host's last.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(feature = "postgres")]
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+#[cfg(feature = "sqlite")]
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, pool::PoolConnection};
+
+use super::connection::{AsConnection, Connection, Raw, sealed};
+use super::{Context, StoreError};
+
+/// How long a caller waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long SQLite waits for another process's write lock.
+#[cfg(feature = "sqlite")]
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Readers of an SQLite file; its single writer comes on top.
+#[cfg(feature = "sqlite")]
+const SQLITE_READERS_MAX: u32 = 4;
+
+/// What a connection is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Looking only.
+    Read,
+    /// Changing something.
+    Write,
+}
+
+/// Connections to the database everything is kept in. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Pool {
+    kind: Kind,
+    context: Arc<Context>,
+}
+
+#[derive(Clone)]
+enum Kind {
+    #[cfg(feature = "postgres")]
+    Postgres(PgPool),
+    /// SQLite has one writer at a time; a pool of one makes waiting for it fair and cheap.
+    #[cfg(feature = "sqlite")]
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
+}
+
+impl Pool {
+    /// Connects lazily to the database `url` names: `postgres:` or `sqlite:`. An SQLite file is
+    /// made if it does not exist.
+    pub(crate) fn open(url: &str, context: Arc<Context>) -> Result<Self, StoreError> {
+        match url.split(':').next().unwrap_or_default() {
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => Ok(Self::open_postgres(url.parse()?, context)),
+            #[cfg(feature = "sqlite")]
+            "sqlite" => Ok(Self::open_sqlite(url.parse()?, is_in_memory(url), context)),
+            _ => Err(StoreError::UnsupportedUrl { expected: supported_schemes() }),
+        }
+    }
+
+    /// A small pool of our own to where `options` lead.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn open_postgres(options: PgConnectOptions, context: Arc<Context>) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(context.settings.pool_connections_max)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options.application_name("monitoring").disable_statement_logging());
+        Self { kind: Kind::Postgres(pool), context }
+    }
+
+    /// The host's own pool, shared.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn share_postgres(pool: PgPool, context: Arc<Context>) -> Self {
+        Self { kind: Kind::Postgres(pool), context }
+    }
+
+    /// One writer and a few readers of our own to where `options` lead. A database in memory
+    /// exists once per connection, so there the writer also reads.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn open_sqlite(options: SqliteConnectOptions, in_memory: bool, context: Arc<Context>) -> Self {
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        let pool = |max: u32| SqlitePoolOptions::new().max_connections(max).acquire_timeout(ACQUIRE_TIMEOUT);
+        let writer = pool(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options.clone());
+        let readers = if in_memory {
+            writer.clone()
+        } else {
+            pool(SQLITE_READERS_MAX).connect_lazy_with(options.pragma("query_only", "ON"))
+        };
+        Self { kind: Kind::Sqlite { writer, readers }, context }
+    }
+
+    /// The host's own pool, shared.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn share_sqlite(pool: SqlitePool, context: Arc<Context>) -> Self {
+        Self { kind: Kind::Sqlite { writer: pool.clone(), readers: pool }, context }
+    }
+
+    /// Settings of this pool's connections.
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Takes a connection, waiting a few seconds for one to become free.
+    pub(crate) async fn acquire(&self, access: Access) -> Result<PooledConnection, StoreError> {
+        let raw = match &self.kind {
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(pool) => {
+                let _ = access;
+                RawPooled::Postgres(pool.acquire().await?)
+            }
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite { writer, readers } => RawPooled::Sqlite(match access {
+                Access::Read => readers.acquire().await?,
+                Access::Write => writer.acquire().await?,
+            }),
+        };
+        Ok(PooledConnection { raw, context: self.context.clone() })
+    }
+
+    /// Brings the schema up to date, whoever else is starting at the same time.
+    pub(crate) async fn migrate(&self) -> Result<(), StoreError> {
+        match &self.kind {
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(pool) => {
+                super::migrate::postgres(&pool.connect_options(), &self.context.settings.schema).await
+            }
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite { writer, .. } => {
+                let mut connection = writer.acquire().await?;
+                super::migrate::sqlite(&mut connection).await
+            }
+        }
+    }
+
+    /// Waits for connections to be returned and closes them.
+    pub(crate) async fn close(&self) {
+        match &self.kind {
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(pool) => pool.close().await,
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "sqlite")]
+fn is_in_memory(url: &str) -> bool {
+    url.contains(":memory:") || url.contains("mode=memory")
+}
+
+const fn supported_schemes() -> &'static str {
+    if cfg!(all(feature = "postgres", feature = "sqlite")) {
+        "postgres: or sqlite:"
+    } else if cfg!(feature = "postgres") {
+        "postgres:"
+    } else {
+        "sqlite:"
+    }
+}
+
+/// A connection of our own pool, for use with the services. Returns to the pool when dropped.
+pub struct PooledConnection {
+    raw: RawPooled,
+    context: Arc<Context>,
+}
+
+enum RawPooled {
+    #[cfg(feature = "postgres")]
+    Postgres(PoolConnection<sqlx::Postgres>),
+    #[cfg(feature = "sqlite")]
+    Sqlite(PoolConnection<sqlx::Sqlite>),
+}
+
+impl sealed::Sealed for PooledConnection {}
+
+impl AsConnection for PooledConnection {
+    fn as_connection(&mut self) -> Connection<'_> {
+        let raw = match &mut self.raw {
+            #[cfg(feature = "postgres")]
+            RawPooled::Postgres(connection) => Raw::Postgres(connection),
+            #[cfg(feature = "sqlite")]
+            RawPooled::Sqlite(connection) => Raw::Sqlite(connection),
+        };
+        Connection { raw, context: &self.context }
+    }
+}
+
+impl fmt::Debug for PooledConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PooledConnection").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,72 @@
+//! A transaction of our own, or a savepoint inside the host's.
+
+use std::sync::Arc;
+
+use sqlx::Connection as _;
+
+use super::connection::{Connection, Raw};
+use super::{Context, Store, StoreError};
+
+/// Rolls back unless committed.
+pub(crate) struct Transaction<'c> {
+    raw: RawTransaction<'c>,
+    context: &'c Arc<Context>,
+}
+
+enum RawTransaction<'c> {
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::Transaction<'c, sqlx::Postgres>),
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlx::Transaction<'c, sqlx::Sqlite>),
+}
+
+impl<'c> Transaction<'c> {
+    pub(super) async fn begin(raw: &'c mut Raw<'_>, context: &'c Arc<Context>) -> Result<Self, StoreError> {
+        let raw = match raw {
+            #[cfg(feature = "postgres")]
+            Raw::Postgres(connection) => RawTransaction::Postgres(connection.begin().await?),
+            #[cfg(feature = "sqlite")]
+            Raw::Sqlite(connection) => RawTransaction::Sqlite(if connection.is_in_transaction() {
+                connection.begin().await?
+            } else {
+                // A transaction that reads first and writes later cannot be upgraded once another
+                // process has written, whatever the busy timeout; so take the write lock at once.
+                connection.begin_with("BEGIN IMMEDIATE").await?
+            }),
+        };
+        Ok(Self { raw, context })
+    }
+
+    /// The connection inside the transaction.
+    pub(crate) fn connection(&mut self) -> Connection<'_> {
+        let raw = match &mut self.raw {
+            #[cfg(feature = "postgres")]
+            RawTransaction::Postgres(transaction) => Raw::Postgres(&mut *transaction),
+            #[cfg(feature = "sqlite")]
+            RawTransaction::Sqlite(transaction) => Raw::Sqlite(&mut *transaction),
+        };
+        Connection { raw, context: self.context }
+    }
+
+    /// The statements of the database at hand, inside the transaction.
+    pub(crate) fn store(&mut self) -> Store<'_> {
+        match &mut self.raw {
+            #[cfg(feature = "postgres")]
+            RawTransaction::Postgres(transaction) => {
+                Store::Postgres(super::postgres::Postgres::new(transaction, &self.context.settings.schema))
+            }
+            #[cfg(feature = "sqlite")]
+            RawTransaction::Sqlite(transaction) => Store::Sqlite(super::sqlite::Sqlite::new(transaction)),
+        }
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        match self.raw {
+            #[cfg(feature = "postgres")]
+            RawTransaction::Postgres(transaction) => transaction.commit().await?,
+            #[cfg(feature = "sqlite")]
+            RawTransaction::Sqlite(transaction) => transaction.commit().await?,
+        }
+        Ok(())
+    }
+}

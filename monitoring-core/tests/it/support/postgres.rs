@@ -69,14 +69,10 @@ impl Drop for TestDatabase {
         // The test's runtime is blocked in this very call, so another one does the work. Failing
         // is fine: the private server vanishes as a whole, any other is tidied by a later run.
         let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let mut connection = PgConnection::connect_with(&server).await?;
-                query(AssertSqlSafe(statement))
-                    .execute(&mut connection)
-                    .await?;
+                query(AssertSqlSafe(statement)).execute(&mut connection).await?;
                 connection.close().await
             })
         });
@@ -96,46 +92,27 @@ async fn create_database(server: &Server) -> TestDatabase {
         .execute(&mut connection)
         .await
         .unwrap_or_else(|error| panic!("no database for this test: {error}"));
-    connection
-        .close()
-        .await
-        .expect("the server accepts our good-bye");
-    let url = server
-        .options
-        .clone()
-        .database(&name)
-        .to_url_lossy()
-        .to_string();
-    TestDatabase {
-        url,
-        name,
-        server: server.options.clone(),
-    }
+    connection.close().await.expect("the server accepts our good-bye");
+    let url = server.options.clone().database(&name).to_url_lossy().to_string();
+    TestDatabase { url, name, server: server.options.clone() }
 }
 
 /// Best effort: several runs may tidy the same server at once.
 async fn drop_leftovers(connection: &mut PgConnection) {
-    let names: Vec<String> =
-        query_scalar("SELECT datname FROM pg_database WHERE starts_with(datname, $1)")
-            .bind(DATABASE_PREFIX)
-            .fetch_all(&mut *connection)
-            .await
-            .unwrap_or_default();
+    let names: Vec<String> = query_scalar("SELECT datname FROM pg_database WHERE starts_with(datname, $1)")
+        .bind(DATABASE_PREFIX)
+        .fetch_all(&mut *connection)
+        .await
+        .unwrap_or_default();
     for name in names.iter().filter(|name| is_leftover(name, now())) {
         let statement = format!("DROP DATABASE IF EXISTS {name}");
-        drop(
-            query(AssertSqlSafe(statement))
-                .execute(&mut *connection)
-                .await,
-        );
+        drop(query(AssertSqlSafe(statement)).execute(&mut *connection).await);
     }
 }
 
 /// Reads the age from the name; what merely resembles one of ours is not touched.
 pub(super) fn is_leftover(name: &str, now: Duration) -> bool {
-    let parts = name
-        .strip_prefix(DATABASE_PREFIX)
-        .and_then(|rest| rest.split_once('_'));
+    let parts = name.strip_prefix(DATABASE_PREFIX).and_then(|rest| rest.split_once('_'));
     let Some((created, suffix)) = parts else {
         return false;
     };
@@ -156,14 +133,8 @@ struct Server {
 
 fn find_server() -> Option<Server> {
     if let Ok(url) = env::var(SERVER_URL_VARIABLE) {
-        let options = url
-            .parse()
-            .unwrap_or_else(|error| panic!("{SERVER_URL_VARIABLE}: {error}"));
-        return Some(Server {
-            options,
-            disposable: false,
-            _in_use: None,
-        });
+        let options = url.parse().unwrap_or_else(|error| panic!("{SERVER_URL_VARIABLE}: {error}"));
+        return Some(Server { options, disposable: false, _in_use: None });
     }
     if let Some(binaries) = find_binaries() {
         return Some(share_private_server(&binaries));
@@ -171,11 +142,7 @@ fn find_server() -> Option<Server> {
     let missing = format!("no PostgreSQL: {SERVER_URL_VARIABLE} is not set, and initdb is nowhere");
     assert!(!is_ci(), "{missing}; CI is set, so its tests must run");
     // Not `eprintln!`, which the test harness keeps to itself when a test passes.
-    writeln!(
-        std::io::stderr(),
-        "SKIPPED: {missing}; its tests did not run"
-    )
-    .ok();
+    writeln!(std::io::stderr(), "SKIPPED: {missing}; its tests did not run").ok();
     None
 }
 
@@ -226,28 +193,15 @@ fn distribution_folders() -> Vec<PathBuf> {
 fn share_private_server(binaries: &Path) -> Server {
     let base = base_folder();
     let open = |name: &str| {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(base.join(name));
+        let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(base.join(name));
         file.unwrap_or_else(|error| panic!("{name} in {}: {error}", base.display()))
     };
     let start = open("start.lock");
-    start
-        .lock()
-        .expect("the start lock is held for seconds at most");
+    start.lock().expect("the start lock is held for seconds at most");
     let in_use = open("users.lock");
-    in_use
-        .lock_shared()
-        .expect("only a server that is going away holds this, briefly");
+    in_use.lock_shared().expect("only a server that is going away holds this, briefly");
     let options = running_server(&base).unwrap_or_else(|| start_server(&base, binaries));
-    Server {
-        options,
-        disposable: true,
-        _in_use: Some(in_use),
-    }
+    Server { options, disposable: true, _in_use: Some(in_use) }
 }
 
 /// Where all processes of this user meet. The script's hash is part of it, so that checkouts that
@@ -256,10 +210,7 @@ fn base_folder() -> PathBuf {
     let mut hasher = DefaultHasher::new();
     SERVER_SCRIPT.hash(&mut hasher);
     let user = current_user();
-    let base = env::temp_dir().join(format!(
-        "monitoring-postgres-{user}-{:08x}",
-        hasher.finish() as u32
-    ));
+    let base = env::temp_dir().join(format!("monitoring-postgres-{user}-{:08x}", hasher.finish() as u32));
     match DirBuilder::new().mode(0o700).create(&base) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             panic!("{}: {error}", base.display())
@@ -267,11 +218,7 @@ fn base_folder() -> PathBuf {
         _ => {}
     }
     let found = fs::symlink_metadata(&base).expect("the folder was just made or found");
-    assert!(
-        found.is_dir() && found.uid() == user,
-        "{} is not ours",
-        base.display()
-    );
+    assert!(found.is_dir() && found.uid() == user, "{} is not ours", base.display());
     // Others may pass through it, as the server's user does, but not look around.
     fs::set_permissions(&base, Permissions::from_mode(0o711)).expect("the folder is ours");
     base
@@ -308,29 +255,19 @@ fn start_server(base: &Path, binaries: &Path) -> PgConnectOptions {
             Err(error) => log = error,
         }
     }
-    panic!(
-        "PostgreSQL in {} does not start:\n{log}",
-        binaries.display()
-    );
+    panic!("PostgreSQL in {} does not start:\n{log}", binaries.display());
 }
 
 fn try_start_server(base: &Path, binaries: &Path, port: u16) -> Result<PgConnectOptions, String> {
     let home = base.join(format!("server-{}", random_hex()));
     let password = random_hex();
     let url = format!("postgres://monitoring:{password}@127.0.0.1:{port}/postgres?sslmode=disable");
-    DirBuilder::new()
-        .mode(0o700)
-        .create(&home)
-        .expect("a fresh name in our own folder");
+    DirBuilder::new().mode(0o700).create(&home).expect("a fresh name in our own folder");
     fs::write(home.join("password"), &password).expect("the server's folder is ours");
     fs::write(home.join("url"), &url).expect("the server's folder is ours");
     let output = Command::new("sh")
         .args(["-c", SERVER_SCRIPT, "postgres_server.sh"])
-        .args([
-            home.as_os_str(),
-            base.join("users.lock").as_os_str(),
-            binaries.as_os_str(),
-        ])
+        .args([home.as_os_str(), base.join("users.lock").as_os_str(), binaries.as_os_str()])
         .arg(port.to_string())
         .env_clear()
         .env("PATH", env::var_os("PATH").unwrap_or_default())
@@ -352,10 +289,7 @@ fn try_start_server(base: &Path, binaries: &Path, port: u16) -> Result<PgConnect
 
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
+    listener.local_addr().expect("a bound socket has an address").port()
 }
 
 fn random_hex() -> String {
@@ -366,7 +300,5 @@ fn random_hex() -> String {
 }
 
 fn now() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("it is later than 1970")
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970")
 }

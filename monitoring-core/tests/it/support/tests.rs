@@ -20,17 +20,10 @@ async fn each_database_is_empty_and_its_own() {
         return;
     };
     for database in [&first, &second] {
-        let mut connection = PgConnection::connect(&database.url)
-            .await
-            .expect("it is there");
-        let one: i32 = query_scalar("SELECT 1")
-            .fetch_one(&mut connection)
-            .await
-            .expect("it answers");
+        let mut connection = PgConnection::connect(&database.url).await.expect("it is there");
+        let one: i32 = query_scalar("SELECT 1").fetch_one(&mut connection).await.expect("it answers");
         assert_eq!(one, 1);
-        let created = query("CREATE TABLE events (id bigint)")
-            .execute(&mut connection)
-            .await;
+        let created = query("CREATE TABLE events (id bigint)").execute(&mut connection).await;
         created.expect("the other database's table is not here");
     }
 }
@@ -50,8 +43,7 @@ async fn a_database_is_gone_after_its_test_whoever_is_connected() {
 
 #[tokio::test]
 async fn processes_that_start_at_once_share_one_server() {
-    if env::var_os("MONITORING_TEST_POSTGRES_URL").is_some() || postgres::database().await.is_none()
-    {
+    if env::var_os("MONITORING_TEST_POSTGRES_URL").is_some() || postgres::database().await.is_none() {
         return;
     }
     // Always the same folder, so that runs do not pile up; its server goes by itself.
@@ -62,20 +54,14 @@ async fn processes_that_start_at_once_share_one_server() {
     for child in children {
         let output = child.wait_with_output().expect("the child was started");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success() && printed.contains("1 passed"),
-            "{printed}"
-        );
+        assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
     }
     assert_eq!(servers_below(&folder), 1);
 }
 
 fn run_one_test(temporary: &Path) -> std::process::Child {
     Command::new(env::current_exe().expect("a test runs from a file"))
-        .args([
-            "--exact",
-            "support::tests::each_database_is_empty_and_its_own",
-        ])
+        .args(["--exact", "support::tests::each_database_is_empty_and_its_own"])
         .env("TMPDIR", temporary)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -84,13 +70,9 @@ fn run_one_test(temporary: &Path) -> std::process::Child {
 }
 
 fn servers_below(folder: &Path) -> usize {
-    let bases = fs::read_dir(folder)
-        .expect("the folder was just used")
-        .flatten();
+    let bases = fs::read_dir(folder).expect("the folder was just used").flatten();
     let homes = bases.flat_map(|base| fs::read_dir(base.path()).expect("it is ours").flatten());
-    homes
-        .filter(|home| home.file_name().to_string_lossy().starts_with("server-"))
-        .count()
+    homes.filter(|home| home.file_name().to_string_lossy().starts_with("server-")).count()
 }
 
 #[test]

@@ -4,6 +4,12 @@
 //! transaction open: then everything done here exists exactly if that transaction commits.
 
 mod audit;
+mod events;
 
 pub use audit::query_audit_log;
 pub(crate) use audit::record_audit;
+pub(crate) use events::log_event;
+pub use events::{
+    create_event, create_event_as, create_events, event, event_position, follow_events, query_events,
+    submit_events,
+};

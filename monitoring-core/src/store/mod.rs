@@ -13,6 +13,8 @@ mod pool;
 mod transaction;
 
 pub(crate) mod audit;
+pub(crate) mod events;
+pub(crate) mod partitions;
 
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

@@ -1,3 +1,7 @@
 //! Integration tests.
 
 mod support;
+
+mod event_logger;
+mod handlers;
+mod store;

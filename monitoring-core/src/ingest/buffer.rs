@@ -1,7 +1,9 @@
 //! Events that wait for the writer: bounded in bytes, written by size or age.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::model::Event;
 

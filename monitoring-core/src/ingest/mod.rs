@@ -32,4 +32,4 @@ pub(crate) use series::MetricUse;
 pub(crate) use shed::Counters;
 pub use shed::ShedReason;
 pub use ticks::{Anchor, Ticks};
-pub(crate) use writer::{Destination, Writer};
+pub(crate) use writer::{Destination, Job, Outcome, Writer};

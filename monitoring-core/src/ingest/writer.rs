@@ -1,6 +1,8 @@
 //! Writes one job at a time: retries nothing itself, loses nothing, and says what became of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use serde_json::json;
 use tokio::sync::oneshot;

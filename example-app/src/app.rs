@@ -181,3 +181,37 @@ impl App {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_job_queue_leaves_the_durability_of_the_shop_alone() {
+        const FULL: i64 = 2;
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("shop.db").display());
+        let settings =
+            Settings::parse(|name| (name == "DATABASE_URL").then(|| url.clone().into())).unwrap();
+        let app = App::start(&settings).await.unwrap();
+        let Database::Sqlite(pool) = app.state.database() else {
+            unreachable!()
+        };
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            connections.push(pool.acquire().await.unwrap());
+        }
+        for connection in &mut connections {
+            let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
+                .fetch_one(&mut **connection)
+                .await
+                .unwrap();
+            assert_eq!(synchronous, FULL);
+            let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
+                .fetch_one(&mut **connection)
+                .await
+                .unwrap();
+            assert_eq!(journal, "wal");
+        }
+    }
+}

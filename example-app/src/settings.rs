@@ -110,7 +110,7 @@ impl Settings {
     ///
     /// When a variable holds a value that cannot be used.
     pub fn from_env() -> Result<Self, SettingsError> {
-        Self::parse(|variable| std::env::var_os(variable))
+        Self::parse(std::env::var_os)
     }
 
     /// Reads variables through `lookup`, which answers `None` for an unset one.

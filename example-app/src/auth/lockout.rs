@@ -15,6 +15,7 @@ const WINDOW: Duration = Duration::from_secs(15 * 60);
 const FAILURES_PER_NAME: usize = 5;
 const FAILURES_PER_ADDRESS: usize = 20;
 const KEYS_MAX: usize = 20_000;
+const SWEEP_PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
@@ -31,10 +32,33 @@ impl Key {
     }
 }
 
+type Failures = HashMap<Key, Vec<Instant>>;
+
 /// Recent failures by name and by address.
 #[derive(Debug, Default)]
 pub(crate) struct Lockout {
-    failures: Mutex<HashMap<Key, Vec<Instant>>>,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    failures: Failures,
+    /// When the memory was last full and swept; looking at every key costs too much to do
+    /// it for every attempt of a flood.
+    swept: Option<Instant>,
+}
+
+impl Memory {
+    fn sweep_if_full(&mut self, now: Instant) {
+        let due = self
+            .swept
+            .is_none_or(|swept| now.saturating_duration_since(swept) > SWEEP_PAUSE);
+        if due && self.failures.len() >= KEYS_MAX {
+            self.swept = Some(now);
+            self.failures
+                .retain(|_, recent| recent.last().is_some_and(|last| *last + WINDOW > now));
+        }
+    }
 }
 
 impl Lockout {
@@ -49,18 +73,17 @@ impl Lockout {
         address: IpAddr,
         now: Instant,
     ) -> Result<(), Duration> {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = keys(username, address);
         if let Some(wait) = keys
             .iter()
-            .filter_map(|key| wait(&failures, key, now))
+            .filter_map(|key| wait(&memory.failures, key, now))
             .max()
         {
             return Err(wait);
         }
-        if failures.len() >= KEYS_MAX {
-            failures.retain(|_, recent| recent.last().is_some_and(|last| *last + WINDOW > now));
-        }
+        memory.sweep_if_full(now);
+        let failures = &mut memory.failures;
         for key in keys {
             if failures.len() >= KEYS_MAX && !failures.contains_key(&key) {
                 continue;
@@ -77,23 +100,23 @@ impl Lockout {
     /// Forgets the failures of a name after a successful login. The address only gets this
     /// attempt back: an attacker with an account must not be able to wipe it clean.
     pub(crate) fn succeed(&self, username: &str, address: IpAddr, attempted: Instant) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let [name, address] = keys(username, address);
-        failures.remove(&name);
-        give_back(&mut failures, &address, attempted);
+        memory.failures.remove(&name);
+        give_back(&mut memory.failures, &address, attempted);
     }
 
     /// Gives back an attempt whose password was never checked.
     pub(crate) fn release(&self, username: &str, address: IpAddr, attempted: Instant) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         for key in keys(username, address) {
-            give_back(&mut failures, &key, attempted);
+            give_back(&mut memory.failures, &key, attempted);
         }
     }
 }
 
 /// A key is free again once its oldest counting failure leaves the window.
-fn wait(failures: &HashMap<Key, Vec<Instant>>, key: &Key, now: Instant) -> Option<Duration> {
+fn wait(failures: &Failures, key: &Key, now: Instant) -> Option<Duration> {
     let oldest = failures
         .get(key)?
         .iter()
@@ -104,7 +127,7 @@ fn wait(failures: &HashMap<Key, Vec<Instant>>, key: &Key, now: Instant) -> Optio
         .filter(|wait| !wait.is_zero())
 }
 
-fn give_back(failures: &mut HashMap<Key, Vec<Instant>>, key: &Key, attempted: Instant) {
+fn give_back(failures: &mut Failures, key: &Key, attempted: Instant) {
     let Some(recent) = failures.get_mut(key) else {
         return;
     };
@@ -191,7 +214,7 @@ mod tests {
             assert_eq!(lockout.attempt("ada", HOME, now), Ok(()));
             lockout.release("ada", HOME, now);
         }
-        assert!(lockout.failures.lock().unwrap().is_empty());
+        assert!(lockout.memory.lock().unwrap().failures.is_empty());
     }
 
     #[test]
@@ -205,6 +228,6 @@ mod tests {
                 Ok(())
             );
         }
-        assert!(lockout.failures.lock().unwrap().len() <= KEYS_MAX);
+        assert!(lockout.memory.lock().unwrap().failures.len() <= KEYS_MAX);
     }
 }

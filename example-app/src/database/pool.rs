@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, PgPool, SqlitePool};
+use sqlx::{ConnectOptions, Connection, PgPool, SqlitePool};
 
 use super::{DatabaseUrl, Target};
 
@@ -57,7 +58,7 @@ pub enum DatabaseError {
         /// Whose tables.
         owner: &'static str,
         /// Why not.
-        source: sqlx::migrate::MigrateError,
+        source: MigrateError,
     },
 }
 
@@ -85,16 +86,26 @@ impl Database {
         })
     }
 
-    /// Applies the shop's migrations; safe when several processes start at once.
+    /// Applies the shop's migrations.
     pub(crate) async fn migrate(&self) -> Result<(), DatabaseError> {
-        match self {
-            Self::Postgres(pool) => sqlx::migrate!("./migrations/postgres").run(pool).await,
-            Self::Sqlite(pool) => sqlx::migrate!("./migrations/sqlite").run(pool).await,
-        }
-        .map_err(|source| DatabaseError::Migrate {
-            owner: "shop",
-            source,
-        })
+        let migrations = match self {
+            Self::Postgres(_) => sqlx::migrate!("./migrations/postgres"),
+            Self::Sqlite(_) => sqlx::migrate!("./migrations/sqlite"),
+        };
+        self.apply("shop", &migrations).await
+    }
+
+    /// Applies migrations; safe when several processes start at once.
+    pub(crate) async fn apply(
+        &self,
+        owner: &'static str,
+        migrations: &Migrator,
+    ) -> Result<(), DatabaseError> {
+        let applied = match self {
+            Self::Postgres(pool) => apply_postgres(pool, migrations).await,
+            Self::Sqlite(pool) => apply_sqlite(pool, migrations).await,
+        };
+        applied.map_err(|source| DatabaseError::Migrate { owner, source })
     }
 
     /// Waits for the connections in use and closes the pool.
@@ -133,6 +144,24 @@ async fn sqlite(options: SqliteConnectOptions, connections_max: u32) -> sqlx::Re
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options)
         .await
+}
+
+/// Uses a connection of its own: sqlx takes a session lock, and after a failure that must
+/// go away with the connection instead of staying in the pool.
+async fn apply_postgres(pool: &PgPool, migrations: &Migrator) -> Result<(), MigrateError> {
+    let mut connection = pool.connect_options().connect().await?;
+    migrations.run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Runs everything in one transaction that locks the file from its first moment, because
+/// sqlx takes no lock for SQLite. sqlx's own transactions become savepoints in it.
+async fn apply_sqlite(pool: &SqlitePool, migrations: &Migrator) -> Result<(), MigrateError> {
+    let mut locked = pool.begin_with("BEGIN IMMEDIATE").await?;
+    migrations.run(&mut *locked).await?;
+    locked.commit().await?;
+    Ok(())
 }
 
 async fn create_folder(file: &Path) -> Result<(), DatabaseError> {

@@ -12,7 +12,6 @@ use serde::Serialize;
 
 /// Everything a handler may answer instead of success.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub(crate) enum AppError {
     #[error("the request cannot be understood: {0}")]
     BadRequest(String),

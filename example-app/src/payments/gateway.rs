@@ -25,7 +25,6 @@ const DECLINED_CARD: &str = "tok_declined";
 
 /// Why a card was not charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub(crate) enum GatewayError {
     #[error("card declined")]
     Declined,

@@ -86,18 +86,15 @@ impl TaskQueue {
     /// Prepares the queue's tables. `database` should be a small pool of its own, see the
     /// module's documentation.
     pub(crate) async fn open(database: Database) -> Result<Self, DatabaseError> {
-        let migrated = match &database {
-            Database::Postgres(pool) => PostgresStorage::migrations().run(pool).await,
-            Database::Sqlite(pool) => {
+        let migrations = match &database {
+            Database::Postgres(_) => PostgresStorage::migrations(),
+            Database::Sqlite(_) => {
                 let mut migrations = SqliteStorage::migrations();
                 migrations.dangerous_set_table_name(APALIS_MIGRATIONS_TABLE);
-                migrations.run(pool).await
+                migrations
             }
         };
-        migrated.map_err(|source| DatabaseError::Migrate {
-            owner: "job queue",
-            source,
-        })?;
+        database.apply("job queue", &migrations).await?;
         let storage = match &database {
             Database::Postgres(pool) => {
                 let config = apalis_postgres::Config::default()
@@ -186,19 +183,17 @@ where
     S::Error: std::error::Error + Send + Sync + 'static,
 {
     let task_id = task_id(id);
-    let Some(task) = storage
-        .fetch_by_id(&task_id)
-        .await
-        .map_err(AppError::internal)?
-    else {
+    // The outcome first: when there is one, the task read after it is final, too.
+    let mut outcome = outcome_of(&mut storage, &task_id).await?;
+    let task = storage.fetch_by_id(&task_id).await;
+    let Some(task) = task.map_err(AppError::internal)? else {
         return Ok(None);
     };
+    if outcome.is_none() && !matches!(task.status(), Status::Pending | Status::Running) {
+        // It may have finished between the two questions.
+        outcome = outcome_of(&mut storage, &task_id).await?;
+    }
     let job: Job = serde_json::from_slice(&task.args).map_err(AppError::internal)?;
-    let finished = storage
-        .check_status([task_id])
-        .await
-        .map_err(AppError::internal)?;
-    let outcome = finished.into_iter().next().map(TaskResult::take);
     let status = match &outcome {
         Some(Ok(_)) => TaskStatus::Completed,
         Some(Err(_)) => TaskStatus::Failed,
@@ -224,6 +219,22 @@ where
         created_by: job.created_by,
         created_at: job.created_at,
     }))
+}
+
+/// What a finished task returned; `None` while it is not finished.
+async fn outcome_of<S>(
+    storage: &mut S,
+    id: &TaskId,
+) -> Result<Option<Result<Value, String>>, AppError>
+where
+    S: WaitForCompletion<Value>,
+    S::Error: std::error::Error + Send + Sync + 'static,
+{
+    let finished = storage
+        .check_status([id.clone()])
+        .await
+        .map_err(AppError::internal)?;
+    Ok(finished.into_iter().next().map(TaskResult::take))
 }
 
 /// apalis names its tasks by ULID, the shop by UUID: the same 128 bits.

@@ -15,7 +15,6 @@
 //! # }
 //! ```
 
-// In reading order; a module uses those above it, plus `state`, which ties them together.
 mod app;
 mod auth;
 mod database;

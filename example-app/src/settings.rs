@@ -18,7 +18,8 @@ use crate::users::{Password, Username};
 const DEFAULT_DATABASE_URL: &str = "sqlite:./data/shop.db";
 const DEFAULT_BIND_ADDR: &str = "127.0.0.1:3000";
 const DEFAULT_ADMIN_USERNAME: &str = "admin";
-const DEFAULT_LOG_FILTER: &str = "info";
+/// The libraries below the shop speak up when something is wrong.
+const DEFAULT_LOG_FILTER: &str = "info,sqlx=warn,apalis_core=warn";
 const DAYS_MAX: u32 = 3650;
 const EVALUATION_INTERVAL_SECONDS_MAX: u32 = 86_400;
 
@@ -296,7 +297,7 @@ mod tests {
             settings.monitoring.alert_evaluation_interval,
             Duration::from_secs(60)
         );
-        assert_eq!(settings.log_filter, "info");
+        assert_eq!(settings.log_filter, DEFAULT_LOG_FILTER);
     }
 
     #[test]

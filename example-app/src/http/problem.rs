@@ -187,12 +187,26 @@ impl IntoResponse for AppError {
 
 impl From<sqlx::Error> for AppError {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
-                Self::DatabaseUnavailable(error)
-            }
-            other => Self::internal(other),
+        if is_unavailable(&error) {
+            Self::DatabaseUnavailable(error)
+        } else {
+            Self::internal(error)
         }
+    }
+}
+
+/// Whether the same request may succeed once the database is back.
+fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => true,
+        // PostgreSQL: connection lost, out of resources, shutting down; SQLite: busy.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code == "5"
+                || ["08", "53", "57P"]
+                    .iter()
+                    .any(|class| code.starts_with(class))
+        }),
+        _ => false,
     }
 }
 

@@ -90,11 +90,7 @@ impl App {
             processor,
             background: TaskTracker::new(),
         });
-        Ok(Self {
-            state,
-            workers,
-            first_admin,
-        })
+        Ok(Self { state, workers, first_admin })
     }
 
     /// The administrator, if this start was the first and made one.
@@ -136,9 +132,7 @@ impl App {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<Stopped> {
-        let router = self
-            .router()
-            .into_make_service_with_connect_info::<SocketAddr>();
+        let router = self.router().into_make_service_with_connect_info::<SocketAddr>();
         let (stopping, stopped) = oneshot::channel();
         let stop = async move {
             stop.await;
@@ -174,11 +168,7 @@ impl App {
             self.state.database().close().await;
         };
         let closed = timeout_at(deadline, pools).await.is_ok();
-        if settled && worked && closed {
-            Stopped::Finished
-        } else {
-            Stopped::CutOff
-        }
+        if settled && worked && closed { Stopped::Finished } else { Stopped::CutOff }
     }
 }
 
@@ -191,26 +181,19 @@ mod tests {
         const FULL: i64 = 2;
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("shop.db").display());
-        let settings =
-            Settings::parse(|name| (name == "DATABASE_URL").then(|| url.clone().into())).unwrap();
+        let settings = Settings::parse(|name| (name == "DATABASE_URL").then(|| url.clone().into())).unwrap();
         let app = App::start(&settings).await.unwrap();
-        let Database::Sqlite(pool) = app.state.database() else {
-            unreachable!()
-        };
+        let Database::Sqlite(pool) = app.state.database() else { unreachable!() };
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             connections.push(pool.acquire().await.unwrap());
         }
         for connection in &mut connections {
-            let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
-                .fetch_one(&mut **connection)
-                .await
-                .unwrap();
+            let synchronous: i64 =
+                sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut **connection).await.unwrap();
             assert_eq!(synchronous, FULL);
-            let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
-                .fetch_one(&mut **connection)
-                .await
-                .unwrap();
+            let journal: String =
+                sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut **connection).await.unwrap();
             assert_eq!(journal, "wal");
         }
     }

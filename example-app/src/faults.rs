@@ -51,10 +51,7 @@ pub(crate) struct Suffering {
 
 impl FaultSwitches {
     pub(crate) fn now(&self) -> Faults {
-        self.inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .faults
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).faults
     }
 
     fn set(&self, faults: Faults) {
@@ -115,10 +112,7 @@ async fn set_faults(
 
 fn report(state: &AppState) -> FaultReport {
     let gateway = state.gateway();
-    FaultReport {
-        faults: gateway.faults().now(),
-        gateway_pool: gateway.pool_state(),
-    }
+    FaultReport { faults: gateway.faults().now(), gateway_pool: gateway.pool_state() }
 }
 
 fn validate(faults: &Faults) -> Result<(), AppError> {
@@ -128,16 +122,9 @@ fn validate(faults: &Faults) -> Result<(), AppError> {
         errors.push(FieldError::new("gateway_delay_ms", message));
     }
     if !(0.0..=1.0).contains(&faults.gateway_failure_ratio) {
-        errors.push(FieldError::new(
-            "gateway_failure_ratio",
-            "must be from 0 to 1",
-        ));
+        errors.push(FieldError::new("gateway_failure_ratio", "must be from 0 to 1"));
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(AppError::Invalid(errors))
-    }
+    if errors.is_empty() { Ok(()) } else { Err(AppError::Invalid(errors)) }
 }
 
 #[cfg(test)]
@@ -146,10 +133,7 @@ mod tests {
 
     fn failures_in(calls: usize, ratio: f64) -> usize {
         let switches = FaultSwitches::default();
-        switches.set(Faults {
-            gateway_failure_ratio: ratio,
-            ..Faults::default()
-        });
+        switches.set(Faults { gateway_failure_ratio: ratio, ..Faults::default() });
         (0..calls).filter(|_| switches.next_call().fails).count()
     }
 

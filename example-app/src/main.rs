@@ -38,10 +38,7 @@ async fn run(settings: &Settings) -> Result<Stopped, Box<dyn Error>> {
     Ok(app.serve(listener, stop_signal()).await?)
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "this is for the person at the terminal"
-)]
+#[expect(clippy::print_stdout, reason = "this is for the person at the terminal")]
 fn welcome(settings: &Settings, app: &App, address: std::net::SocketAddr) {
     println!("shop       http://{address}/api/v1");
     println!("database   {}", settings.database_url);
@@ -57,19 +54,13 @@ fn welcome(settings: &Settings, app: &App, address: std::net::SocketAddr) {
             println!("  password   {password}");
         }
         None => {
-            println!(
-                "This is the first start. `{}` is the administrator.",
-                admin.username()
-            );
+            println!("This is the first start. `{}` is the administrator.", admin.username());
         }
     }
 }
 
 /// Prints an error and its causes, one a line.
-#[expect(
-    clippy::print_stderr,
-    reason = "this is for the person at the terminal"
-)]
+#[expect(clippy::print_stderr, reason = "this is for the person at the terminal")]
 fn complain(what: &str, error: &dyn Error) {
     eprintln!("{what}");
     let mut cause = Some(error);

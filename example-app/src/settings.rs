@@ -71,11 +71,7 @@ pub struct SettingsProblem {
 
 impl fmt::Display for SettingsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {}; expected {}",
-            self.variable, self.problem, self.expected
-        )
+        write!(f, "{}: {}; expected {}", self.variable, self.problem, self.expected)
     }
 }
 
@@ -129,10 +125,7 @@ impl Settings {
     ///
     /// When a variable holds a value that cannot be used.
     pub fn parse(lookup: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, SettingsError> {
-        let mut reader = Reader {
-            lookup,
-            problems: Vec::new(),
-        };
+        let mut reader = Reader { lookup, problems: Vec::new() };
         let settings = Self {
             database_url: reader.read(
                 "DATABASE_URL",
@@ -144,20 +137,12 @@ impl Settings {
                 "BIND_ADDR",
                 DEFAULT_BIND_ADDR,
                 "an IP address and a port, such as 127.0.0.1:3000",
-                |text| {
-                    text.parse()
-                        .map_err(|_| format!("`{text}` is not an address"))
-                },
+                |text| text.parse().map_err(|_| format!("`{text}` is not an address")),
             ),
             admin: AdminSettings {
-                username: reader.read(
-                    "ADMIN_USERNAME",
-                    DEFAULT_ADMIN_USERNAME,
-                    Username::RULE,
-                    |text| {
-                        Username::parse(text).map_err(|_| format!("`{text}` is not a user name"))
-                    },
-                ),
+                username: reader.read("ADMIN_USERNAME", DEFAULT_ADMIN_USERNAME, Username::RULE, |text| {
+                    Username::parse(text).map_err(|_| format!("`{text}` is not a user name"))
+                }),
                 password: reader.admin_password(),
             },
             monitoring: MonitoringSettings {
@@ -175,9 +160,7 @@ impl Settings {
         if reader.problems.is_empty() {
             Ok(settings)
         } else {
-            Err(SettingsError {
-                problems: reader.problems,
-            })
+            Err(SettingsError { problems: reader.problems })
         }
     }
 }
@@ -205,12 +188,7 @@ impl<L: Fn(&'static str) -> Option<OsString>> Reader<L> {
     }
 
     fn days(&mut self, variable: &'static str, default: &'static str) -> NonZeroU32 {
-        self.read(
-            variable,
-            default,
-            "a number of days from 1 to 3650",
-            |text| count(text, DAYS_MAX),
-        )
+        self.read(variable, default, "a number of days from 1 to 3650", |text| count(text, DAYS_MAX))
     }
 
     fn interval(&mut self) -> Duration {
@@ -248,11 +226,7 @@ impl<L: Fn(&'static str) -> Option<OsString>> Reader<L> {
     }
 
     fn reject(&mut self, variable: &'static str, problem: String, expected: &'static str) {
-        self.problems.push(SettingsProblem {
-            variable,
-            problem,
-            expected,
-        });
+        self.problems.push(SettingsProblem { variable, problem, expected });
     }
 }
 
@@ -277,10 +251,7 @@ mod tests {
 
     fn parse(variables: &[(&'static str, &str)]) -> Result<Settings, SettingsError> {
         Settings::parse(|name| {
-            variables
-                .iter()
-                .find(|(variable, _)| *variable == name)
-                .map(|(_, value)| value.into())
+            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.into())
         })
     }
 
@@ -293,10 +264,7 @@ mod tests {
         assert!(settings.admin.password.is_none());
         assert_eq!(settings.monitoring.event_retention_days.get(), 30);
         assert_eq!(settings.monitoring.metric_retention_days.get(), 90);
-        assert_eq!(
-            settings.monitoring.alert_evaluation_interval,
-            Duration::from_secs(60)
-        );
+        assert_eq!(settings.monitoring.alert_evaluation_interval, Duration::from_secs(60));
         assert_eq!(settings.log_filter, DEFAULT_LOG_FILTER);
     }
 
@@ -321,11 +289,7 @@ mod tests {
         .unwrap_err();
         let lines: Vec<String> = error.problems().iter().map(ToString::to_string).collect();
         assert_eq!(lines.len(), 7, "{lines:#?}");
-        assert!(
-            lines[0].starts_with("DATABASE_URL: `mysql` is not"),
-            "{}",
-            lines[0]
-        );
+        assert!(lines[0].starts_with("DATABASE_URL: `mysql` is not"), "{}", lines[0]);
         assert!(lines[1].contains("`localhost` is not an address; expected an IP address"));
         assert!(lines[5].contains("90000 is too large; expected a number of seconds"));
     }
@@ -342,10 +306,7 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         let settings = parse(&[
-            (
-                "DATABASE_URL",
-                "postgres://shop:s3cret-db@db.example:5433/shop",
-            ),
+            ("DATABASE_URL", "postgres://shop:s3cret-db@db.example:5433/shop"),
             ("ADMIN_PASSWORD", "s3cret-admin"),
         ])
         .unwrap();

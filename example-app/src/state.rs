@@ -28,9 +28,7 @@ pub(crate) struct Parts {
 
 impl AppState {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self {
-            parts: Arc::new(parts),
-        }
+        Self { parts: Arc::new(parts) }
     }
 
     pub(crate) fn database(&self) -> &Database {

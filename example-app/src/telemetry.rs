@@ -20,8 +20,5 @@ pub fn init(settings: &Settings) -> Result<(), TryInitError> {
     let log = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    tracing_subscriber::registry()
-        .with(EnvFilter::new(&settings.log_filter))
-        .with(log)
-        .try_init()
+    tracing_subscriber::registry().with(EnvFilter::new(&settings.log_filter)).with(log).try_init()
 }

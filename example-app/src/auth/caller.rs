@@ -19,20 +19,14 @@ pub(crate) struct CurrentUser(pub(crate) User);
 impl FromRequestParts<AppState> for CurrentUser {
     type Rejection = AppError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &AppState,
-    ) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Self::Rejection> {
         let user = authenticate(state.database(), &parts.headers).await?;
         user.map(Self).ok_or(AppError::Unauthenticated)
     }
 }
 
 /// The user whose session the headers carry, if any; what the monitoring asks, too.
-pub(crate) async fn authenticate(
-    database: &Database,
-    headers: &HeaderMap,
-) -> sqlx::Result<Option<User>> {
+pub(crate) async fn authenticate(database: &Database, headers: &HeaderMap) -> sqlx::Result<Option<User>> {
     match bearer_token(headers) {
         Some(token) => session::user_for_token(database, token, Utc::now()).await,
         None => Ok(None),

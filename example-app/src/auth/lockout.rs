@@ -50,13 +50,10 @@ struct Memory {
 
 impl Memory {
     fn sweep_if_full(&mut self, now: Instant) {
-        let due = self
-            .swept
-            .is_none_or(|swept| now.saturating_duration_since(swept) > SWEEP_PAUSE);
+        let due = self.swept.is_none_or(|swept| now.saturating_duration_since(swept) > SWEEP_PAUSE);
         if due && self.failures.len() >= KEYS_MAX {
             self.swept = Some(now);
-            self.failures
-                .retain(|_, recent| recent.last().is_some_and(|last| *last + WINDOW > now));
+            self.failures.retain(|_, recent| recent.last().is_some_and(|last| *last + WINDOW > now));
         }
     }
 }
@@ -67,19 +64,10 @@ impl Lockout {
     /// The attempt counts as a failure from the start, so that a volley of parallel guesses
     /// cannot slip through before the first of them is checked; [`Self::succeed`] or
     /// [`Self::release`] give it back.
-    pub(crate) fn attempt(
-        &self,
-        username: &str,
-        address: IpAddr,
-        now: Instant,
-    ) -> Result<(), Duration> {
+    pub(crate) fn attempt(&self, username: &str, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = keys(username, address);
-        if let Some(wait) = keys
-            .iter()
-            .filter_map(|key| wait(&memory.failures, key, now))
-            .max()
-        {
+        if let Some(wait) = keys.iter().filter_map(|key| wait(&memory.failures, key, now)).max() {
             return Err(wait);
         }
         memory.sweep_if_full(now);
@@ -117,14 +105,8 @@ impl Lockout {
 
 /// A key is free again once its oldest counting failure leaves the window.
 fn wait(failures: &Failures, key: &Key, now: Instant) -> Option<Duration> {
-    let oldest = failures
-        .get(key)?
-        .iter()
-        .rev()
-        .nth(key.failures_max() - 1)?;
-    (*oldest + WINDOW)
-        .checked_duration_since(now)
-        .filter(|wait| !wait.is_zero())
+    let oldest = failures.get(key)?.iter().rev().nth(key.failures_max() - 1)?;
+    (*oldest + WINDOW).checked_duration_since(now).filter(|wait| !wait.is_zero())
 }
 
 fn give_back(failures: &mut Failures, key: &Key, attempted: Instant) {
@@ -141,11 +123,7 @@ fn give_back(failures: &mut Failures, key: &Key, attempted: Instant) {
 
 fn keys(username: &str, address: IpAddr) -> [Key; 2] {
     // Cut, so that a caller cannot fill the memory with long names.
-    let name = username
-        .chars()
-        .take(64)
-        .collect::<String>()
-        .to_ascii_lowercase();
+    let name = username.chars().take(64).collect::<String>().to_ascii_lowercase();
     [Key::Name(name), Key::Address(address)]
 }
 
@@ -161,19 +139,12 @@ mod tests {
         let lockout = Lockout::default();
         let start = Instant::now();
         for second in 0..5 {
-            assert_eq!(
-                lockout.attempt("ada", HOME, start + Duration::from_secs(second)),
-                Ok(())
-            );
+            assert_eq!(lockout.attempt("ada", HOME, start + Duration::from_secs(second)), Ok(()));
         }
         let now = start + Duration::from_secs(10);
         let wait = WINDOW - Duration::from_secs(10);
         assert_eq!(lockout.attempt("ada", HOME, now), Err(wait));
-        assert_eq!(
-            lockout.attempt("ADA", AWAY, now),
-            Err(wait),
-            "from anywhere, in any case"
-        );
+        assert_eq!(lockout.attempt("ADA", AWAY, now), Err(wait), "from anywhere, in any case");
         assert_eq!(lockout.attempt("bob", HOME, now), Ok(()));
         assert_eq!(lockout.attempt("ada", HOME, start + WINDOW), Ok(()));
     }
@@ -194,10 +165,7 @@ mod tests {
         let lockout = Lockout::default();
         let start = Instant::now();
         for guess in 0..19 {
-            assert_eq!(
-                lockout.attempt(&format!("user{guess}"), HOME, start),
-                Ok(())
-            );
+            assert_eq!(lockout.attempt(&format!("user{guess}"), HOME, start), Ok(()));
         }
         let login = start + Duration::from_secs(1);
         assert_eq!(lockout.attempt("mallory", HOME, login), Ok(()));
@@ -223,10 +191,7 @@ mod tests {
         let now = Instant::now();
         for guess in 0..u32::try_from(KEYS_MAX).unwrap() {
             let address = IpAddr::V4(guess.into());
-            assert_eq!(
-                lockout.attempt(&format!("user{guess}"), address, now),
-                Ok(())
-            );
+            assert_eq!(lockout.attempt(&format!("user{guess}"), address, now), Ok(()));
         }
         assert!(lockout.memory.lock().unwrap().failures.len() <= KEYS_MAX);
     }

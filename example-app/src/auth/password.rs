@@ -34,17 +34,14 @@ impl PasswordHasher {
     /// A hasher that works on as many passwords at a time as there are processors.
     pub(crate) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            turns: Arc::new(Semaphore::new(processors)),
-        }
+        Self { turns: Arc::new(Semaphore::new(processors)) }
     }
 
     /// Hashes a new password into a PHC string.
     pub(crate) async fn hash(&self, password: &Password) -> Result<String, AppError> {
         let password = password.clone();
         self.run(move || {
-            let hash: PasswordHash =
-                Argon2::default().hash_password(password.reveal().as_bytes())?;
+            let hash: PasswordHash = Argon2::default().hash_password(password.reveal().as_bytes())?;
             Ok(hash.to_string())
         })
         .await
@@ -52,11 +49,7 @@ impl PasswordHasher {
 
     /// Whether `password` is the one behind `hash`; no hash means no such user, which takes
     /// the same time to find out.
-    pub(crate) async fn verify(
-        &self,
-        password: String,
-        hash: Option<String>,
-    ) -> Result<bool, AppError> {
+    pub(crate) async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, AppError> {
         self.run(move || {
             let expected = PasswordHash::new(hash.as_deref().unwrap_or(NOBODY))?;
             match Argon2::default().verify_password(password.as_bytes(), &expected) {
@@ -73,19 +66,14 @@ impl PasswordHasher {
         work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, AppError> {
         let turn = timeout(TURN_TIMEOUT, Arc::clone(&self.turns).acquire_owned()).await;
-        let turn = turn
-            .map_err(|_| AppError::Busy)?
-            .map_err(|_| AppError::Busy)?;
+        let turn = turn.map_err(|_| AppError::Busy)?.map_err(|_| AppError::Busy)?;
         // The turn moves into the work: a caller that goes away does not free it early.
         let finished = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(turn);
             result
         });
-        finished
-            .await
-            .map_err(AppError::internal)?
-            .map_err(AppError::internal)
+        finished.await.map_err(AppError::internal)?.map_err(AppError::internal)
     }
 }
 
@@ -107,22 +95,9 @@ mod tests {
         let hasher = PasswordHasher::new();
         let password = Password::parse("correct horse".into()).unwrap();
         let hash = hasher.hash(&password).await.unwrap();
-        assert!(
-            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
-            "{hash}"
-        );
-        assert!(
-            hasher
-                .verify("correct horse".into(), Some(hash.clone()))
-                .await
-                .unwrap()
-        );
-        assert!(
-            !hasher
-                .verify("battery staple".into(), Some(hash))
-                .await
-                .unwrap()
-        );
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(hasher.verify("correct horse".into(), Some(hash.clone())).await.unwrap());
+        assert!(!hasher.verify("battery staple".into(), Some(hash)).await.unwrap());
     }
 
     #[tokio::test]

@@ -46,10 +46,8 @@ async fn register(
     };
     let hash = state.passwords().hash(&password).await?;
     let user = store::insert(state.database(), &username, &hash, Role::User, Utc::now()).await?;
-    let user = user.ok_or(AppError::Conflict {
-        code: "username_taken",
-        detail: "someone has this user name already",
-    })?;
+    let user = user
+        .ok_or(AppError::Conflict { code: "username_taken", detail: "someone has this user name already" })?;
     tracing::info!(user_id = %user.id, "user registered");
     Ok(created(user))
 }
@@ -73,8 +71,8 @@ async fn login(
     Json(request): Json<Login>,
 ) -> Result<Answer<LoggedIn>, AppError> {
     let new_password = request.new_password.map(Password::parse).transpose();
-    let new_password = new_password
-        .map_err(|_| AppError::Invalid(vec![FieldError::new("new_password", Password::RULE)]))?;
+    let new_password =
+        new_password.map_err(|_| AppError::Invalid(vec![FieldError::new("new_password", Password::RULE)]))?;
     let password = Secret::new(request.password);
     let credentials = check(&state, address, &request.username, &password).await?;
     let user = renew_password(&state, credentials, &password, new_password).await?;
@@ -117,13 +115,8 @@ async fn matching(
     password: &Secret,
 ) -> Result<Option<Credentials>, AppError> {
     let found = store::credentials(state.database(), username).await?;
-    let hash = found
-        .as_ref()
-        .map(|credentials| credentials.password_hash.clone());
-    let matches = state
-        .passwords()
-        .verify(password.reveal().to_owned(), hash)
-        .await?;
+    let hash = found.as_ref().map(|credentials| credentials.password_hash.clone());
+    let matches = state.passwords().verify(password.reveal().to_owned(), hash).await?;
     Ok(found.filter(|_| matches))
 }
 
@@ -136,11 +129,7 @@ async fn renew_password(
 ) -> Result<User, AppError> {
     let Credentials { mut user, .. } = credentials;
     let Some(new) = new else {
-        return if user.must_reset_password {
-            Err(AppError::PasswordResetRequired)
-        } else {
-            Ok(user)
-        };
+        return if user.must_reset_password { Err(AppError::PasswordResetRequired) } else { Ok(user) };
     };
     if new.reveal() == old.reveal() {
         let error = FieldError::new("new_password", "must differ from the old password");

@@ -15,11 +15,7 @@ use crate::users::User;
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 /// Opens a session and returns its token, which exists nowhere else.
-pub(crate) async fn open(
-    database: &Database,
-    user_id: Uuid,
-    now: DateTime<Utc>,
-) -> sqlx::Result<String> {
+pub(crate) async fn open(database: &Database, user_id: Uuid, now: DateTime<Utc>) -> sqlx::Result<String> {
     const FORGET_EXPIRED: &str = "DELETE FROM sessions WHERE user_id = $1 AND expires_at <= $2";
     const SQL: &str = "
         INSERT INTO sessions (token_hash, user_id, created_at, expires_at)
@@ -27,11 +23,7 @@ pub(crate) async fn open(
     let token = hex(&random_bytes::<32>());
     on_pool!(database, |pool| {
         let mut tx = pool.begin().await?;
-        sqlx::query(FORGET_EXPIRED)
-            .bind(user_id)
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(FORGET_EXPIRED).bind(user_id).bind(now).execute(&mut *tx).await?;
         sqlx::query(SQL)
             .bind(token_hash(&token))
             .bind(user_id)
@@ -55,32 +47,20 @@ pub(crate) async fn user_for_token(
         FROM sessions s JOIN users u ON u.id = s.user_id
         WHERE s.token_hash = $1 AND s.expires_at > $2";
     on_pool!(database, |pool| {
-        sqlx::query_as(SQL)
-            .bind(token_hash(token))
-            .bind(now)
-            .fetch_optional(pool)
-            .await
+        sqlx::query_as(SQL).bind(token_hash(token)).bind(now).fetch_optional(pool).await
     })
 }
 
 /// Ends one session.
 pub(crate) async fn close(database: &Database, token: &str) -> sqlx::Result<()> {
     const SQL: &str = "DELETE FROM sessions WHERE token_hash = $1";
-    on_pool!(database, |pool| {
-        sqlx::query(SQL)
-            .bind(token_hash(token))
-            .execute(pool)
-            .await
-            .map(drop)
-    })
+    on_pool!(database, |pool| { sqlx::query(SQL).bind(token_hash(token)).execute(pool).await.map(drop) })
 }
 
 /// Ends every session of a user, because their password changed.
 pub(crate) async fn close_all(database: &Database, user_id: Uuid) -> sqlx::Result<()> {
     const SQL: &str = "DELETE FROM sessions WHERE user_id = $1";
-    on_pool!(database, |pool| {
-        sqlx::query(SQL).bind(user_id).execute(pool).await.map(drop)
-    })
+    on_pool!(database, |pool| { sqlx::query(SQL).bind(user_id).execute(pool).await.map(drop) })
 }
 
 /// Bytes from the operating system's generator.
@@ -95,13 +75,11 @@ fn token_hash(token: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]
@@ -110,9 +88,6 @@ mod tests {
 
     #[test]
     fn the_stored_hash_is_sha_256_of_the_token() {
-        assert_eq!(
-            token_hash("abc"),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-        );
+        assert_eq!(token_hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",);
     }
 }

@@ -64,10 +64,7 @@ pub enum DatabaseError {
 
 impl Database {
     /// Opens a pool of at most `connections_max` connections and checks that it connects.
-    pub(crate) async fn connect(
-        url: &DatabaseUrl,
-        connections_max: u32,
-    ) -> Result<Self, DatabaseError> {
+    pub(crate) async fn connect(url: &DatabaseUrl, connections_max: u32) -> Result<Self, DatabaseError> {
         let connected = match url.target() {
             Target::Postgres(options) => {
                 let options = options.clone().application_name("shop");
@@ -75,15 +72,10 @@ impl Database {
             }
             Target::Sqlite(options) => {
                 create_folder(options.get_filename()).await?;
-                sqlite(options.clone(), connections_max)
-                    .await
-                    .map(Self::Sqlite)
+                sqlite(options.clone(), connections_max).await.map(Self::Sqlite)
             }
         };
-        connected.map_err(|source| DatabaseError::Connect {
-            url: url.to_string(),
-            source,
-        })
+        connected.map_err(|source| DatabaseError::Connect { url: url.to_string(), source })
     }
 
     /// Applies the shop's migrations.
@@ -171,8 +163,5 @@ async fn create_folder(file: &Path) -> Result<(), DatabaseError> {
     };
     tokio::fs::create_dir_all(folder)
         .await
-        .map_err(|source| DatabaseError::Folder {
-            path: folder.to_owned(),
-            source,
-        })
+        .map_err(|source| DatabaseError::Folder { path: folder.to_owned(), source })
 }

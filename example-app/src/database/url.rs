@@ -61,10 +61,7 @@ impl DatabaseUrl {
             "sqlite" => sqlite(text)?,
             other => return Err(DatabaseUrlError::Scheme(other.to_owned())),
         };
-        Ok(Self {
-            text: Secret::new(text),
-            target,
-        })
+        Ok(Self { text: Secret::new(text), target })
     }
 
     /// The URL with its password, for a library that opens a pool of its own.
@@ -78,8 +75,7 @@ impl DatabaseUrl {
 }
 
 fn sqlite(text: &str) -> Result<Target, DatabaseUrlError> {
-    let options =
-        SqliteConnectOptions::from_str(text).map_err(|_| DatabaseUrlError::Malformed("sqlite"))?;
+    let options = SqliteConnectOptions::from_str(text).map_err(|_| DatabaseUrlError::Malformed("sqlite"))?;
     if text.contains(":memory:") || text.contains("mode=memory") {
         return Err(DatabaseUrlError::InMemory);
     }
@@ -141,10 +137,7 @@ mod tests {
     #[test]
     fn a_database_in_memory_is_refused() {
         for url in ["sqlite::memory:", "sqlite://shop?mode=memory"] {
-            assert_eq!(
-                DatabaseUrl::parse(url).unwrap_err(),
-                DatabaseUrlError::InMemory
-            );
+            assert_eq!(DatabaseUrl::parse(url).unwrap_err(), DatabaseUrlError::InMemory);
         }
     }
 
@@ -154,9 +147,6 @@ mod tests {
             DatabaseUrl::parse("mysql://localhost/shop").unwrap_err(),
             DatabaseUrlError::Scheme("mysql".into()),
         );
-        assert_eq!(
-            DatabaseUrl::parse("shop.db").unwrap_err(),
-            DatabaseUrlError::NoScheme
-        );
+        assert_eq!(DatabaseUrl::parse("shop.db").unwrap_err(), DatabaseUrlError::NoScheme);
     }
 }

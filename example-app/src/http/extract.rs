@@ -33,8 +33,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let query = axum::extract::Query::from_request_parts(parts, state).await;
-        let axum::extract::Query(query) = query
-            .map_err(|rejection: QueryRejection| AppError::BadRequest(rejection.body_text()))?;
+        let axum::extract::Query(query) =
+            query.map_err(|rejection: QueryRejection| AppError::BadRequest(rejection.body_text()))?;
         Ok(Self(query))
     }
 }

@@ -32,10 +32,7 @@ pub(crate) enum AppError {
     #[error("there is no such {0}")]
     NotFound(&'static str),
     #[error("{detail}")]
-    Conflict {
-        code: &'static str,
-        detail: &'static str,
-    },
+    Conflict { code: &'static str, detail: &'static str },
     #[error("too many failed attempts; try again later")]
     LockedOut { retry_after: Duration },
     #[error("this path does not accept this method")]
@@ -65,10 +62,7 @@ pub(crate) struct FieldError {
 
 impl FieldError {
     pub(crate) fn new(field: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            field,
-            message: message.into(),
-        }
+        Self { field, message: message.into() }
     }
 }
 
@@ -159,18 +153,11 @@ impl IntoResponse for AppError {
             status: status.as_u16(),
             code: self.code(),
             detail: self.to_string(),
-            errors: if let Self::Invalid(errors) = &self {
-                errors
-            } else {
-                &[]
-            },
+            errors: if let Self::Invalid(errors) = &self { errors } else { &[] },
         };
         let mut response = (status, axum::Json(problem)).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
             Self::LockedOut { retry_after } => {
                 let seconds = retry_after.as_secs().max(1);
@@ -187,11 +174,7 @@ impl IntoResponse for AppError {
 
 impl From<sqlx::Error> for AppError {
     fn from(error: sqlx::Error) -> Self {
-        if is_unavailable(&error) {
-            Self::DatabaseUnavailable(error)
-        } else {
-            Self::internal(error)
-        }
+        if is_unavailable(&error) { Self::DatabaseUnavailable(error) } else { Self::internal(error) }
     }
 }
 
@@ -201,10 +184,7 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => true,
         // PostgreSQL: connection lost, out of resources, shutting down; SQLite: busy.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            code == "5"
-                || ["08", "53", "57P"]
-                    .iter()
-                    .any(|class| code.starts_with(class))
+            code == "5" || ["08", "53", "57P"].iter().any(|class| code.starts_with(class))
         }),
         _ => false,
     }

@@ -18,35 +18,19 @@ struct Envelope<T> {
 }
 
 pub(crate) fn ok<T>(data: T) -> Answer<T> {
-    Answer {
-        status: StatusCode::OK,
-        data,
-    }
+    Answer { status: StatusCode::OK, data }
 }
 
 pub(crate) fn created<T>(data: T) -> Answer<T> {
-    Answer {
-        status: StatusCode::CREATED,
-        data,
-    }
+    Answer { status: StatusCode::CREATED, data }
 }
 
 pub(crate) fn accepted<T>(data: T) -> Answer<T> {
-    Answer {
-        status: StatusCode::ACCEPTED,
-        data,
-    }
+    Answer { status: StatusCode::ACCEPTED, data }
 }
 
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
-        (
-            self.status,
-            axum::Json(Envelope {
-                success: true,
-                data: self.data,
-            }),
-        )
-            .into_response()
+        (self.status, axum::Json(Envelope { success: true, data: self.data })).into_response()
     }
 }

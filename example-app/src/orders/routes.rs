@@ -18,9 +18,7 @@ use crate::users::{Role, User};
 const QUANTITY_MAX: i32 = 100;
 
 pub(crate) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/orders", post(place_order).get(list_orders))
-        .route("/orders/{id}", get(show_order))
+    Router::new().route("/orders", post(place_order).get(list_orders)).route("/orders/{id}", get(show_order))
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,10 +44,7 @@ async fn place_order(
         errors.push(FieldError::new("product", message));
     }
     if !(1..=QUANTITY_MAX).contains(&request.quantity) {
-        errors.push(FieldError::new(
-            "quantity",
-            format!("must be from 1 to {QUANTITY_MAX}"),
-        ));
+        errors.push(FieldError::new("quantity", format!("must be from 1 to {QUANTITY_MAX}")));
     }
     let product = match product {
         Some(product) if errors.is_empty() => product,

@@ -27,11 +27,7 @@ pub(crate) struct NewOrder {
     pub(crate) total_cents: i64,
 }
 
-pub(crate) async fn insert(
-    database: &Database,
-    order: NewOrder,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Order> {
+pub(crate) async fn insert(database: &Database, order: NewOrder, now: DateTime<Utc>) -> sqlx::Result<Order> {
     const SQL: &str = "
         INSERT INTO orders (id, user_id, product, quantity, total_cents, status, created_at)
         VALUES ($1, $2, $3, $4, $5, 'pending', $6)
@@ -53,10 +49,7 @@ pub(crate) async fn by_id(database: &Database, id: Uuid) -> sqlx::Result<Option<
     const SQL: &str = "
         SELECT id, user_id, product, quantity, total_cents, status, created_at
         FROM orders WHERE id = $1";
-    on_pool!(database, |pool| sqlx::query_as(SQL)
-        .bind(id)
-        .fetch_optional(pool)
-        .await)
+    on_pool!(database, |pool| sqlx::query_as(SQL).bind(id).fetch_optional(pool).await)
 }
 
 /// Everyone's orders, newest first.
@@ -64,13 +57,7 @@ pub(crate) async fn list(database: &Database, limit: i64, offset: i64) -> sqlx::
     const SQL: &str = "
         SELECT id, user_id, product, quantity, total_cents, status, created_at
         FROM orders ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2";
-    on_pool!(database, |pool| {
-        sqlx::query_as(SQL)
-            .bind(limit)
-            .bind(offset)
-            .fetch_all(pool)
-            .await
-    })
+    on_pool!(database, |pool| { sqlx::query_as(SQL).bind(limit).bind(offset).fetch_all(pool).await })
 }
 
 /// One user's orders, newest first.
@@ -85,11 +72,6 @@ pub(crate) async fn list_of(
         FROM orders WHERE user_id = $1
         ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3";
     on_pool!(database, |pool| {
-        sqlx::query_as(SQL)
-            .bind(user_id)
-            .bind(limit)
-            .bind(offset)
-            .fetch_all(pool)
-            .await
+        sqlx::query_as(SQL).bind(user_id).bind(limit).bind(offset).fetch_all(pool).await
     })
 }

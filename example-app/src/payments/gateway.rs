@@ -75,20 +75,14 @@ impl Gateway {
 
     /// Puts leaked connections back, as a restart of the service would.
     pub(crate) fn reclaim_leaked(&self) {
-        self.connections
-            .add_permits(self.leaked.swap(0, Ordering::Relaxed));
+        self.connections.add_permits(self.leaked.swap(0, Ordering::Relaxed));
     }
 
     /// Charges a card and returns the gateway's reference.
-    pub(crate) async fn charge(
-        &self,
-        card_token: &str,
-        amount_cents: i64,
-    ) -> Result<String, GatewayError> {
+    pub(crate) async fn charge(&self, card_token: &str, amount_cents: i64) -> Result<String, GatewayError> {
         let connection = timeout(CONNECT_TIMEOUT, self.connections.acquire()).await;
-        let connection = connection
-            .map_err(|_| GatewayError::PoolExhausted)?
-            .map_err(|_| GatewayError::PoolExhausted)?;
+        let connection =
+            connection.map_err(|_| GatewayError::PoolExhausted)?.map_err(|_| GatewayError::PoolExhausted)?;
         let suffering = self.faults.next_call();
         if suffering.leaks {
             connection.forget();

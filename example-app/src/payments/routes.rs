@@ -37,20 +37,10 @@ async fn pay(
     Json(request): Json<Pay>,
 ) -> Result<Answer<Payment>, AppError> {
     let order = orders::store::by_id(state.database(), request.order_id).await?;
-    let order = order
-        .filter(|order| order.user_id == user.id)
-        .ok_or(AppError::NotFound("order"))?;
-    if request
-        .amount_cents
-        .is_some_and(|amount| amount != order.total_cents)
-    {
+    let order = order.filter(|order| order.user_id == user.id).ok_or(AppError::NotFound("order"))?;
+    if request.amount_cents.is_some_and(|amount| amount != order.total_cents) {
         let message = format!("the order costs {}", order.total_cents);
-        return Err(AppError::Invalid(vec![FieldError::new(
-            "amount_cents",
-            message,
-        )]));
+        return Err(AppError::Invalid(vec![FieldError::new("amount_cents", message)]));
     }
-    service::pay(state, order, request.card_token)
-        .await
-        .map(created)
+    service::pay(state, order, request.card_token).await.map(created)
 }

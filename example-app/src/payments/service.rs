@@ -17,11 +17,7 @@ use crate::state::AppState;
 use crate::tasks::SEND_RECEIPT;
 
 /// Charges a card for an order, whoever is still listening.
-pub(crate) async fn pay(
-    state: AppState,
-    order: Order,
-    card_token: String,
-) -> Result<Payment, AppError> {
+pub(crate) async fn pay(state: AppState, order: Order, card_token: String) -> Result<Payment, AppError> {
     let payment = store::begin(state.database(), order.id, order.total_cents, Utc::now()).await?;
     let payment = payment.ok_or(AppError::Conflict {
         code: "order_already_paid",
@@ -30,10 +26,7 @@ pub(crate) async fn pay(
     let span = tracing::Span::current();
     let background = state.background().clone();
     let work = async move { settle(&state, payment.id, order, &card_token).await };
-    background
-        .spawn(work.instrument(span))
-        .await
-        .map_err(AppError::internal)?
+    background.spawn(work.instrument(span)).await.map_err(AppError::internal)?
 }
 
 async fn settle(

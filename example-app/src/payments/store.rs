@@ -83,16 +83,9 @@ pub(crate) async fn capture(
     const PAY_ORDER: &str = "UPDATE orders SET status = 'paid' WHERE id = $1";
     on_pool!(database, |pool| {
         let mut tx = pool.begin().await?;
-        let payment: Payment = sqlx::query_as(SQL)
-            .bind(id)
-            .bind(gateway_reference)
-            .bind(now)
-            .fetch_one(&mut *tx)
-            .await?;
-        sqlx::query(PAY_ORDER)
-            .bind(payment.order_id)
-            .execute(&mut *tx)
-            .await?;
+        let payment: Payment =
+            sqlx::query_as(SQL).bind(id).bind(gateway_reference).bind(now).fetch_one(&mut *tx).await?;
+        sqlx::query(PAY_ORDER).bind(payment.order_id).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(payment)
     })
@@ -109,13 +102,7 @@ pub(crate) async fn fail(
         UPDATE payments SET status = 'failed', failure = $2, settled_at = $3
         WHERE id = $1 AND status = 'pending'";
     on_pool!(database, |pool| {
-        sqlx::query(SQL)
-            .bind(id)
-            .bind(failure)
-            .bind(now)
-            .execute(pool)
-            .await
-            .map(drop)
+        sqlx::query(SQL).bind(id).bind(failure).bind(now).execute(pool).await.map(drop)
     })
 }
 
@@ -127,8 +114,5 @@ pub(crate) async fn receipt(database: &Database, id: Uuid) -> sqlx::Result<Optio
         JOIN orders o ON o.id = p.order_id
         JOIN users u ON u.id = o.user_id
         WHERE p.id = $1 AND p.status = 'captured'";
-    on_pool!(database, |pool| sqlx::query_as(SQL)
-        .bind(id)
-        .fetch_optional(pool)
-        .await)
+    on_pool!(database, |pool| sqlx::query_as(SQL).bind(id).fetch_optional(pool).await)
 }

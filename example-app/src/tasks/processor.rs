@@ -81,23 +81,15 @@ pub struct TaskProcessor {
 
 impl fmt::Debug for TaskProcessor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TaskProcessor")
-            .field(&self.task_types())
-            .finish()
+        f.debug_tuple("TaskProcessor").field(&self.task_types()).finish()
     }
 }
 
 impl TaskProcessor {
     /// Adds or replaces the handler of a task type; `role` is what asking for it takes.
     pub fn register(&self, task_type: impl Into<String>, role: Role, handler: impl TaskHandler) {
-        let registration = Registration {
-            handler: Arc::new(handler),
-            role,
-        };
-        let mut handlers = self
-            .handlers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let registration = Registration { handler: Arc::new(handler), role };
+        let mut handlers = self.handlers.write().unwrap_or_else(PoisonError::into_inner);
         handlers.insert(task_type.into(), registration);
     }
 
@@ -109,13 +101,11 @@ impl TaskProcessor {
 
     /// The role it takes to ask for a task type; `None` when it is unknown.
     pub(crate) fn role(&self, task_type: &str) -> Option<Role> {
-        self.registration(task_type)
-            .map(|registration| registration.role)
+        self.registration(task_type).map(|registration| registration.role)
     }
 
     pub(crate) fn handler(&self, task_type: &str) -> Option<Arc<dyn TaskHandler>> {
-        self.registration(task_type)
-            .map(|registration| registration.handler)
+        self.registration(task_type).map(|registration| registration.handler)
     }
 
     fn registration(&self, task_type: &str) -> Option<Registration> {

@@ -76,9 +76,7 @@ pub(super) enum Storage {
 
 impl std::fmt::Debug for TaskQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TaskQueue")
-            .field("database", &self.database)
-            .finish_non_exhaustive()
+        f.debug_struct("TaskQueue").field("database", &self.database).finish_non_exhaustive()
     }
 }
 
@@ -112,12 +110,7 @@ impl TaskQueue {
             }
         };
         let (waker, strategy) = wake::channel();
-        Ok(Self {
-            storage,
-            database,
-            waker,
-            strategy,
-        })
+        Ok(Self { storage, database, waker, strategy })
     }
 
     /// Queues a job; it is committed when this returns.
@@ -128,31 +121,15 @@ impl TaskQueue {
         created_by: Uuid,
     ) -> Result<Uuid, AppError> {
         let id = Uuid::now_v7();
-        let job = Job {
-            task_type: task_type.to_owned(),
-            payload,
-            created_by,
-            created_at: Utc::now(),
-        };
+        let job = Job { task_type: task_type.to_owned(), payload, created_by, created_at: Utc::now() };
         let job = serde_json::to_value(job).map_err(AppError::internal)?;
-        let task = TaskBuilder::new(job)
-            .task_id(task_id(id))
-            .max_attempts(ATTEMPTS_MAX)
-            .build();
+        let task = TaskBuilder::new(job).task_id(task_id(id)).max_attempts(ATTEMPTS_MAX).build();
         match &self.storage {
             Storage::Postgres(storage) => {
-                storage
-                    .clone()
-                    .push_task(task)
-                    .await
-                    .map_err(AppError::internal)?;
+                storage.clone().push_task(task).await.map_err(AppError::internal)?;
             }
             Storage::Sqlite(storage) => {
-                storage
-                    .clone()
-                    .push_task(task)
-                    .await
-                    .map_err(AppError::internal)?;
+                storage.clone().push_task(task).await.map_err(AppError::internal)?;
             }
         }
         self.waker.wake();
@@ -203,10 +180,7 @@ where
     let (result, error) = match outcome {
         Some(Ok(result)) => (Some(result), None),
         // apalis writes the name of its wrapper in front of the handler's reason.
-        Some(Err(error)) => (
-            None,
-            Some(error.trim_start_matches("AbortError: ").to_owned()),
-        ),
+        Some(Err(error)) => (None, Some(error.trim_start_matches("AbortError: ").to_owned())),
         None => (None, None),
     };
     Ok(Some(TaskReport {
@@ -222,18 +196,12 @@ where
 }
 
 /// What a finished task returned; `None` while it is not finished.
-async fn outcome_of<S>(
-    storage: &mut S,
-    id: &TaskId,
-) -> Result<Option<Result<Value, String>>, AppError>
+async fn outcome_of<S>(storage: &mut S, id: &TaskId) -> Result<Option<Result<Value, String>>, AppError>
 where
     S: WaitForCompletion<Value>,
     S::Error: std::error::Error + Send + Sync + 'static,
 {
-    let finished = storage
-        .check_status([id.clone()])
-        .await
-        .map_err(AppError::internal)?;
+    let finished = storage.check_status([id.clone()]).await.map_err(AppError::internal)?;
     Ok(finished.into_iter().next().map(TaskResult::take))
 }
 

@@ -14,9 +14,7 @@ use crate::state::AppState;
 use crate::users::Role;
 
 pub(crate) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/tasks", post(create_task))
-        .route("/tasks/{id}", get(show_task))
+    Router::new().route("/tasks", post(create_task)).route("/tasks/{id}", get(show_task))
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,11 +44,7 @@ async fn create_task(
     };
     user.require(role)?;
     let id = state.tasks().enqueue(&task_type, payload, user.id).await?;
-    Ok(accepted(Queued {
-        id,
-        task_type,
-        status: TaskStatus::Pending,
-    }))
+    Ok(accepted(Queued { id, task_type, status: TaskStatus::Pending }))
 }
 
 async fn show_task(

@@ -31,13 +31,7 @@ pub(super) struct WakeStrategy {
 pub(super) fn channel() -> (Waker, WakeStrategy) {
     let (sender, receiver) = mpsc::channel(1);
     let woken = Arc::new(Mutex::new(receiver));
-    (
-        Waker(sender),
-        WakeStrategy {
-            woken,
-            interval: IntervalStrategy::new(INTERVAL),
-        },
-    )
+    (Waker(sender), WakeStrategy { woken, interval: IntervalStrategy::new(INTERVAL) })
 }
 
 impl PollStrategy for WakeStrategy {

@@ -8,8 +8,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use apalis::prelude::{
-    AbortError, BackendExt, BoxDynError, Data, TaskId, WorkerBuilder, WorkerBuilderExt,
-    WorkerContext, WorkerError,
+    AbortError, BackendExt, BoxDynError, Data, TaskId, WorkerBuilder, WorkerBuilderExt, WorkerContext,
+    WorkerError,
 };
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -108,22 +108,14 @@ async fn finish(
 }
 
 /// One job, as apalis calls it: an error of another type than [`AbortError`] is tried again.
-async fn run_job(
-    job: Value,
-    processor: Data<TaskProcessor>,
-    id: TaskId,
-) -> Result<Value, BoxDynError> {
+async fn run_job(job: Value, processor: Data<TaskProcessor>, id: TaskId) -> Result<Value, BoxDynError> {
     let id = queue::uuid(&id).ok_or_else(|| abort("the task has no usable id"))?;
     let job: Job = serde_json::from_value(job).map_err(AbortError::new)?;
     let handler = processor
         .handler(&job.task_type)
         .ok_or_else(|| abort("no handler is registered for this task type"))?;
     let span = tracing::info_span!("task", task_id = %id, task_type = job.task_type);
-    let call = TaskCall {
-        id,
-        created_by: job.created_by,
-        payload: job.payload,
-    };
+    let call = TaskCall { id, created_by: job.created_by, payload: job.payload };
     // A task of its own, so that one handler's panic or busy loop is not everyone's.
     let mut work = AbortOnDrop(tokio::spawn(handler.handle(call).instrument(span)));
     match timeout(HANDLER_TIMEOUT, &mut work.0).await {

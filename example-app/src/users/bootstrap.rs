@@ -50,10 +50,6 @@ pub(crate) async fn create_first_admin(
         }
     };
     let hash = passwords.hash(&password).await?;
-    let inserted =
-        store::insert(database, &settings.username, &hash, Role::Admin, Utc::now()).await?;
-    Ok(inserted.map(|_| FirstAdmin {
-        username: settings.username.clone(),
-        generated_password,
-    }))
+    let inserted = store::insert(database, &settings.username, &hash, Role::Admin, Utc::now()).await?;
+    Ok(inserted.map(|_| FirstAdmin { username: settings.username.clone(), generated_password }))
 }

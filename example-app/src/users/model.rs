@@ -89,14 +89,11 @@ pub struct Username(String);
 pub(crate) struct BreaksRule;
 
 impl Username {
-    pub(crate) const RULE: &'static str =
-        "3 to 32 letters, digits, `.`, `_` or `-`, starting with a letter";
+    pub(crate) const RULE: &'static str = "3 to 32 letters, digits, `.`, `_` or `-`, starting with a letter";
 
     pub(crate) fn parse(text: &str) -> Result<Self, BreaksRule> {
         let starts_well = text.starts_with(|first: char| first.is_ascii_alphabetic());
-        let allowed = text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        let allowed = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if starts_well && allowed && (3..=32).contains(&text.len()) {
             Ok(Self(text.to_owned()))
         } else {
@@ -124,11 +121,7 @@ impl Password {
     pub(crate) const RULE: &'static str = "8 to 128 characters";
 
     pub(crate) fn parse(text: String) -> Result<Self, BreaksRule> {
-        if (8..=128).contains(&text.chars().count()) {
-            Ok(Self(Secret::new(text)))
-        } else {
-            Err(BreaksRule)
-        }
+        if (8..=128).contains(&text.chars().count()) { Ok(Self(Secret::new(text))) } else { Err(BreaksRule) }
     }
 
     pub(crate) fn reveal(&self) -> &str {
@@ -145,16 +138,7 @@ mod tests {
         for good in ["bob", "Ada.Lovelace", "x-1_y", &"a".repeat(32)] {
             assert!(Username::parse(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "ab",
-            "1up",
-            "_x_",
-            "a b",
-            "émile",
-            "a/b",
-            &"a".repeat(33),
-        ] {
+        for bad in ["", "ab", "1up", "_x_", "a b", "émile", "a/b", &"a".repeat(33)] {
             assert_eq!(Username::parse(bad), Err(BreaksRule), "{bad}");
         }
     }

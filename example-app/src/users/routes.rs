@@ -16,10 +16,7 @@ pub(crate) fn routes() -> Router<AppState> {
     Router::new()
         .route("/users", get(list_users))
         .route("/users/{id}/role", put(change_role))
-        .route(
-            "/users/{id}/force-password-reset",
-            post(force_password_reset),
-        )
+        .route("/users/{id}/force-password-reset", post(force_password_reset))
 }
 
 async fn list_users(
@@ -64,13 +61,9 @@ async fn force_password_reset(
 ) -> Result<Answer<User>, AppError> {
     caller.require(Role::Moderator)?;
     let database = state.database();
-    let target = store::by_id(database, id)
-        .await?
-        .ok_or(AppError::NotFound("user"))?;
+    let target = store::by_id(database, id).await?.ok_or(AppError::NotFound("user"))?;
     if target.role > caller.role {
-        return Err(AppError::Forbidden(
-            "only an admin may reset the password of an admin",
-        ));
+        return Err(AppError::Forbidden("only an admin may reset the password of an admin"));
     }
     let user = store::force_password_reset(database, id).await?;
     let user = user.ok_or(AppError::NotFound("user"))?;

@@ -13,10 +13,7 @@ use crate::support::PASSWORD;
 
 fn command(folder: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_example-app"));
-    command
-        .env_clear()
-        .current_dir(folder)
-        .env("BIND_ADDR", "127.0.0.1:0");
+    command.env_clear().current_dir(folder).env("BIND_ADDR", "127.0.0.1:0");
     command
 }
 
@@ -29,26 +26,12 @@ struct Process {
 
 impl Process {
     fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let address = line
-            .split("http://")
-            .nth(1)
-            .expect(&line)
-            .split('/')
-            .next()
-            .unwrap();
-        Self {
-            address: address.to_owned(),
-            child,
-            stdout,
-        }
+        let address = line.split("http://").nth(1).expect(&line).split('/').next().unwrap();
+        Self { address: address.to_owned(), child, stdout }
     }
 
     /// One request over a socket of its own; status and body.
@@ -58,25 +41,14 @@ impl Process {
 
     fn terminate(&self) {
         let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
     fn output(mut self) -> (Option<i32>, String, String) {
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).unwrap();
         let mut stderr = String::new();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut stderr)
-            .unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
         (self.child.wait().unwrap().code(), stdout, stderr)
     }
 }
@@ -112,11 +84,7 @@ fn text(bytes: Vec<u8>) -> String {
 #[test]
 fn bad_settings_exit_with_2_and_name_the_variables() {
     let folder = tempfile::tempdir().unwrap();
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command(&folder)
+    let Output { status, stdout, stderr } = command(&folder)
         .env("BIND_ADDR", "somewhere")
         .env("MONITORING_METRIC_RETENTION_DAYS", "-1")
         .env("ADMIN_PASSWORD", "hunter2")
@@ -125,34 +93,20 @@ fn bad_settings_exit_with_2_and_name_the_variables() {
     assert_eq!(status.code(), Some(2));
     assert_eq!(text(stdout), "");
     let stderr = text(stderr);
-    assert!(
-        stderr.contains("BIND_ADDR: `somewhere` is not an address; expected"),
-        "{stderr}"
-    );
-    assert!(
-        stderr.contains("MONITORING_METRIC_RETENTION_DAYS: `-1`"),
-        "{stderr}"
-    );
-    assert!(
-        stderr.contains("ADMIN_PASSWORD: ") && !stderr.contains("hunter2"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("BIND_ADDR: `somewhere` is not an address; expected"), "{stderr}");
+    assert!(stderr.contains("MONITORING_METRIC_RETENTION_DAYS: `-1`"), "{stderr}");
+    assert!(stderr.contains("ADMIN_PASSWORD: ") && !stderr.contains("hunter2"), "{stderr}");
     assert!(!folder.path().join("data").exists());
 }
 
 #[test]
 fn a_database_that_is_away_is_explained_without_its_password() {
     let folder = tempfile::tempdir().unwrap();
-    let Output { status, stderr, .. } = command(&folder)
-        .env("DATABASE_URL", "postgres://shop:s3cret@127.0.0.1:1/shop")
-        .output()
-        .unwrap();
+    let Output { status, stderr, .. } =
+        command(&folder).env("DATABASE_URL", "postgres://shop:s3cret@127.0.0.1:1/shop").output().unwrap();
     assert_eq!(status.code(), Some(1));
     let stderr = text(stderr);
-    assert!(
-        stderr.contains("postgres://shop@127.0.0.1:1/shop"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("postgres://shop@127.0.0.1:1/shop"), "{stderr}");
     assert!(!stderr.contains("s3cret"), "{stderr}");
 }
 

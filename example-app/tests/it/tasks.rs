@@ -43,13 +43,8 @@ async fn submit(shop: &Shop, token: &str, task_type: &str, payload: Value) -> Va
 }
 
 async fn paid_order(shop: &Shop, token: &str) -> Value {
-    let order = shop
-        .post("/orders", token, json!({ "product": "mug" }))
-        .await
-        .data(201);
-    shop.post("/payments", token, json!({ "order_id": order["id"] }))
-        .await
-        .data(201)
+    let order = shop.post("/orders", token, json!({ "product": "mug" })).await.data(201);
+    shop.post("/payments", token, json!({ "order_id": order["id"] })).await.data(201)
 }
 
 async fn a_task_runs_and_reports_its_result(database: TestDatabase) {
@@ -72,12 +67,10 @@ async fn a_paid_order_sends_its_receipt_by_itself(database: TestDatabase) {
     let shop = database.start().await;
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);
-    shop.app
-        .task_processor()
-        .register("send_receipt", Role::User, move |_: TaskCall| {
-            count.fetch_add(1, Ordering::SeqCst);
-            async { Ok(Value::Null) }
-        });
+    shop.app.task_processor().register("send_receipt", Role::User, move |_: TaskCall| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async { Ok(Value::Null) }
+    });
     let (_, bob) = shop.register_and_login("bob").await;
     paid_order(&shop, &bob).await;
     let deadline = Instant::now() + Duration::from_secs(15);
@@ -91,31 +84,22 @@ async fn an_unknown_task_type_names_the_known_ones(database: TestDatabase) {
     let shop = database.start().await;
     let (_, bob) = shop.register_and_login("bob").await;
     let body = json!({ "task_type": "mine_bitcoin", "payload": {} });
-    let reply = shop
-        .post("/tasks", &bob, body)
-        .await
-        .problem(400, "validation_failed");
+    let reply = shop.post("/tasks", &bob, body).await.problem(400, "validation_failed");
     assert_eq!(reply.body["errors"][0]["field"], "task_type");
     let message = reply.body["errors"][0]["message"].as_str().unwrap();
     assert!(message.contains("send_receipt"), "{message}");
-    shop.post("/tasks", "", json!({ "task_type": "send_receipt" }))
-        .await
-        .problem(401, "unauthenticated");
+    shop.post("/tasks", "", json!({ "task_type": "send_receipt" })).await.problem(401, "unauthenticated");
 }
 
 async fn a_task_type_may_demand_a_role(database: TestDatabase) {
     let shop = database.start().await;
     shop.app
         .task_processor()
-        .register("rebuild", Role::Moderator, |call: TaskCall| async move {
-            Ok(call.payload)
-        });
+        .register("rebuild", Role::Moderator, |call: TaskCall| async move { Ok(call.payload) });
     let admin = shop.login(ADMIN).await;
     let (_, bob) = shop.register_and_login("bob").await;
     let body = json!({ "task_type": "rebuild" });
-    shop.post("/tasks", &bob, body)
-        .await
-        .problem(403, "forbidden");
+    shop.post("/tasks", &bob, body).await.problem(403, "forbidden");
     let task = submit(&shop, &admin, "rebuild", json!({ "what": "index" })).await;
     let report = finished(&shop, &admin, &task).await;
     assert_eq!(report["result"], json!({ "what": "index" }));
@@ -124,22 +108,18 @@ async fn a_task_type_may_demand_a_role(database: TestDatabase) {
 async fn a_temporary_failure_is_tried_again(database: TestDatabase) {
     let shop = database.start().await;
     let tries = Arc::new(AtomicUsize::new(0));
-    shop.app
-        .task_processor()
-        .register("flaky", Role::User, move |_: TaskCall| {
-            let number = tries.fetch_add(1, Ordering::SeqCst) + 1;
-            async move {
-                if number < 3 {
-                    return Err(TaskFailure::Temporary("the mail server is away".into()));
-                }
-                Ok(json!(number))
+    shop.app.task_processor().register("flaky", Role::User, move |_: TaskCall| {
+        let number = tries.fetch_add(1, Ordering::SeqCst) + 1;
+        async move {
+            if number < 3 {
+                return Err(TaskFailure::Temporary("the mail server is away".into()));
             }
-        });
-    shop.app
-        .task_processor()
-        .register("hopeless", Role::User, |_: TaskCall| async {
-            Err(TaskFailure::Temporary("the mail server is away".into()))
-        });
+            Ok(json!(number))
+        }
+    });
+    shop.app.task_processor().register("hopeless", Role::User, |_: TaskCall| async {
+        Err(TaskFailure::Temporary("the mail server is away".into()))
+    });
     let (_, bob) = shop.register_and_login("bob").await;
     let flaky = submit(&shop, &bob, "flaky", json!({})).await;
     let hopeless = submit(&shop, &bob, "hopeless", json!({})).await;
@@ -163,20 +143,15 @@ async fn a_permanent_failure_is_not(database: TestDatabase) {
     assert_eq!(report["error"], "there is no such captured payment");
     let task = submit(&shop, &bob, "send_receipt", json!({})).await;
     let report = finished(&shop, &bob, &task).await;
-    assert!(
-        report["error"].as_str().unwrap().contains("payment_id"),
-        "{report:#}"
-    );
+    assert!(report["error"].as_str().unwrap().contains("payment_id"), "{report:#}");
 }
 
 async fn a_panic_fails_the_task_and_nothing_else(database: TestDatabase) {
     let shop = database.start().await;
-    shop.app
-        .task_processor()
-        .register("explode", Role::User, |call: TaskCall| async move {
-            assert!(call.payload.is_null(), "boom");
-            Ok(Value::Null)
-        });
+    shop.app.task_processor().register("explode", Role::User, |call: TaskCall| async move {
+        assert!(call.payload.is_null(), "boom");
+        Ok(Value::Null)
+    });
     let (_, bob) = shop.register_and_login("bob").await;
     let bad = submit(&shop, &bob, "explode", json!("now")).await;
     let report = finished(&shop, &bob, &bad).await;
@@ -202,12 +177,10 @@ async fn others_do_not_see_a_task(database: TestDatabase) {
 async fn a_task_queued_before_a_restart_runs_after_it(database: TestDatabase) {
     let shop = database.start().await;
     // Keeps all four hands of the worker busy until the shop stops.
-    shop.app
-        .task_processor()
-        .register("wait", Role::User, |_: TaskCall| async {
-            sleep(Duration::from_millis(700)).await;
-            Ok(json!("waited"))
-        });
+    shop.app.task_processor().register("wait", Role::User, |_: TaskCall| async {
+        sleep(Duration::from_millis(700)).await;
+        Ok(json!("waited"))
+    });
     let (_, bob) = shop.register_and_login("bob").await;
     let mut waits = Vec::new();
     for _ in 0..4 {
@@ -220,16 +193,10 @@ async fn a_task_queued_before_a_restart_runs_after_it(database: TestDatabase) {
     let shop = database.start().await;
     for wait in &waits {
         let report = finished(&shop, &bob, wait).await;
-        assert_eq!(
-            report["result"], "waited",
-            "what had begun was finished: {report:#}"
-        );
+        assert_eq!(report["result"], "waited", "what had begun was finished: {report:#}");
     }
     let report = finished(&shop, &bob, &left).await;
-    assert_eq!(
-        report["status"], "failed",
-        "it ran, and there is no such payment"
-    );
+    assert_eq!(report["status"], "failed", "it ran, and there is no such payment");
 }
 
 async fn a_task_of_a_killed_process_is_taken_up_again(database: TestDatabase) {
@@ -240,19 +207,11 @@ async fn a_task_of_a_killed_process_is_taken_up_again(database: TestDatabase) {
     assert_eq!(shop.stop().await, example_app::Stopped::Finished);
     // As a process leaves it that was killed over this task an hour ago.
     if database.is_postgres() {
-        database
-            .execute("UPDATE apalis.workers SET last_seen = now() - INTERVAL '1 hour'")
-            .await;
-        database
-            .execute("UPDATE apalis.jobs SET status = 'Running', attempts = 1, done_at = NULL")
-            .await;
+        database.execute("UPDATE apalis.workers SET last_seen = now() - INTERVAL '1 hour'").await;
+        database.execute("UPDATE apalis.jobs SET status = 'Running', attempts = 1, done_at = NULL").await;
     } else {
-        database
-            .execute("UPDATE Workers SET last_seen = last_seen - 3600")
-            .await;
-        database
-            .execute("UPDATE Jobs SET status = 'Running', attempts = 1, done_at = NULL")
-            .await;
+        database.execute("UPDATE Workers SET last_seen = last_seen - 3600").await;
+        database.execute("UPDATE Jobs SET status = 'Running', attempts = 1, done_at = NULL").await;
     }
 
     let shop = database.start().await;

@@ -56,10 +56,7 @@ impl TestDatabase {
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("data/shop.db").display());
-        Self {
-            url,
-            _folder: Some(folder),
-        }
+        Self { url, _folder: Some(folder) }
     }
 
     pub(crate) async fn postgres() -> Option<Self> {
@@ -85,16 +82,10 @@ impl TestDatabase {
     pub(crate) async fn numbers(&self, sql: &'static str) -> Vec<i64> {
         if self.is_postgres() {
             let mut connection = PgConnection::connect(&self.url).await.unwrap();
-            sqlx::query_scalar(sql)
-                .fetch_all(&mut connection)
-                .await
-                .unwrap()
+            sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
         } else {
             let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
-            sqlx::query_scalar(sql)
-                .fetch_all(&mut connection)
-                .await
-                .unwrap()
+            sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
         }
     }
 
@@ -124,11 +115,7 @@ impl TestDatabase {
 
     pub(crate) async fn start(&self) -> Shop {
         let app = App::start(&self.settings()).await.unwrap();
-        Shop {
-            router: app.router(),
-            app,
-            address: SocketAddr::from(([127, 0, 0, 1], 4711)),
-        }
+        Shop { router: app.router(), app, address: SocketAddr::from(([127, 0, 0, 1], 4711)) }
     }
 }
 
@@ -172,17 +159,11 @@ impl Reply {
 impl Shop {
     /// The same shop, called from another address.
     pub(crate) fn at_address(&self, last: u8) -> Client<'_> {
-        Client {
-            shop: self,
-            address: SocketAddr::from(([10, 0, 0, last], 4711)),
-        }
+        Client { shop: self, address: SocketAddr::from(([10, 0, 0, last], 4711)) }
     }
 
     fn client(&self) -> Client<'_> {
-        Client {
-            shop: self,
-            address: self.address,
-        }
+        Client { shop: self, address: self.address }
     }
 
     pub(crate) async fn get(&self, path: &str, token: &str) -> Reply {
@@ -190,15 +171,11 @@ impl Shop {
     }
 
     pub(crate) async fn post(&self, path: &str, token: &str, body: Value) -> Reply {
-        self.client()
-            .call(Method::POST, path, token, Some(body))
-            .await
+        self.client().call(Method::POST, path, token, Some(body)).await
     }
 
     pub(crate) async fn put(&self, path: &str, token: &str, body: Value) -> Reply {
-        self.client()
-            .call(Method::PUT, path, token, Some(body))
-            .await
+        self.client().call(Method::PUT, path, token, Some(body)).await
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
@@ -241,9 +218,7 @@ impl Client<'_> {
     }
 
     async fn call(&self, method: Method, path: &str, token: &str, body: Option<Value>) -> Reply {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("/api/v1{path}"));
+        let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
         if !token.is_empty() {
             request = request.header("authorization", format!("Bearer {token}"));
         }

@@ -8,10 +8,7 @@ use uuid::Uuid;
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 pub(crate) async fn fresh_database() -> Option<String> {
     let Ok(server) = std::env::var("MONITORING_TEST_POSTGRES_URL") else {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "MONITORING_TEST_POSTGRES_URL is not set"
-        );
+        assert!(std::env::var_os("CI").is_none(), "MONITORING_TEST_POSTGRES_URL is not set");
         eprintln!("SKIPPED on PostgreSQL: MONITORING_TEST_POSTGRES_URL is not set");
         return None;
     };

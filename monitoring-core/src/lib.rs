@@ -13,6 +13,7 @@ mod random;
 mod redact;
 mod retention;
 mod store;
+mod tasks;
 
 pub mod handlers;
 pub mod services;

@@ -228,7 +228,7 @@ impl MonitoringBuilder {
 async fn prepare_partitions(pool: &Pool) -> Result<()> {
     match retention::prepare(pool).await {
         Err(error) if error.is_transient() => {
-            tracing::warn!(target: "monitoring", %error, "partitions could not be prepared yet");
+            tracing::warn!(target: "monitoring::internal", %error, "partitions could not be prepared yet");
             Ok(())
         }
         outcome => Ok(outcome?),

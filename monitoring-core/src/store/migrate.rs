@@ -68,7 +68,7 @@ async fn keep_books_out_of(connection: &mut sqlx::PgConnection, schema: &str) ->
         sqlx::query_scalar("SELECT current_user = $1").bind(schema).fetch_one(connection).await?;
     if is_role {
         tracing::warn!(
-            target: "monitoring",
+            target: "monitoring::internal",
             schema,
             "the database role has the name of our schema, so PostgreSQL looks up its unqualified \
              table names there first; if the host has tables of its own, set another schema"

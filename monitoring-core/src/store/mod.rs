@@ -14,7 +14,9 @@ mod transaction;
 
 pub(crate) mod audit;
 pub(crate) mod events;
+pub(crate) mod metrics;
 pub(crate) mod partitions;
+pub(crate) mod stats;
 
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

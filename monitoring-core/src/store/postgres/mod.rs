@@ -8,7 +8,9 @@ use crate::config::Settings;
 
 mod audit;
 mod events;
+mod metrics;
 mod partitions;
+mod stats;
 
 /// The statements, run on one connection.
 pub(crate) struct Postgres<'c> {

@@ -9,7 +9,9 @@ use crate::model::from_micros;
 
 mod audit;
 mod events;
+mod metrics;
 mod partitions;
+mod stats;
 
 /// The statements, run on one connection.
 pub(crate) struct Sqlite<'c> {

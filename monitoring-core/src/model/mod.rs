@@ -38,8 +38,8 @@ pub use metric::{
     Series, Temporality, default_bounds,
 };
 pub(crate) use own_metric::{
-    EVENTS_TOTAL, METRICS_TOTAL, default_help, event_count_overflow_series, event_count_series, is_own_metric,
-    metric_count_series,
+    EVENTS_TOTAL, METRICS_TOTAL, default_help, event_count_overflow_series, event_count_series,
+    is_own_metric, metric_count_series,
 };
 pub use page::{Cursor, Page, Pagination, Slice};
 pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};

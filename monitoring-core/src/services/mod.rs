@@ -4,6 +4,16 @@
 //! transaction open: then everything done here exists exactly if that transaction commits.
 
 mod audit;
+mod exposition;
+mod metrics;
+mod stats;
 
 pub use audit::query_audit_log;
 pub(crate) use audit::record_audit;
+pub use exposition::Exposition;
+pub(crate) use metrics::count_events;
+pub use metrics::{
+    create_metric, create_metrics, describe_metric, fold_metric_totals, query_metrics, submit_metrics,
+    track_endpoint_performance,
+};
+pub use stats::{get_monitoring_stats, get_stats_summary};

@@ -16,8 +16,9 @@ use crate::model::{
 };
 use crate::store::StoreError;
 use crate::store::metrics::{
-    COMMON_WRITER, MetricMetadata, MetricStore, SampleKey, SeriesTotal, Total, columns, cursor_at, cursor_key,
-    from_columns, in_key_order, merge_by_series, metric, time_range, to_i64, to_u64, totals_of_inserted,
+    COMMON_WRITER, MetricMetadata, MetricStore, SampleKey, SeriesTotal, Total, columns, cursor_at,
+    cursor_key, from_columns, in_key_order, merge_by_series, metric, time_range, to_i64, to_u64,
+    totals_of_inserted,
 };
 
 /// A list of samples looks at so much time before the newest, then at more, until it has enough:
@@ -367,8 +368,9 @@ impl Postgres<'_> {
 
     /// When the newest sample of the series asked for was observed. Totals know: they are few.
     async fn newest_sample(&mut self, filter: &MetricFilter) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let mut sql =
-            QueryBuilder::new(self.sql("SELECT max(timestamp) FROM monitoring.metric_totals WHERE TRUE").as_str());
+        let mut sql = QueryBuilder::new(
+            self.sql("SELECT max(timestamp) FROM monitoring.metric_totals WHERE TRUE").as_str(),
+        );
         self.push_series(&mut sql, filter)?;
         Ok(sql.build_query_scalar().fetch_one(&mut *self.connection).await?)
     }
@@ -511,9 +513,5 @@ fn total(row: &PgRow) -> Result<Total, StoreError> {
 }
 
 fn metadata(row: &PgRow) -> Result<MetricMetadata, StoreError> {
-    Ok(MetricMetadata {
-        name: row.try_get("name")?,
-        help: row.try_get("help")?,
-        unit: row.try_get("unit")?,
-    })
+    Ok(MetricMetadata { name: row.try_get("name")?, help: row.try_get("help")?, unit: row.try_get("unit")? })
 }

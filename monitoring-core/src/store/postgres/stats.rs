@@ -36,20 +36,15 @@ impl StatsStore for Postgres<'_> {
              GROUP BY series.id, series.labels
              ORDER BY series.id",
         );
-        let rows = sqlx::query(sql)
-            .bind(name)
-            .bind(since)
-            .bind(until)
-            .fetch_all(&mut *self.connection)
-            .await?;
+        let rows =
+            sqlx::query(sql).bind(name).bind(since).bind(until).fetch_all(&mut *self.connection).await?;
         rows.iter().map(gain).collect()
     }
 
     async fn open_incidents(&mut self) -> Result<i64, StoreError> {
         // The condition is that of the index of unresolved incidents.
-        let sql = self.sql(
-            "SELECT count(*) FROM monitoring.incidents WHERE status IN ('open', 'investigating')",
-        );
+        let sql =
+            self.sql("SELECT count(*) FROM monitoring.incidents WHERE status IN ('open', 'investigating')");
         Ok(sqlx::query_scalar(sql).fetch_one(&mut *self.connection).await?)
     }
 }

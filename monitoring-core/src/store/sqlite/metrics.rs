@@ -18,8 +18,9 @@ use crate::model::{
 };
 use crate::store::StoreError;
 use crate::store::metrics::{
-    COMMON_WRITER, MetricMetadata, MetricStore, SampleKey, SeriesTotal, Total, columns, cursor_at, cursor_key,
-    from_columns, in_key_order, merge_by_series, metric, time_range, to_i64, to_u64, totals_of_inserted,
+    COMMON_WRITER, MetricMetadata, MetricStore, SampleKey, SeriesTotal, Total, columns, cursor_at,
+    cursor_key, from_columns, in_key_order, merge_by_series, metric, time_range, to_i64, to_u64,
+    totals_of_inserted,
 };
 
 /// Rows in one statement: more are hardly faster, and each row takes up to eight parameters.
@@ -486,9 +487,5 @@ fn total(row: &SqliteRow) -> Result<Total, StoreError> {
 }
 
 fn metadata(row: &SqliteRow) -> Result<MetricMetadata, StoreError> {
-    Ok(MetricMetadata {
-        name: row.try_get("name")?,
-        help: row.try_get("help")?,
-        unit: row.try_get("unit")?,
-    })
+    Ok(MetricMetadata { name: row.try_get("name")?, help: row.try_get("help")?, unit: row.try_get("unit")? })
 }

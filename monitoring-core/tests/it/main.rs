@@ -1,5 +1,6 @@
 //! Integration tests.
 
+mod metrics;
 mod support;
 
 mod event_logger;

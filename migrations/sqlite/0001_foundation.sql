@@ -34,7 +34,7 @@ CREATE INDEX monitoring_events_trace ON monitoring_events (trace_id) WHERE trace
 
 -- tag.<key>=<value>: one token per tag. It keeps no text of its own; hits are checked on the row.
 CREATE VIRTUAL TABLE monitoring_event_tags USING fts5 (
-    tags, content = '', contentless_delete = 1, detail = none, columnsize = 0, tokenize = 'ascii'
+    tags, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii'
 );
 
 -- Metric series: identity (name and labels), stored once. The id follows from the identity.
@@ -161,6 +161,8 @@ CREATE INDEX monitoring_incident_comments_incident
 CREATE TABLE monitoring_incident_events (
     incident_id BLOB NOT NULL REFERENCES monitoring_incidents (id) ON DELETE CASCADE,
     event_id BLOB NOT NULL,
+    -- Of the event, so that timelines sort without reading the copy.
+    timestamp INTEGER NOT NULL,
     event TEXT NOT NULL,
     attached_by BLOB,
     attached_at INTEGER NOT NULL,

@@ -10,9 +10,13 @@ mod context;
 mod error;
 mod migrate;
 mod pool;
+mod row;
 mod transaction;
 
+pub(crate) mod alerts;
 pub(crate) mod audit;
+pub(crate) mod incidents;
+pub(crate) mod timeline;
 
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

@@ -1,3 +1,8 @@
 //! Integration tests.
 
 mod support;
+
+mod alerts;
+mod architecture;
+mod incidents;
+mod timeline;

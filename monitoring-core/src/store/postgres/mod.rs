@@ -6,7 +6,10 @@ use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _, SqlStr};
 
 use crate::config::Settings;
 
+mod alerts;
 mod audit;
+mod incidents;
+mod timeline;
 
 /// The statements, run on one connection.
 pub(crate) struct Postgres<'c> {

@@ -7,7 +7,10 @@ use sqlx::{Row as _, SqliteConnection};
 use super::StoreError;
 use crate::model::from_micros;
 
+mod alerts;
 mod audit;
+mod incidents;
+mod timeline;
 
 /// The statements, run on one connection.
 pub(crate) struct Sqlite<'c> {

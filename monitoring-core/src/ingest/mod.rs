@@ -10,12 +10,14 @@
 //! a record is stored (`commit`, `flush`) waits for the writer, and concurrent callers share one
 //! transaction.
 
+mod capture;
 mod deferred;
 mod queue;
 mod recorder;
 mod shed;
 mod ticks;
 
+pub use capture::Captured;
 pub use deferred::{Decode, Decoded, Deferred, FieldBytes};
 pub(crate) use queue::{Queue, Record};
 pub use recorder::{Lane, Recorder};

@@ -132,7 +132,7 @@ fn hash(metadata: &'static Metadata<'static>) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use tracing_core::field::FieldSet;
     use tracing_core::identify_callsite;
@@ -149,11 +149,18 @@ mod tests {
         }
     }
 
-    fn metadata(fields: &'static [&'static str]) -> &'static Metadata<'static> {
+    /// Metadata of a callsite of its own, and its fields.
+    pub(crate) fn metadata_of(
+        kind: MetadataKind,
+        fields: &'static [&'static str],
+    ) -> &'static Metadata<'static> {
         let fields = FieldSet::new(fields, identify_callsite!(&SITE));
         let level = tracing_core::Level::INFO;
-        let kind = MetadataKind::EVENT;
         Box::leak(Box::new(Metadata::new("test", "test", level, None, None, None, fields, kind)))
+    }
+
+    fn metadata(fields: &'static [&'static str]) -> &'static Metadata<'static> {
+        metadata_of(MetadataKind::EVENT, fields)
     }
 
     #[test]

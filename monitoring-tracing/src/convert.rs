@@ -267,6 +267,13 @@ fn text(value: Json) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::callsites::CallsiteId;
+    use crate::callsites::tests::metadata_of;
+    use crate::wire;
+    use monitoring_core::{FieldBytes, Recorder, Ticks};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use tracing_core::metadata::Kind;
 
     #[test]
     fn keys_are_made_of_characters_that_tags_allow() {
@@ -282,6 +289,39 @@ mod tests {
             [("shop::orders", "shop"), ("shop", "shop"), ("", "unknown"), ("::a", "unknown")]
         {
             assert_eq!(crate_of(target), expected, "{target:?}");
+        }
+    }
+
+    /// Bytes that begin like items, so that the reader gets somewhere, and end as they like.
+    fn records() -> impl Strategy<Value = Vec<u8>> {
+        let field = (0..8_u8, 0..7_u8, vec(any::<u8>(), 0..12))
+            .prop_map(|(index, kind, value)| [&[index, kind], &value[..]].concat());
+        let text = (0..8_u8, ".{0,20}")
+            .prop_map(|(index, text)| [&[index, wire::TEXT], text.as_bytes(), &[wire::TEXT_END]].concat());
+        let frame =
+            (0x80..0x84_u8, vec(any::<u8>(), 0..25)).prop_map(|(mark, rest)| [&[mark], &rest[..]].concat());
+        let span = (0..2_u32).prop_map(|id| wire::span_head(CallsiteId(id)).to_vec());
+        vec(prop_oneof![field, text, frame, span, vec(any::<u8>(), 0..40)], 0..20)
+            .prop_map(|items| items.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_an_event(bytes in records(), is_span: bool) {
+            const FIELDS: &[&str] = &["message", "request_id", "trace_id", "span_id", "log.target", "a", "b"];
+            let kind = if is_span { Kind::SPAN } else { Kind::EVENT };
+            let metadata = metadata_of(kind, FIELDS);
+            let converter = Converter::new(Arc::new(Callsites::new(&Recorder::with_capacity(1))), None);
+            converter.callsites.of(metadata);
+            let mut fields = FieldBytes::new();
+            fields.push(&bytes);
+            let now = Ticks::now();
+            let record = Deferred { start: now, end: now, metadata: Some(metadata), fields };
+            let start = DateTime::UNIX_EPOCH;
+            let times = Times { start, end: start, duration: Duration::ZERO };
+            let event = converter.event(metadata, &record, times);
+            prop_assert!(!event.source.is_empty());
+            prop_assert!(event.tags.len() <= 50);
         }
     }
 }

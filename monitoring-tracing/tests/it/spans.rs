@@ -13,7 +13,7 @@ use crate::support::{closed, logs, record, record_one};
 fn a_closed_span_becomes_a_trace_event() {
     let event = record_one(|| {
         let span = tracing::warn_span!("charge", amount = 12.5, card = "visa");
-        span.in_scope(|| thread::yield_now());
+        span.in_scope(thread::yield_now);
     });
     assert_eq!(event.event_type, EventType::Trace);
     assert_eq!(event.message.as_deref(), Some("charge"));

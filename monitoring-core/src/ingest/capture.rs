@@ -43,6 +43,9 @@ impl Recorder {
                 Record::Observation(observation) => sink.captured.observations.push(*observation),
             }
         }
+        for decoder in &mut *lanes {
+            decoder.sample(&mut Decoded::new(anchor, &mut sink));
+        }
         sink.captured
     }
 }

@@ -9,9 +9,8 @@ use monitoring_core::Ticks;
 use tower::Service;
 use tracing::Span;
 
-use super::correlation::{X_REQUEST_ID, set};
-use super::future::Scope;
 use super::recording::{Recording, Shared};
+use super::scope::Scope;
 use super::{MonitoringBody, MonitoringFuture, RequestContext, route};
 
 /// Monitors the requests of the service inside; see [`MonitoringLayer`](super::MonitoringLayer).
@@ -45,7 +44,7 @@ where
         let context = RequestContext::of(request.headers(), self.shared.policy.trust_incoming);
         let recording = Recording::begin(&self.shared, &request, &context, start);
         let span = open_span(&request, &context);
-        set(request.headers_mut(), &X_REQUEST_ID, context.request_id.as_header().clone());
+        context.echo(request.headers_mut());
         let mut scope = Scope::new(context, recording, span);
         let inner = scope.run(|| self.inner.call(request));
         MonitoringFuture::new(inner, scope)

@@ -14,9 +14,7 @@ thread_local!(static CURRENT: RefCell<Option<Box<Active>>> = const { RefCell::ne
 
 /// The context of the request being polled on this thread.
 pub(super) fn context() -> Option<RequestContext> {
-    let context =
-        |current: &RefCell<Option<Box<Active>>>| Some(current.try_borrow().ok()?.as_ref()?.context.clone());
-    CURRENT.try_with(context).ok().flatten()
+    CURRENT.try_with(|current| current.try_borrow().ok()?.as_ref()?.context.clone()).ok().flatten()
 }
 
 /// Makes the request in `slot` the current one until the guard is dropped, also by a panic.
@@ -55,11 +53,11 @@ mod tests {
 
     fn new_request() -> Option<Box<Active>> {
         let context = RequestContext::of(&HeaderMap::new(), true);
-        Some(Box::new(Active { context, recording: None }))
+        Some(Active::new(context, None))
     }
 
     fn context_of(request: &Option<Box<Active>>) -> Option<RequestContext> {
-        request.as_ref().map(|request| request.context.clone())
+        request.as_ref()?.context.clone()
     }
 
     #[test]

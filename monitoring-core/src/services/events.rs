@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::count_events;
 use crate::error::{Error, Result};
 use crate::ingest::Recorder;
 use crate::model::{
@@ -166,10 +167,11 @@ pub async fn follow_events(
     Ok(events)
 }
 
-/// Stores checked events as one, whatever transaction the connection is in.
+/// Stores and counts checked events as one, whatever transaction the connection is in.
 async fn insert(connection: &mut Connection<'_>, events: &[Event]) -> Result<()> {
     let mut transaction = connection.begin().await?;
     transaction.store().insert_events(events).await?;
+    count_events(&mut transaction.connection(), events).await?;
     transaction.commit().await?;
     Ok(())
 }

@@ -165,7 +165,7 @@ async fn hostile_values_find_nothing_and_break_nothing(database: &Database) {
 fn matches(filter: &EventFilter, event: &Event) -> bool {
     let reads = |key: &str, text: &str| match event.tags.get(key) {
         Some(Value::String(value)) => value == text,
-        Some(value) => value.to_string() == text,
+        Some(value) => format!("{value}") == text,
         None => false,
     };
     let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;

@@ -14,6 +14,9 @@ use crate::store::{AsConnection, Connection, Context};
 
 /// Stores an event. Inside an open transaction of the host's, it exists exactly if that commits.
 ///
+/// A timestamp older than what is kept, or more than a day ahead, is refused; any other finds a
+/// home, however late the event comes.
+///
 /// ```no_run
 /// # async fn example(conn: &mut sqlx::PgConnection) -> monitoring_core::Result<()> {
 /// use std::collections::HashMap;

@@ -155,13 +155,13 @@ impl Postgres<'_> {
     }
 }
 
-/// One replica at a time changes partitions; the wait for the others is not the one to cut short.
+/// One replica at a time changes partitions.
 async fn begin_ddl(connection: &mut PgConnection) -> Result<(), StoreError> {
     /// Identifies the lock among the database's advisory locks: the letters `monpart`.
     const LOCK: i64 = 0x6d_6f6e_7061_7274;
 
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *connection).await?;
     sqlx::query(LOCK_TIMEOUT).execute(&mut *connection).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *connection).await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use monitoring_core::{Error, EventFilter, EventId, Page, services};
+use monitoring_core::{Error, EventFilter, EventId, Page, Recorder, services};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -197,4 +197,13 @@ async fn odd_numbers_survive(database: &Database) {
     };
     assert_eq!(floats(&read), floats(&created));
     assert_eq!(read.tags["big"].as_f64(), Some(u64::MAX as f64));
+}
+
+/// The recorder leads nowhere, so waiting for it would never end.
+#[tokio::test]
+async fn a_submitted_batch_is_checked_before_the_pipeline_sees_it() {
+    let batch = vec![request("good"), request("")];
+    let error = services::submit_events(&Recorder::detached(), batch, None).await.unwrap_err();
+    let Error::Invalid(invalid) = error else { panic!("not refused as invalid") };
+    assert_eq!(invalid.errors()[0].field, "[1].source");
 }

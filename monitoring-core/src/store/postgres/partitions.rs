@@ -17,23 +17,6 @@ const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 /// Days whose strays one call moves, per table.
 const STRAY_DAYS_MAX: usize = 8;
 
-#[derive(Clone, Copy)]
-enum Table {
-    Events,
-    MetricSamples,
-}
-
-impl Table {
-    const ALL: [Self; 2] = [Self::Events, Self::MetricSamples];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-            Self::MetricSamples => "metric_samples",
-        }
-    }
-}
-
 impl PartitionStore for Postgres<'_> {
     async fn prepare_partitions(&mut self, first: NaiveDate, last: NaiveDate) -> Result<(), StoreError> {
         for table in Table::ALL {
@@ -152,6 +135,23 @@ impl Postgres<'_> {
         execute(&mut transaction, format!("DROP TABLE IF EXISTS {schema}.{name}")).await?;
         transaction.commit().await?;
         Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Table {
+    Events,
+    MetricSamples,
+}
+
+impl Table {
+    const ALL: [Self; 2] = [Self::Events, Self::MetricSamples];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::MetricSamples => "metric_samples",
+        }
     }
 }
 

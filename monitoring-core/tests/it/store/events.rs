@@ -21,6 +21,7 @@ on_each_database!(
     a_timestamp_outside_what_is_kept_is_refused,
     every_kept_timestamp_finds_a_home,
     odd_numbers_survive,
+    a_submitted_batch_is_stored_when_the_call_returns,
 );
 
 async fn count(fixture: &Fixture) -> usize {
@@ -197,6 +198,22 @@ async fn odd_numbers_survive(database: &Database) {
     };
     assert_eq!(floats(&read), floats(&created));
     assert_eq!(read.tags["big"].as_f64(), Some(u64::MAX as f64));
+}
+
+async fn a_submitted_batch_is_stored_when_the_call_returns(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let recorder = fixture.monitoring.recorder();
+    let user = Uuid::from_u128(3);
+    let submit = async |source: &str| {
+        let batch = vec![request(source), request(source)];
+        services::submit_events(recorder, batch, Some(user)).await.unwrap()
+    };
+    let (a, b) = tokio::join!(submit("a"), submit("b"));
+    let mut conn = fixture.conn().await;
+    for created in a.into_iter().chain(b) {
+        assert_eq!(created.created_by, Some(user));
+        assert_eq!(services::event(&mut conn, created.id).await.unwrap(), created);
+    }
 }
 
 /// The recorder leads nowhere, so waiting for it would never end.

@@ -42,7 +42,7 @@ pub(crate) use own_metric::{
     is_own_metric, metric_count_series,
 };
 pub use page::{Cursor, Page, Pagination, Slice};
-pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
+pub(crate) use registered::{NameUse, Registered, SeriesKind};
 pub use stats::{MonitoringStats, StatsSummary};
 pub(crate) use text::{clean, cut, cut_in_place};
 pub(crate) use time::{from_micros, to_micros, truncate};

@@ -15,6 +15,7 @@ mod transaction;
 pub(crate) mod audit;
 pub(crate) mod metrics;
 pub(crate) mod stats;
+pub(crate) mod totals;
 
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

@@ -9,6 +9,7 @@ use crate::config::Settings;
 mod audit;
 mod metrics;
 mod stats;
+mod totals;
 
 /// The statements, run on one connection.
 pub(crate) struct Postgres<'c> {

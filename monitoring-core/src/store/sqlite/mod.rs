@@ -10,6 +10,7 @@ use crate::model::from_micros;
 mod audit;
 mod metrics;
 mod stats;
+mod totals;
 
 /// The statements, run on one connection.
 pub(crate) struct Sqlite<'c> {

@@ -1,25 +1,34 @@
 //! Logs, metrics, traces, alert rules and incidents for a service, kept in the database it already
 //! has: PostgreSQL in production, embedded SQLite where there is none.
 
+mod alerting;
 mod auth;
 mod clock;
 mod config;
 mod error;
+mod event_logger;
 mod exposition;
+mod incidents;
 mod ingest;
 mod model;
 mod monitor;
 mod random;
 mod redact;
+mod retention;
 mod store;
+mod tasks;
 
+pub mod handlers;
 pub mod services;
 
-pub use auth::{Permission, Principal, Role};
+pub use auth::{Forbidden, Permission, Principal, Role};
 pub use clock::Clock;
 pub use config::{IngestSettings, Redaction, Retention};
 pub use error::{Error, Result};
+pub use event_logger::{EventLogger, EventSink};
 pub use exposition::ExpositionFormat;
+#[doc(hidden)]
+pub use ingest::Captured;
 pub use ingest::{Anchor, Decode, Decoded, Deferred, FieldBytes, Lane, Recorder, ShedReason, Ticks};
 pub use model::*;
 pub use monitor::{Monitoring, MonitoringBuilder, ShutdownReport};

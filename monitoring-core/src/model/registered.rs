@@ -6,7 +6,7 @@ use std::fmt;
 use super::{Invalid, MetricType, Series, SeriesId, Temporality};
 
 /// How the values of a series are to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SeriesKind {
     pub metric_type: MetricType,
     pub temporality: Temporality,
@@ -52,6 +52,27 @@ impl Registered {
         series_per_metric_max: usize,
     ) -> Self {
         Self { series, names, series_per_metric_max }
+    }
+
+    /// Learns of more series and names.
+    pub(crate) fn learn(&mut self, series: HashMap<SeriesId, SeriesKind>, names: HashMap<String, NameUse>) {
+        self.series.extend(series);
+        self.names.extend(names);
+    }
+
+    /// Whether the series is registered or admitted.
+    pub(crate) fn knows(&self, id: SeriesId) -> bool {
+        self.series.contains_key(&id)
+    }
+
+    /// Takes back what was admitted but not stored.
+    pub(crate) fn forget(&mut self, id: SeriesId) {
+        self.series.remove(&id);
+    }
+
+    /// How many series it knows.
+    pub(crate) fn len(&self) -> usize {
+        self.series.len()
     }
 
     /// Agrees to store samples of the series, or says why not.

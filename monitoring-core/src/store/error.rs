@@ -55,6 +55,10 @@ pub enum StoreError {
         expected: &'static str,
     },
 
+    /// One failure that several callers had in common.
+    #[error(transparent)]
+    Shared(std::sync::Arc<StoreError>),
+
     /// Anything else the driver reports.
     #[error("the database reported an error")]
     Database(#[source] sqlx::Error),
@@ -71,10 +75,22 @@ impl StoreError {
         Self::Inconsistent { table, column, row: row.to_string(), source: Some(source.into()) }
     }
 
+    /// A [`StoreError::Conflict`] if `error` is that of a unique value taken.
+    pub(crate) fn unique(what: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |error| match &error {
+            sqlx::Error::Database(database) if database.is_unique_violation() => Self::Conflict { what },
+            _ => error.into(),
+        }
+    }
+
     /// Whether the same call may succeed later without any change to its arguments.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Shared(error) => error.is_transient(),
+            _ => false,
+        }
     }
 }
 

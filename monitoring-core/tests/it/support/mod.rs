@@ -2,6 +2,7 @@
 //! path, into the test binaries of the other crates.
 
 pub(crate) mod database;
+pub(crate) mod fixture;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 

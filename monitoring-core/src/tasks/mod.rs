@@ -1,0 +1,10 @@
+//! What runs in the background. Only this module spawns; every task has a name, is told when to
+//! stop, and is waited for.
+
+mod ingest;
+mod supervisor;
+mod upkeep;
+
+pub(crate) use ingest::{Stop, run_pipeline};
+pub(crate) use supervisor::Supervisor;
+pub(crate) use upkeep::run_upkeep;

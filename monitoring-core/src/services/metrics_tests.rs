@@ -169,7 +169,7 @@ async fn samples_need_their_series(fixture: &Fixture) {
 
 async fn observations_cannot_join_running_totals(fixture: &Fixture) {
     let counter = series(MetricType::Counter, Temporality::Cumulative);
-    fixture.record(&[counter.clone()], &[sample(&counter, 0, SampleValue::Number(9.0))], 7).await;
+    fixture.record(std::slice::from_ref(&counter), &[sample(&counter, 0, SampleValue::Number(9.0))], 7).await;
     let request = CreateMetricRequest {
         name: counter.name.clone(),
         metric_type: MetricType::Counter,

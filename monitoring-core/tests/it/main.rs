@@ -4,5 +4,9 @@ mod support;
 
 mod alerts;
 mod architecture;
+mod event_logger;
+mod handlers;
 mod incidents;
+mod metrics;
+mod store;
 mod timeline;

@@ -8,7 +8,11 @@ use crate::config::Settings;
 
 mod alerts;
 mod audit;
+mod events;
 mod incidents;
+mod metrics;
+mod partitions;
+mod stats;
 mod timeline;
 
 /// The statements, run on one connection.

@@ -9,7 +9,11 @@ use crate::model::from_micros;
 
 mod alerts;
 mod audit;
+mod events;
 mod incidents;
+mod metrics;
+mod partitions;
+mod stats;
 mod timeline;
 
 /// The statements, run on one connection.

@@ -1,0 +1,66 @@
+//! Which series exist, and the bound on their number: what the database knows, remembered.
+
+use std::collections::{HashMap, HashSet};
+
+use super::aggregate::SeriesSample;
+use super::writer::Destination;
+use crate::model::{Refusal, Registered, Series};
+use crate::store::StoreError;
+
+/// Series remembered at most; past that, everything is forgotten and asked for again.
+const REMEMBERED_MAX: usize = 500_000;
+
+/// Decides which series may be added. Asks the database once per new series.
+#[derive(Debug)]
+pub(crate) struct SeriesTable {
+    registered: Registered,
+    series_per_metric_max: usize,
+}
+
+impl SeriesTable {
+    pub(crate) fn new(series_per_metric_max: usize) -> Self {
+        Self { registered: Self::nothing(series_per_metric_max), series_per_metric_max }
+    }
+
+    fn nothing(series_per_metric_max: usize) -> Registered {
+        Registered::new(HashMap::new(), HashMap::new(), series_per_metric_max)
+    }
+
+    /// Learns what the database knows of series not seen before.
+    pub(crate) async fn learn<D: Destination>(
+        &mut self,
+        destination: &D,
+        series: impl Iterator<Item = &Series> + Send,
+    ) -> Result<(), StoreError> {
+        if self.registered.len() > REMEMBERED_MAX {
+            self.registered = Self::nothing(self.series_per_metric_max);
+        }
+        let unknown: Vec<_> = series.filter(|series| !self.registered.knows(series.id)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let ids: HashSet<_> = unknown.iter().map(|series| series.id).collect();
+        let known = destination.known_series(&Vec::from_iter(ids)).await?;
+        let new = unknown.iter().filter(|series| !known.contains_key(&series.id));
+        let names: HashSet<_> = new.map(|series| series.name.clone()).collect();
+        // Counted anew each time: other replicas add series too.
+        let names = match names.is_empty() {
+            true => HashMap::new(),
+            false => destination.name_uses(&Vec::from_iter(names), self.series_per_metric_max).await?,
+        };
+        self.registered.learn(known, names);
+        Ok(())
+    }
+
+    /// Whether a series may have samples. Counts it if it is new.
+    pub(crate) fn admit(&mut self, series: &Series) -> Result<(), Refusal> {
+        self.registered.admit(series)
+    }
+
+    /// Forgets series whose registration was not committed.
+    pub(crate) fn forget(&mut self, samples: &[SeriesSample]) {
+        for (series, _) in samples {
+            self.registered.forget(series.id);
+        }
+    }
+}

@@ -12,7 +12,9 @@
 
 mod aggregate;
 mod buffer;
+mod capture;
 mod deferred;
+mod destination;
 mod pipeline;
 mod queue;
 mod recorder;
@@ -23,7 +25,9 @@ mod ticks;
 mod writer;
 
 pub(crate) use aggregate::SeriesSample;
+pub use capture::Captured;
 pub use deferred::{Decode, Decoded, Deferred, FieldBytes};
+pub(crate) use destination::Database;
 pub(crate) use pipeline::Pipeline;
 pub(crate) use queue::{Queue, Record};
 pub(crate) use recorder::WriterRequest;

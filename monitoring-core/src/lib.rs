@@ -11,6 +11,7 @@ mod monitor;
 mod random;
 mod redact;
 mod store;
+mod tasks;
 
 pub mod services;
 

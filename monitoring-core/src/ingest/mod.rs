@@ -10,15 +10,26 @@
 //! a record is stored (`commit`, `flush`) waits for the writer, and concurrent callers share one
 //! transaction.
 
+mod aggregate;
+mod buffer;
 mod deferred;
+mod pipeline;
 mod queue;
 mod recorder;
+mod self_metrics;
+mod series;
 mod shed;
 mod ticks;
+mod writer;
 
+pub(crate) use aggregate::SeriesSample;
 pub use deferred::{Decode, Decoded, Deferred, FieldBytes};
+pub(crate) use pipeline::Pipeline;
 pub(crate) use queue::{Queue, Record};
+pub(crate) use recorder::WriterRequest;
 pub use recorder::{Lane, Recorder};
+pub(crate) use series::MetricUse;
 pub(crate) use shed::Counters;
 pub use shed::ShedReason;
 pub use ticks::{Anchor, Ticks};
+pub(crate) use writer::{Destination, Job, Outcome, Writer};

@@ -137,6 +137,20 @@ impl Recorder {
         self.shared.context.get().unwrap_or_else(|| Context::shared_default())
     }
 
+    /// Makes this the recorder of a pipeline with these settings. `None` if it is one already.
+    pub(crate) fn attach(&self, context: &Arc<Context>) -> Option<mpsc::Receiver<WriterRequest>> {
+        let receiver =
+            self.shared.receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()?;
+        // Only the first to take the receiver gets here.
+        let _ = self.shared.context.set(context.clone());
+        Some(receiver)
+    }
+
+    /// Takes no more records.
+    pub(crate) fn close(&self) {
+        self.shared.queue.close();
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }

@@ -35,6 +35,7 @@ pub use metric::{
     CreateMetricRequest, Distribution, Metric, MetricFilter, MetricType, Observation, Sample, SampleValue,
     Series, Temporality, default_bounds,
 };
+pub(crate) use metric::{SELF_METRIC_PREFIX, event_count_series, metric_count_series};
 pub use page::{Cursor, Page, Pagination, Slice};
 pub use stats::{MonitoringStats, StatsSummary};
 pub(crate) use text::{clean, cut, cut_in_place};

@@ -55,6 +55,10 @@ pub enum StoreError {
         expected: &'static str,
     },
 
+    /// One failure that several callers had in common.
+    #[error(transparent)]
+    Shared(std::sync::Arc<StoreError>),
+
     /// Anything else the driver reports.
     #[error("the database reported an error")]
     Database(#[source] sqlx::Error),
@@ -74,7 +78,11 @@ impl StoreError {
     /// Whether the same call may succeed later without any change to its arguments.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Shared(error) => error.is_transient(),
+            _ => false,
+        }
     }
 }
 

@@ -1,0 +1,180 @@
+//! Observations summed per series and interval, so that a million requests make one row.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::model::{Distribution, MetricType, Sample, SampleValue, Series, SeriesId};
+use crate::random::random_u64;
+
+/// Entries past which intervals are merged, and past which nothing new is taken.
+const ENTRIES_MAX: usize = 100_000;
+
+/// A sample and the series it belongs to.
+pub(crate) type SeriesSample = (Series, Sample);
+
+/// Sums what is observed between two writes.
+#[derive(Debug)]
+pub(crate) struct Aggregator {
+    interval_micros: i64,
+    entries: HashMap<(SeriesId, i64), SeriesSample>,
+}
+
+impl Aggregator {
+    /// Sums over intervals of this length.
+    pub(crate) fn new(interval: Duration) -> Self {
+        let interval_micros = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX).max(1);
+        Self { interval_micros, entries: HashMap::new() }
+    }
+
+    /// Adds an observation. False if there are too many series.
+    pub(crate) fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) -> bool {
+        let interval = time.timestamp_micros().div_euclid(self.interval_micros);
+        if self.entries.len() >= ENTRIES_MAX && !self.entries.contains_key(&(series.id, interval)) {
+            self.merge_intervals();
+            if self.entries.len() >= ENTRIES_MAX {
+                return false;
+            }
+        }
+        let (series, sample) = match self.entries.entry((series.id, interval)) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert((series.clone(), empty_sample(series, time))),
+        };
+        sample.observations += 1;
+        match &mut sample.value {
+            SampleValue::Distribution(distribution) => distribution.observe(value, &series.bounds),
+            SampleValue::Number(number) if series.metric_type == MetricType::Gauge => {
+                if time >= sample.timestamp {
+                    *number = value;
+                }
+            }
+            SampleValue::Number(number) => *number += value,
+        }
+        sample.timestamp = sample.timestamp.max(time);
+        true
+    }
+
+    /// While the database is away for long, precision in time is given up before anything else.
+    fn merge_intervals(&mut self) {
+        let mut merged: HashMap<(SeriesId, i64), SeriesSample> = HashMap::new();
+        for ((id, _), (series, sample)) in self.entries.drain() {
+            match merged.entry((id, i64::MAX)) {
+                Entry::Occupied(mut entry) => merge(&series, &mut entry.get_mut().1, sample),
+                Entry::Vacant(entry) => {
+                    entry.insert((series, sample));
+                }
+            }
+        }
+        self.entries = merged;
+    }
+
+    /// Takes everything out.
+    pub(crate) fn take(&mut self) -> Vec<SeriesSample> {
+        self.entries.drain().map(|(_, entry)| entry).collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+fn empty_sample(series: &Series, time: DateTime<Utc>) -> Sample {
+    let value = if series.metric_type.is_distribution() {
+        SampleValue::Distribution(Distribution::new(series.bounds.len()))
+    } else {
+        SampleValue::Number(0.0)
+    };
+    Sample { series_id: series.id, timestamp: time, origin: random_origin(), value, observations: 0 }
+}
+
+/// Tells this sample from every other of its series and instant.
+pub(crate) fn random_origin() -> i64 {
+    // Zero means that the timestamp alone identifies the sample.
+    ((random_u64() >> 1) as i64).max(1)
+}
+
+fn merge(series: &Series, into: &mut Sample, from: Sample) {
+    match (&mut into.value, from.value) {
+        (SampleValue::Distribution(into), SampleValue::Distribution(from)) => into.add(&from),
+        (SampleValue::Number(number), SampleValue::Number(from_number)) => {
+            if series.metric_type != MetricType::Gauge {
+                *number += from_number;
+            } else if from.timestamp >= into.timestamp {
+                *number = from_number;
+            }
+        }
+        (SampleValue::Distribution(_), SampleValue::Number(_))
+        | (SampleValue::Number(_), SampleValue::Distribution(_)) => {
+            debug_assert!(false, "samples of one series are of one kind");
+        }
+    }
+    into.timestamp = into.timestamp.max(from.timestamp);
+    into.observations += from.observations;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Labels, Temporality};
+
+    fn series(metric_type: MetricType) -> Series {
+        let bounds = if metric_type == MetricType::Histogram { vec![1.0] } else { vec![] };
+        Series::new("m".to_owned(), Labels::new(), metric_type, Temporality::Delta, bounds)
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn aggregator() -> Aggregator {
+        Aggregator::new(Duration::from_secs(10))
+    }
+
+    #[test]
+    fn increments_of_one_interval_become_one_sample() {
+        let mut aggregator = aggregator();
+        for second in 0..10 {
+            assert!(aggregator.observe(&series(MetricType::Counter), 2.0, at(second)));
+        }
+        let samples = aggregator.take();
+        assert_eq!(samples.len(), 1);
+        assert_eq!(samples[0].1.value, SampleValue::Number(20.0));
+        assert_eq!(samples[0].1.observations, 10);
+        assert_eq!(samples[0].1.timestamp, at(9));
+        assert!(aggregator.is_empty());
+    }
+
+    #[test]
+    fn a_late_observation_keeps_its_own_interval() {
+        let mut aggregator = aggregator();
+        aggregator.observe(&series(MetricType::Counter), 1.0, at(100));
+        aggregator.observe(&series(MetricType::Counter), 1.0, at(3));
+        assert_eq!(aggregator.take().len(), 2);
+    }
+
+    #[test]
+    fn a_gauge_keeps_its_newest_reading_in_any_order() {
+        let mut aggregator = aggregator();
+        aggregator.observe(&series(MetricType::Gauge), 5.0, at(2));
+        aggregator.observe(&series(MetricType::Gauge), 3.0, at(1));
+        assert_eq!(aggregator.take()[0].1.value, SampleValue::Number(5.0));
+    }
+
+    #[test]
+    fn merging_intervals_loses_no_measurement() {
+        let mut aggregator = aggregator();
+        for second in [0, 20, 40] {
+            aggregator.observe(&series(MetricType::Histogram), 0.5, at(second));
+            aggregator.observe(&series(MetricType::Counter), 1.0, at(second));
+        }
+        aggregator.merge_intervals();
+        let mut samples = aggregator.take();
+        samples.sort_by_key(|(series, _)| series.metric_type);
+        assert_eq!(samples.len(), 2);
+        assert_eq!(samples[0].1.value, SampleValue::Number(3.0));
+        let expected = Distribution { count: 3, sum: 1.5, buckets: vec![3, 0] };
+        assert_eq!(samples[1].1.value, SampleValue::Distribution(expected));
+    }
+}

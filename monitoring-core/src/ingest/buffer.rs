@@ -1,0 +1,121 @@
+//! Events that wait for the writer: bounded in bytes, written by size or age.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::Event;
+
+/// First in, first out, up to a number of bytes.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    events: VecDeque<Event>,
+    bytes: usize,
+    bytes_max: usize,
+    /// When the oldest event came in.
+    oldest: Option<Instant>,
+}
+
+impl Buffer {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { events: VecDeque::new(), bytes: 0, bytes_max, oldest: None }
+    }
+
+    /// Takes an event; false if there is no room for it.
+    pub(crate) fn push(&mut self, event: Event, now: Instant) -> bool {
+        let bytes = event.approximate_bytes();
+        let fits = self.bytes + bytes <= self.bytes_max;
+        if fits {
+            self.bytes += bytes;
+            self.oldest.get_or_insert(now);
+            self.events.push_back(event);
+        }
+        fits
+    }
+
+    /// Whether a batch of `events_max` is full, or the oldest event has waited for `age_max`.
+    pub(crate) fn is_due(&self, events_max: usize, age_max: Duration, now: Instant) -> bool {
+        self.events.len() >= events_max
+            || self.oldest.is_some_and(|oldest| now.saturating_duration_since(oldest) >= age_max)
+    }
+
+    /// Takes out the oldest `events_max`. What stays is as old as `now`.
+    pub(crate) fn take(&mut self, events_max: usize, now: Instant) -> Vec<Event> {
+        let batch: Vec<_> = self.events.drain(..events_max.min(self.events.len())).collect();
+        self.bytes -= batch.iter().map(Event::approximate_bytes).sum::<usize>();
+        self.oldest = (!self.events.is_empty()).then_some(now);
+        batch
+    }
+
+    /// Puts a batch that could not be written back to the front, whether or not there is room.
+    pub(crate) fn put_back(&mut self, batch: Vec<Event>, now: Instant) {
+        for event in batch.into_iter().rev() {
+            self.bytes += event.approximate_bytes();
+            self.events.push_front(event);
+        }
+        self.oldest.get_or_insert(now);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CreateEventRequest, EventType, Limits};
+
+    fn event(source: &str) -> Event {
+        let request = CreateEventRequest {
+            event_type: EventType::Log,
+            source: source.to_owned(),
+            message: None,
+            level: None,
+            tags: Default::default(),
+            payload: Default::default(),
+            timestamp: None,
+        };
+        request.into_event(Default::default(), None, &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn order_survives_a_failed_write() {
+        let now = Instant::now();
+        let mut buffer = Buffer::new(usize::MAX);
+        for source in ["a", "b", "c"] {
+            assert!(buffer.push(event(source), now));
+        }
+        let batch = buffer.take(2, now);
+        buffer.put_back(batch, now);
+        let sources: Vec<_> = buffer.take(3, now).into_iter().map(|event| event.source).collect();
+        assert_eq!(sources, ["a", "b", "c"]);
+        assert_eq!((buffer.len(), buffer.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let now = Instant::now();
+        let mut buffer = Buffer::new(event("a").approximate_bytes());
+        assert!(buffer.push(event("a"), now));
+        assert!(!buffer.push(event("b"), now));
+    }
+
+    #[test]
+    fn a_batch_is_due_by_size_or_age() {
+        let now = Instant::now();
+        let age = Duration::from_secs(1);
+        let mut buffer = Buffer::new(usize::MAX);
+        assert!(!buffer.is_due(2, age, now + age), "nothing waits");
+        buffer.push(event("a"), now);
+        assert!(!buffer.is_due(2, age, now));
+        assert!(buffer.is_due(2, age, now + age));
+        buffer.push(event("b"), now);
+        assert!(buffer.is_due(2, age, now));
+    }
+}

@@ -1,0 +1,304 @@
+//! What the collector and the writer decide: when to drain, what to write next, what to do after
+//! it worked or failed. It owns no task and reads no clock; the loop that drives it is in `tasks`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::oneshot;
+
+use super::aggregate::{Aggregator, SeriesSample};
+use super::buffer::Buffer;
+use super::deferred::Sink;
+use super::recorder::WriterRequest;
+use super::self_metrics::SelfMetrics;
+use super::writer::{Commit, Job, Outcome};
+use super::{Anchor, Decode, Decoded, Deferred, Queue, Record, Recorder, ShedReason};
+use crate::config::IngestSettings;
+use crate::error::{Error, Result};
+use crate::model::{Event, Series};
+use crate::store::{Context, StoreError};
+
+/// Shortest and longest wait after a failed write.
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(15);
+/// Callers answered by one transaction.
+const COMMITS_MAX: usize = 256;
+
+/// Everything between the queue and the writer.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    recorder: Recorder,
+    intake: Intake,
+    commits: Vec<Commit>,
+    flushes: Vec<Flush>,
+    /// Samples taken out of the aggregator, waiting to be written.
+    samples: Vec<SeriesSample>,
+    metrics_due: Instant,
+    retry: Retry,
+}
+
+/// What drained records go into.
+#[derive(Debug)]
+struct Intake {
+    context: Arc<Context>,
+    recorder: Recorder,
+    buffer: Buffer,
+    aggregator: Aggregator,
+    self_metrics: SelfMetrics,
+    now: Instant,
+    /// Things taken in, and things written or shed since. A flush waits for the second number to
+    /// reach what the first was.
+    entered: u64,
+    settled: u64,
+}
+
+/// Somebody who waits until everything recorded before is stored.
+#[derive(Debug)]
+struct Flush {
+    until: u64,
+    done: oneshot::Sender<Result<()>>,
+}
+
+/// Waiting longer after each failure in a row.
+#[derive(Debug, Default)]
+struct Retry {
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl Pipeline {
+    pub(crate) fn new(recorder: Recorder, context: Arc<Context>, now: Instant) -> Self {
+        let settings = &context.settings.ingest;
+        let intake = Intake {
+            buffer: Buffer::new(settings.buffer_bytes_max),
+            aggregator: Aggregator::new(settings.metrics_interval),
+            self_metrics: SelfMetrics::default(),
+            recorder: recorder.clone(),
+            now,
+            entered: 0,
+            settled: 0,
+            context: context.clone(),
+        };
+        Self {
+            recorder,
+            commits: Vec::new(),
+            flushes: Vec::new(),
+            samples: Vec::new(),
+            metrics_due: now + settings.metrics_interval,
+            retry: Retry::default(),
+            intake,
+        }
+    }
+
+    fn settings(&self) -> &IngestSettings {
+        &self.intake.context.settings.ingest
+    }
+
+    /// Empties the queue. Returns how many records there were.
+    pub(crate) fn drain(&mut self, now: Instant) -> usize {
+        let queue = &self.recorder.shared().queue;
+        self.intake.now = now;
+        let mut lanes = queue.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let anchor = Anchor::now(self.intake.context.settings.clock.now());
+        // No more than the queue holds, so that fast producers cannot keep us here.
+        let waiting = queue.len();
+        for drained in 0..waiting {
+            let Some(record) = queue.pop() else { return drained };
+            match record {
+                Record::Deferred(lane, record) => {
+                    if let Some(decoder) = lanes.get_mut(usize::from(lane)) {
+                        self.intake.decode(decoder.as_mut(), &record, anchor);
+                    }
+                }
+                Record::Event(event) => self.intake.take_event(*event),
+                Record::Observation(seen) => self.intake.observe(&seen.series, seen.value, seen.timestamp),
+            }
+        }
+        waiting
+    }
+
+    /// Takes what somebody waits for.
+    pub(crate) fn accept(&mut self, request: WriterRequest, now: Instant) {
+        match request {
+            WriterRequest::Commit { events, observations, done } => {
+                self.commits.push(Commit { events, observations, done });
+            }
+            WriterRequest::Flush { done } => {
+                self.drain(now);
+                self.collect_samples();
+                self.flushes.push(Flush { until: self.intake.entered, done });
+                self.answer_flushes();
+            }
+        }
+    }
+
+    /// What to write now, if anything. `finishing` means that nothing shall wait for company.
+    pub(crate) fn next_job(&mut self, now: Instant, finishing: bool) -> Option<Job> {
+        if !self.commits.is_empty() {
+            let count = self.commits.len().min(COMMITS_MAX);
+            return Some(Job::Commits(self.commits.drain(..count).collect()));
+        }
+        if !self.retry.is_over(now) {
+            return None;
+        }
+        let hurry = finishing || !self.flushes.is_empty();
+        let settings = self.settings();
+        let (events_max, interval) = (settings.batch_events_max, settings.flush_interval);
+        let age_max = if hurry { Duration::ZERO } else { interval };
+        if self.intake.buffer.is_due(events_max, age_max, now) {
+            return Some(Job::Events(self.intake.buffer.take(events_max, now)));
+        }
+        if self.samples.is_empty() && (finishing || now >= self.metrics_due) {
+            self.metrics_due = now + self.settings().metrics_interval;
+            self.collect_samples();
+        }
+        (!self.samples.is_empty()).then(|| Job::Samples(std::mem::take(&mut self.samples)))
+    }
+
+    /// Moves what was observed to what is to be written, unless that still waits for the database.
+    fn collect_samples(&mut self) {
+        if self.samples.is_empty() {
+            self.intake.report_on_itself();
+            self.samples = self.intake.aggregator.take();
+            self.intake.entered += self.samples.len() as u64;
+        }
+    }
+
+    /// Learns what became of a job.
+    pub(crate) fn complete(&mut self, outcome: Outcome, now: Instant) {
+        self.intake.now = now;
+        self.intake.count(&outcome);
+        if outcome.unavailable {
+            self.retry.failed(now);
+        } else {
+            self.retry = Retry::default();
+        }
+        match outcome.unwritten {
+            Some(Job::Events(events)) => self.intake.buffer.put_back(events, now),
+            Some(Job::Samples(samples)) => self.samples = samples,
+            Some(Job::Commits(_)) | None => {}
+        }
+        if outcome.unavailable {
+            self.fail_flushes();
+        }
+        self.answer_flushes();
+    }
+
+    fn answer_flushes(&mut self) {
+        let settled = self.intake.settled;
+        for flush in self.flushes.extract_if(.., |flush| flush.until <= settled) {
+            // The caller may have gone away; then nobody wants to know.
+            let _ = flush.done.send(Ok(()));
+        }
+    }
+
+    fn fail_flushes(&mut self) {
+        for flush in self.flushes.drain(..) {
+            let error = StoreError::Unavailable(sqlx::Error::PoolTimedOut);
+            let _ = flush.done.send(Err(Error::Store(error)));
+        }
+    }
+
+    /// Things that are neither written nor shed.
+    pub(crate) fn unwritten(&self) -> u64 {
+        let queued = self.recorder.shared().queue.len() as u64;
+        let waiting: usize = self.commits.iter().map(|commit| commit.events.len()).sum();
+        queued + waiting as u64 + self.intake.buffer.len() as u64 + self.samples.len() as u64
+    }
+
+    /// Whether nothing is left to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unwritten() == 0 && self.commits.is_empty() && self.intake.aggregator.is_empty()
+    }
+
+    /// Counts what shutdown leaves behind.
+    pub(crate) fn abandon(&mut self) -> u64 {
+        let unwritten = self.unwritten();
+        self.intake.queue().counters.shed(ShedReason::ShutDown, unwritten);
+        unwritten
+    }
+}
+
+impl Intake {
+    fn queue(&self) -> &Queue {
+        &self.recorder.shared().queue
+    }
+
+    /// A decoder that panics costs one record, not the pipeline.
+    fn decode(&mut self, decoder: &mut dyn Decode, record: &Deferred, anchor: Anchor) {
+        let decoding = AssertUnwindSafe(|| decoder.decode(record, &mut Decoded::new(anchor, self)));
+        if catch_unwind(decoding).is_err() {
+            self.queue().counters.shed(ShedReason::Invalid, 1);
+        }
+    }
+
+    fn take_event(&mut self, event: Event) {
+        if self.buffer.push(event, self.now) {
+            self.entered += 1;
+            self.self_metrics.queued();
+        } else {
+            self.queue().counters.shed(ShedReason::BufferFull, 1);
+        }
+    }
+
+    fn count(&mut self, outcome: &Outcome) {
+        let now = self.context.settings.clock.now();
+        let counters = &self.recorder.shared().queue.counters;
+        counters.shed(ShedReason::Refused, outcome.refused.len() as u64);
+        counters.shed(ShedReason::SeriesLimit, outcome.refused_samples);
+        self.settled += outcome.settled;
+        self.self_metrics.stored(outcome);
+        for event in &outcome.stored_events {
+            self.self_metrics.count_event(event, &mut self.aggregator, now);
+        }
+        for report in &outcome.refused {
+            // A report the database refuses too is not reported again.
+            if report.tags.get("refused_source").is_none_or(|source| source != "monitoring") {
+                self.take_event(report.clone());
+            }
+        }
+    }
+
+    fn report_on_itself(&mut self) {
+        let now = self.context.settings.clock.now();
+        let bytes = self.queue().bytes() + self.buffer.bytes();
+        let queue = &self.recorder.shared().queue;
+        self.self_metrics.report(queue, bytes, &mut self.aggregator, now);
+    }
+}
+
+impl Sink for Intake {
+    fn event(&mut self, mut event: Event) {
+        if event.fit(&self.context.settings.limits) {
+            self.queue().counters.truncated();
+        }
+        self.context.redactor.event(&mut event);
+        self.take_event(event);
+    }
+
+    fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) {
+        if self.aggregator.observe(series, value, time) {
+            self.self_metrics.queued();
+        } else {
+            self.queue().counters.shed(ShedReason::SeriesLimit, 1);
+        }
+    }
+}
+
+impl Retry {
+    fn is_over(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|not_before| now >= not_before)
+    }
+
+    /// Doubles the wait, with up to a quarter of jitter so that replicas do not come back at once.
+    fn failed(&mut self, now: Instant) {
+        let wait = BACKOFF_MIN.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX);
+        let jitter = wait.mul_f64((crate::random::random_u64() % 1024) as f64 / 4096.0);
+        self.failures += 1;
+        self.not_before = Some(now + wait + jitter);
+    }
+}

@@ -1,0 +1,287 @@
+//! Writes one job at a time: retries nothing itself, loses nothing, and says what became of it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::aggregate::{SeriesSample, random_origin};
+use super::series::{MetricUse, SeriesTable};
+use crate::error::{Error, Result};
+use crate::model::{
+    Event, EventId, EventType, Invalid, Level, Limits, Observation, Sample, Series, SeriesId, cut,
+};
+use crate::store::StoreError;
+
+/// Where everything ends up. The database implements it; tests make it fail.
+pub(crate) trait Destination: Send + Sync + 'static {
+    /// Stores all of it in one transaction, or nothing.
+    fn store(
+        &self,
+        events: &[Event],
+        samples: &[SeriesSample],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Which of these series are registered.
+    fn known_series(
+        &self,
+        ids: &[SeriesId],
+    ) -> impl Future<Output = Result<Vec<SeriesId>, StoreError>> + Send;
+
+    /// Type and number of series of those of these metrics that exist.
+    fn metric_uses(
+        &self,
+        names: &[String],
+    ) -> impl Future<Output = Result<Vec<(String, MetricUse)>, StoreError>> + Send;
+}
+
+/// What somebody waits for.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub events: Vec<Event>,
+    pub observations: Vec<Observation>,
+    pub done: oneshot::Sender<Result<()>>,
+}
+
+/// One thing to write.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// What callers wait for, together.
+    Commits(Vec<Commit>),
+    /// What nobody waits for.
+    Events(Vec<Event>),
+    /// Sums of observations.
+    Samples(Vec<SeriesSample>),
+}
+
+impl Job {
+    /// Things in it that nobody waits for.
+    fn len(&self) -> u64 {
+        match self {
+            Self::Commits(_) => 0,
+            Self::Events(events) => events.len() as u64,
+            Self::Samples(samples) => samples.len() as u64,
+        }
+    }
+}
+
+/// What became of a job.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub stored_events: Vec<Event>,
+    /// Series and observations stored.
+    pub stored_samples: Vec<(Series, u64)>,
+    /// Events the database refused, each with a report to be stored in its place.
+    pub refused: Vec<Event>,
+    /// Samples that were not admitted.
+    pub refused_samples: u64,
+    /// How many of the things nobody waits for are done with, stored or not.
+    pub settled: u64,
+    /// What to try again.
+    pub unwritten: Option<Job>,
+    /// Whether the database could not be reached.
+    pub unavailable: bool,
+    pub duration: Duration,
+}
+
+/// Writes to a destination, remembering which series exist.
+#[derive(Debug)]
+pub(crate) struct Writer<D> {
+    destination: D,
+    series: SeriesTable,
+    limits: Limits,
+    timeout: Duration,
+}
+
+impl<D: Destination> Writer<D> {
+    pub(crate) fn new(destination: D, limits: Limits, timeout: Duration) -> Self {
+        Self { destination, series: SeriesTable::default(), limits, timeout }
+    }
+
+    /// Does a job. Whoever waits for it gets an answer before this returns.
+    pub(crate) async fn run(&mut self, job: Job) -> Outcome {
+        let start = Instant::now();
+        let mut outcome = Outcome::default();
+        let taken = job.len();
+        match job {
+            Job::Commits(commits) => self.commit(commits, &mut outcome).await,
+            Job::Events(events) => self.write_events(events, &mut outcome).await,
+            Job::Samples(samples) => self.write_samples(samples, &mut outcome).await,
+        }
+        outcome.settled = taken - outcome.unwritten.as_ref().map_or(0, Job::len);
+        outcome.duration = start.elapsed();
+        outcome
+    }
+
+    async fn commit(&mut self, commits: Vec<Commit>, outcome: &mut Outcome) {
+        let observed = commits.iter().flat_map(|commit| &commit.observations).map(|seen| &seen.series);
+        if let Err(error) = self.series.learn(&self.destination, observed).await {
+            return fail(commits.into_iter().map(|commit| commit.done), error, outcome);
+        }
+        let mut admitted = Vec::with_capacity(commits.len());
+        for commit in commits {
+            match self.samples_of(&commit.observations) {
+                Ok(samples) => admitted.push((commit, samples)),
+                Err(invalid) => {
+                    // The receiver may have gone away; then nobody wants to know.
+                    let _ = commit.done.send(Err(invalid.into()));
+                }
+            }
+        }
+        self.commit_together(admitted, outcome).await;
+    }
+
+    /// One transaction for everybody; if the database refuses something in it, one for each.
+    async fn commit_together(&mut self, commits: Vec<(Commit, Vec<SeriesSample>)>, outcome: &mut Outcome) {
+        let events: Vec<_> = commits.iter().flat_map(|(commit, _)| &commit.events).cloned().collect();
+        let samples: Vec<_> = commits.iter().flat_map(|(_, samples)| samples).cloned().collect();
+        match self.store(&events, &samples).await {
+            Ok(()) => {
+                outcome.stored_events.extend(events);
+                outcome.count_samples(samples);
+                for (commit, _) in commits {
+                    let _ = commit.done.send(Ok(()));
+                }
+            }
+            Err(error) if error.is_transient() || commits.len() == 1 => {
+                fail(commits.into_iter().map(|(commit, _)| commit.done), error, outcome);
+            }
+            Err(_) => {
+                for commit in commits {
+                    Box::pin(self.commit_together(vec![commit], outcome)).await;
+                }
+            }
+        }
+    }
+
+    fn samples_of(&mut self, observations: &[Observation]) -> Result<Vec<SeriesSample>, Invalid> {
+        let mut invalid = Invalid::default();
+        let mut samples = Vec::with_capacity(observations.len());
+        for (index, seen) in observations.iter().enumerate() {
+            match self.series.admit(&seen.series, &self.limits) {
+                Ok(()) => samples.push((seen.series.clone(), sample_of(seen))),
+                Err(wrong) if observations.len() == 1 => return Err(wrong),
+                Err(wrong) => invalid.push_item(index, wrong),
+            }
+        }
+        invalid.or(samples)
+    }
+
+    /// Writes what it can: a batch that is refused is halved until what is wrong stands alone.
+    async fn write_events(&mut self, events: Vec<Event>, outcome: &mut Outcome) {
+        let mut batches = vec![events];
+        while let Some(mut batch) = batches.pop() {
+            match self.store(&batch, &[]).await {
+                Ok(()) => outcome.stored_events.extend(batch),
+                Err(error) if error.is_transient() => {
+                    // Later halves lie below earlier ones on the stack.
+                    batches.push(batch);
+                    let unwritten = batches.into_iter().rev().flatten().collect();
+                    outcome.unwritten = Some(Job::Events(unwritten));
+                    outcome.unavailable = true;
+                    return;
+                }
+                Err(error) => match batch.pop() {
+                    Some(event) if batch.is_empty() => outcome.refused.push(report_refused(&event, &error)),
+                    last => {
+                        batch.extend(last);
+                        let second_half = batch.split_off(batch.len() / 2);
+                        batches.push(second_half);
+                        batches.push(batch);
+                    }
+                },
+            }
+        }
+    }
+
+    async fn write_samples(&mut self, samples: Vec<SeriesSample>, outcome: &mut Outcome) {
+        let series = samples.iter().map(|(series, _)| series);
+        if self.series.learn(&self.destination, series).await.is_err() {
+            outcome.unwritten = Some(Job::Samples(samples));
+            outcome.unavailable = true;
+            return;
+        }
+        let (admitted, refused): (Vec<_>, Vec<_>) =
+            samples.into_iter().partition(|(series, _)| self.series.admit(series, &self.limits).is_ok());
+        outcome.refused_samples = refused.len() as u64;
+        match self.store(&[], &admitted).await {
+            Ok(()) => outcome.count_samples(admitted),
+            Err(error) if error.is_transient() => {
+                outcome.unwritten = Some(Job::Samples(admitted));
+                outcome.unavailable = true;
+            }
+            Err(_) => outcome.refused_samples += admitted.len() as u64,
+        }
+    }
+
+    async fn store(&mut self, events: &[Event], samples: &[SeriesSample]) -> Result<(), StoreError> {
+        if events.is_empty() && samples.is_empty() {
+            return Ok(());
+        }
+        let stored = tokio::time::timeout(self.timeout, self.destination.store(events, samples)).await;
+        let stored = stored.unwrap_or(Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)));
+        if stored.is_err() {
+            self.series.forget(samples);
+        }
+        stored
+    }
+}
+
+impl Outcome {
+    fn count_samples(&mut self, samples: Vec<SeriesSample>) {
+        self.stored_samples.extend(samples.into_iter().map(|(series, sample)| (series, sample.observations)));
+    }
+}
+
+fn sample_of(seen: &Observation) -> Sample {
+    Sample {
+        series_id: seen.series.id,
+        timestamp: seen.timestamp,
+        origin: random_origin(),
+        value: seen.sample_value(),
+        observations: 1,
+    }
+}
+
+/// Tells everybody of one failure.
+fn fail(
+    waiting: impl Iterator<Item = oneshot::Sender<Result<()>>>,
+    error: StoreError,
+    outcome: &mut Outcome,
+) {
+    outcome.unavailable = error.is_transient();
+    let error = std::sync::Arc::new(error);
+    for done in waiting {
+        let _ = done.send(Err(Error::Store(StoreError::Shared(error.clone()))));
+    }
+}
+
+/// What is stored in place of an event the database refused: which one, and why.
+fn report_refused(event: &Event, error: &StoreError) -> Event {
+    let reason = match error {
+        StoreError::Refused(cause) | StoreError::Database(cause) => cause.to_string(),
+        error => error.to_string(),
+    };
+    let tags = [
+        ("refused_id".to_owned(), json!(event.id)),
+        ("refused_source".to_owned(), json!(cut(&event.source, 200))),
+        ("reason".to_owned(), json!(cut(&reason, 400))),
+    ];
+    Event {
+        id: EventId::at(event.created_at),
+        event_type: EventType::Log,
+        source: "monitoring".to_owned(),
+        message: Some("the database refused an event".to_owned()),
+        level: Some(Level::Warn),
+        tags: tags.into_iter().collect(),
+        payload: serde_json::Map::new(),
+        request_id: None,
+        trace_id: None,
+        span_id: None,
+        timestamp: event.created_at,
+        created_at: event.created_at,
+        created_by: None,
+    }
+}

@@ -1,0 +1,285 @@
+//! The whole way from recorder to a destination that fails on demand, in stopped time.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+
+use super::*;
+use crate::config::Settings;
+use crate::error::Error;
+use crate::ingest::{MetricUse, Recorder, SeriesSample, ShedReason};
+use crate::model::{
+    CreateEventRequest, CreateMetricRequest, Event, EventType, MetricType, SampleValue, SeriesId,
+};
+use crate::store::{Context, StoreError};
+use crate::tasks::Supervisor;
+
+/// A database made of two vectors.
+#[derive(Default)]
+struct Memory {
+    events: Mutex<Vec<Event>>,
+    samples: Mutex<Vec<SeriesSample>>,
+    transactions: AtomicU64,
+    /// So many calls fail as if there were no database.
+    outages: AtomicU64,
+    /// Events from these sources are refused.
+    refused_sources: HashSet<&'static str>,
+}
+
+impl Memory {
+    fn sources(&self) -> Vec<String> {
+        self.events.lock().unwrap().iter().map(|event| event.source.clone()).collect()
+    }
+
+    fn total(&self, name: &str) -> f64 {
+        let samples = self.samples.lock().unwrap();
+        let of_name = samples.iter().filter(|(series, _)| series.name == name);
+        of_name
+            .map(|(_, sample)| match &sample.value {
+                SampleValue::Number(number) => *number,
+                SampleValue::Distribution(distribution) => distribution.sum,
+            })
+            .sum()
+    }
+}
+
+impl Destination for Arc<Memory> {
+    async fn store(&self, events: &[Event], samples: &[SeriesSample]) -> Result<(), StoreError> {
+        let outage = self.outages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        if outage.is_ok() {
+            return Err(StoreError::Unavailable(sqlx::Error::PoolClosed));
+        }
+        if events.iter().any(|event| self.refused_sources.contains(event.source.as_str())) {
+            return Err(StoreError::Refused(sqlx::Error::RowNotFound));
+        }
+        self.transactions.fetch_add(1, Ordering::Relaxed);
+        let mut stored = self.events.lock().unwrap();
+        for event in events {
+            assert!(stored.iter().all(|other| other.id != event.id), "stored twice: {event:?}");
+            stored.push(event.clone());
+        }
+        self.samples.lock().unwrap().extend_from_slice(samples);
+        Ok(())
+    }
+
+    async fn known_series(&self, ids: &[SeriesId]) -> Result<Vec<SeriesId>, StoreError> {
+        let samples = self.samples.lock().unwrap();
+        let known: HashSet<_> = samples.iter().map(|(series, _)| series.id).collect();
+        Ok(ids.iter().copied().filter(|id| known.contains(id)).collect())
+    }
+
+    async fn metric_uses(&self, names: &[String]) -> Result<Vec<(String, MetricUse)>, StoreError> {
+        let samples = self.samples.lock().unwrap();
+        let mut series: HashMap<_, HashSet<_>> = HashMap::new();
+        for (of, _) in samples.iter().filter(|(series, _)| names.contains(&series.name)) {
+            series.entry((of.name.clone(), of.metric_type)).or_default().insert(of.id);
+        }
+        let uses = series.into_iter().map(|((name, metric_type), ids)| {
+            (name, MetricUse { metric_type: Some(metric_type), series: ids.len() as u64 })
+        });
+        Ok(uses.collect())
+    }
+}
+
+struct System {
+    memory: Arc<Memory>,
+    recorder: Recorder,
+    supervisor: Supervisor,
+    stop: Stop,
+}
+
+impl System {
+    fn start(memory: Memory) -> Self {
+        Self::start_with(memory, |_| {})
+    }
+
+    fn start_with(memory: Memory, change: impl FnOnce(&mut Settings)) -> Self {
+        let memory = Arc::new(memory);
+        let mut settings = Settings::default();
+        change(&mut settings);
+        let context = Arc::new(Context::new(settings).unwrap());
+        let recorder = Recorder::detached();
+        let supervisor = Supervisor::default();
+        let stop = Stop::new(supervisor.stop_token());
+        let writer = Writer::new(memory.clone(), context.settings.limits.clone(), Duration::from_secs(30));
+        let requests = recorder.attach(&context).unwrap();
+        let pipeline = Pipeline::new(recorder.clone(), context.clone(), Instant::now());
+        let settings = context.settings.ingest.clone();
+        supervisor.spawn("ingest", run_pipeline(pipeline, writer, requests, settings, stop.clone()));
+        Self { memory, recorder, supervisor, stop }
+    }
+
+    async fn stop(&self, grace: Duration) -> u64 {
+        self.recorder.close();
+        self.stop.grace_millis.store(grace.as_millis() as u64, Ordering::Relaxed);
+        self.supervisor.stop(grace * 2).await;
+        self.stop.unwritten.load(Ordering::Relaxed)
+    }
+}
+
+fn request(source: &str) -> CreateEventRequest {
+    CreateEventRequest {
+        event_type: EventType::Log,
+        source: source.to_owned(),
+        message: None,
+        level: None,
+        tags: HashMap::new(),
+        payload: HashMap::new(),
+        timestamp: None,
+    }
+}
+
+fn event(source: &str) -> Event {
+    request(source).into_event(chrono::DateTime::UNIX_EPOCH, None, &Default::default()).unwrap()
+}
+
+fn increment(name: &str, label: &str) -> CreateMetricRequest {
+    CreateMetricRequest {
+        name: name.to_owned(),
+        metric_type: MetricType::Counter,
+        value: 1.0,
+        labels: HashMap::from([("n".to_owned(), label.to_owned())]),
+        timestamp: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_waits_for_everything_recorded_before() {
+    let system = System::start(Memory::default());
+    for _ in 0..3_000 {
+        system.recorder.event(request("app"));
+        system.recorder.metric(increment("clicks_total", "1"));
+    }
+    system.recorder.flush().await.unwrap();
+    assert_eq!(system.memory.sources().len(), 3_000);
+    assert_eq!(system.memory.total("clicks_total"), 3_000.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_made_before_the_start_are_kept() {
+    let recorder = Recorder::detached();
+    recorder.event(request("early"));
+    let context = Context::shared_default().clone();
+    let mut pipeline = Pipeline::new(recorder, context, Instant::now());
+    assert_eq!(pipeline.drain(Instant::now()), 1);
+    assert_eq!(pipeline.unwritten(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_delays_but_neither_loses_nor_doubles() {
+    let system = System::start(Memory { outages: AtomicU64::new(5), ..Memory::default() });
+    let names: Vec<_> = (0..2_500).map(|n| format!("app-{n}")).collect();
+    for name in &names {
+        system.recorder.event(request(name));
+    }
+    while system.recorder.flush().await.is_err() {}
+    assert_eq!(system.memory.sources(), names);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_refused_event_does_not_sink_its_batch() {
+    let system = System::start(Memory { refused_sources: HashSet::from(["bad"]), ..Memory::default() });
+    for n in 0..500 {
+        system.recorder.event(request(if n == 250 { "bad" } else { "good" }));
+    }
+    system.recorder.flush().await.unwrap();
+    system.recorder.flush().await.unwrap();
+    let sources = system.memory.sources();
+    assert_eq!(sources.iter().filter(|source| *source == "good").count(), 499);
+    assert_eq!(sources.iter().filter(|source| *source == "monitoring").count(), 1, "the report");
+    assert_eq!(system.recorder.shed_total(ShedReason::Refused), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrent_callers_share_a_transaction() {
+    let system = System::start(Memory::default());
+    let commits = (0..100).map(|_| system.recorder.commit(vec![event("http")], vec![]));
+    let answers = futures_util::future::join_all(commits).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(system.memory.sources().len(), 100);
+    let transactions = system.memory.transactions.load(Ordering::Relaxed);
+    assert!(transactions <= 2, "{transactions} transactions");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_commit_fails_alone() {
+    let system = System::start(Memory { refused_sources: HashSet::from(["bad"]), ..Memory::default() });
+    let (good, bad) = tokio::join!(
+        system.recorder.commit(vec![event("good")], vec![]),
+        system.recorder.commit(vec![event("bad"), event("good too")], vec![]),
+    );
+    assert!(good.is_ok());
+    assert!(matches!(bad, Err(Error::Store(_))), "{bad:?}");
+    assert_eq!(system.memory.sources(), ["good"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_during_an_outage_fails_and_stores_nothing() {
+    let system = System::start(Memory { outages: AtomicU64::new(1), ..Memory::default() });
+    let answer = system.recorder.commit(vec![event("a")], vec![]).await;
+    assert!(matches!(answer, Err(Error::Store(error)) if error.is_transient()));
+    assert!(system.memory.sources().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn series_past_the_limit_are_refused_to_callers_and_shed_for_layers() {
+    let system = System::start_with(Memory::default(), |settings| settings.limits.series_per_metric_max = 2);
+    for label in ["1", "2", "3"] {
+        system.recorder.metric(increment("clicks_total", label));
+    }
+    system.recorder.flush().await.unwrap();
+    assert_eq!(system.memory.total("clicks_total"), 2.0);
+    assert_eq!(system.recorder.shed_total(ShedReason::SeriesLimit), 1);
+    let observation = system.recorder.context().observation(increment("clicks_total", "4")).unwrap();
+    let answer = system.recorder.commit(vec![], vec![observation]).await;
+    assert!(matches!(answer, Err(Error::Invalid(_))), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_memory_cannot_hold_is_shed_and_counted() {
+    let room = 10 * event("app").approximate_bytes();
+    let memory = Memory { outages: AtomicU64::new(u64::MAX), ..Memory::default() };
+    let system = System::start_with(memory, |settings| settings.ingest.buffer_bytes_max = room);
+    for _ in 0..100 {
+        system.recorder.event(request("app"));
+    }
+    assert!(system.recorder.flush().await.is_err());
+    assert_eq!(system.recorder.shed_total(ShedReason::BufferFull), 90);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_writes_what_is_left() {
+    let system = System::start(Memory::default());
+    for _ in 0..5_000 {
+        system.recorder.event(request("app"));
+        system.recorder.metric(increment("clicks_total", "1"));
+    }
+    assert_eq!(system.stop(Duration::from_secs(5)).await, 0);
+    assert_eq!(system.memory.sources().len(), 5_000);
+    assert_eq!(system.memory.total("clicks_total"), 5_000.0);
+    system.recorder.event(request("late"));
+    assert_eq!(system.recorder.shed_total(ShedReason::ShutDown), 1);
+    assert!(matches!(system.recorder.flush().await, Err(Error::ShutDown)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_without_a_database_ends_in_time_and_reports_what_is_left() {
+    let system = System::start(Memory { outages: AtomicU64::new(u64::MAX), ..Memory::default() });
+    for _ in 0..10 {
+        system.recorder.event(request("app"));
+    }
+    let start = Instant::now();
+    assert!(system.stop(Duration::from_secs(2)).await >= 10);
+    assert!(start.elapsed() <= Duration::from_secs(4));
+    assert!(system.recorder.shed_total(ShedReason::ShutDown) >= 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_system_writes_nothing_about_itself() {
+    let system = System::start(Memory::default());
+    system.recorder.event(request("app"));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(system.memory.total("monitoring_events_total"), 1.0);
+    let transactions = system.memory.transactions.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(system.memory.transactions.load(Ordering::Relaxed), transactions);
+}

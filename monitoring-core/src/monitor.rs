@@ -34,6 +34,12 @@ impl Monitoring {
         &self.inner.recorder
     }
 
+    /// Bounds on what one event, metric or request may carry.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.context().settings.limits
+    }
+
     /// A connection to call services with, from our own pool.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use monitoring_core::{Error, FieldError, Invalid, Role, StoreError};
+use monitoring_core::{Error, FieldError, Invalid, StoreError};
 use serde::Serialize;
 
 /// Errors told of in one answer; a batch may have thousands.
@@ -106,10 +106,6 @@ impl Problem {
 
     pub(super) fn unauthorized() -> Self {
         Self::new(Code::Unauthorized, "the request carries no valid credentials")
-    }
-
-    pub(super) fn forbidden(needs: Role) -> Self {
-        Self::new(Code::Forbidden, format!("this needs the role {needs}"))
     }
 
     pub(super) fn not_found(what: &str, id: impl std::fmt::Display) -> Self {
@@ -235,22 +231,7 @@ impl From<StoreError> for Problem {
 }
 
 /// Says nothing but that it is our fault; the cause is for the log.
-fn internal(error: &dyn std::error::Error) -> Problem {
-    let causes = Causes(error).to_string();
-    tracing::error!(target: "monitoring_tower", error, causes, "a request failed");
+fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
+    tracing::error!(target: "monitoring_tower", error, "a request failed");
     Problem::new(Code::Internal, "something went wrong on our side; the log has the cause")
-}
-
-/// What lies behind an error, outermost first.
-struct Causes<'e>(&'e dyn std::error::Error);
-
-impl std::fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut next = self.0.source();
-        while let Some(cause) = next {
-            write!(f, "{cause}; ")?;
-            next = cause.source();
-        }
-        Ok(())
-    }
 }

@@ -30,6 +30,7 @@ impl<T: DeserializeOwned> FromRequest<RouterState> for Json<T> {
 
 /// One JSON object, or an array of them.
 #[derive(Debug)]
+#[cfg_attr(feature = "openapi", derive(serde::Serialize, utoipa::ToSchema), serde(untagged))]
 pub(super) enum OneOrMany<T> {
     One(T),
     Many(Vec<T>),
@@ -41,7 +42,7 @@ impl<T: DeserializeOwned> FromRequest<RouterState> for OneOrMany<T> {
     async fn from_request(request: Request, state: &RouterState) -> Answer<Self> {
         let bytes = read_json(request, state).await?;
         if bytes.trim_ascii_start().starts_with(b"[") {
-            parse_many(&bytes, state.options().limits.batch_items_max).map(Self::Many)
+            parse_many(&bytes, state.monitoring().limits().batch_items_max).map(Self::Many)
         } else {
             parse(&bytes).map(Self::One)
         }
@@ -53,7 +54,7 @@ async fn read_json(request: Request, state: &RouterState) -> Answer<Bytes> {
         let detail = "the body must be JSON, with `content-type: application/json`";
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
-    let max = state.options().limits.body_bytes_max;
+    let max = state.monitoring().limits().body_bytes_max;
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|bytes: u64| bytes > max as u64) {
         return Err(too_large(max));
@@ -245,7 +246,8 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_told_with_its_field() {
-        let problem = text(parse::<CreateMetricRequest>(br#"{"name":"a","metric_type":"cuonter"}"#).unwrap_err());
+        let body = br#"{"name":"a","metric_type":"cuonter"}"#;
+        let problem = text(parse::<CreateMetricRequest>(body).unwrap_err());
         assert!(problem.contains("ValidationFailed") && problem.contains("\"metric_type\""), "{problem}");
     }
 

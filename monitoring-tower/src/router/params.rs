@@ -101,11 +101,6 @@ impl Params {
         }
     }
 
-    /// Adds an error found by the handler.
-    pub(super) fn refuse(&mut self, name: &'static str, message: impl Into<String>) {
-        self.invalid.push(name, message);
-    }
-
     /// Fails if anything was wrong or is left over.
     pub(super) fn finish(mut self) -> Answer<()> {
         let known = if self.known.is_empty() { "none".to_owned() } else { self.known.join(", ") };

@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
-use monitoring_core::{Permission, Principal};
+use monitoring_core::{Error, Permission, Principal};
 use uuid::Uuid;
 
 use super::error::{Answer, Code, Problem};
@@ -49,7 +49,7 @@ async fn admit(state: &RouterState, parts: &Parts, access: Access) -> Answer<Cal
     })?;
     let principal = principal.ok_or_else(Problem::unauthorized)?;
     if let Access::Needs(permission) = access {
-        principal.require(permission)?;
+        principal.require(permission).map_err(Error::from)?;
     }
     Ok(Caller(principal))
 }
@@ -68,7 +68,7 @@ impl Caller {
     }
 
     pub(super) fn require(&self, permission: Permission) -> Answer<()> {
-        Ok(self.0.require(permission)?)
+        Ok(self.0.require(permission).map_err(Error::from)?)
     }
 
     /// The caller's own id, if without this permission they see only what is theirs.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
-use monitoring_core::{Limits, Monitoring, PooledConnection};
+use monitoring_core::{Monitoring, PooledConnection};
 use tokio::sync::Semaphore;
 
 use super::authenticator::AnyAuthenticator;
@@ -30,7 +30,6 @@ struct Inner {
 /// What the builder can change.
 #[derive(Clone, Debug)]
 pub(super) struct Options {
-    pub limits: Limits,
     pub request_timeout: Duration,
     pub streams_max: usize,
     pub stream_poll_interval: Duration,
@@ -41,7 +40,6 @@ pub(super) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            limits: Limits::default(),
             request_timeout: Duration::from_secs(30),
             streams_max: 64,
             stream_poll_interval: Duration::from_secs(1),

@@ -1,1 +1,7 @@
-//! Integration tests.
+//! Integration tests: the crate as a host uses it.
+
+mod support;
+
+mod api;
+mod openapi;
+mod roles;

@@ -19,6 +19,8 @@ pub use auth::{Permission, Principal, Role};
 pub use clock::Clock;
 pub use config::{IngestSettings, Redaction, Retention};
 pub use error::{Error, Result};
+#[doc(hidden)]
+pub use ingest::Captured;
 pub use ingest::{Anchor, Decode, Decoded, Deferred, FieldBytes, Lane, Recorder, ShedReason, Ticks};
 pub use model::*;
 pub use monitor::{Monitoring, MonitoringBuilder, ShutdownReport};

@@ -12,6 +12,7 @@
 
 mod aggregate;
 mod buffer;
+mod capture;
 mod deferred;
 mod pipeline;
 mod queue;
@@ -23,6 +24,7 @@ mod ticks;
 mod writer;
 
 pub(crate) use aggregate::SeriesSample;
+pub use capture::Captured;
 pub use deferred::{Decode, Decoded, Deferred, FieldBytes};
 pub(crate) use pipeline::Pipeline;
 pub(crate) use queue::{Queue, Record};

@@ -1,1 +1,16 @@
 //! The REST interface, one subject a file.
+
+mod alerts;
+mod bodies;
+mod events;
+mod health;
+mod incidents;
+mod metrics;
+mod problems;
+#[cfg(feature = "prometheus")]
+mod scrape;
+mod statistics;
+mod stream;
+#[cfg(feature = "swagger-ui")]
+mod swagger;
+mod timeline;

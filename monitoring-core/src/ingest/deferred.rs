@@ -29,6 +29,7 @@ pub struct FieldBytes {
     len: u16,
     inline: [u8; INLINE_BYTES],
     /// Everything, once it no longer fits inline.
+    #[expect(clippy::box_collection, reason = "a slot has room for one pointer, not for three")]
     spilled: Option<Box<Vec<u8>>>,
 }
 

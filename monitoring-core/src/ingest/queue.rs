@@ -13,6 +13,10 @@ const HEAP_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// One thing on its way.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large variant is the common one, and boxing it is what it avoids"
+)]
 pub(crate) enum Record {
     Deferred(u16, Deferred),
     Event(Box<Event>),

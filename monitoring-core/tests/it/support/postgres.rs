@@ -141,9 +141,25 @@ fn find_server() -> Option<Server> {
     }
     let missing = format!("no PostgreSQL: {SERVER_URL_VARIABLE} is not set, and initdb is nowhere");
     assert!(!is_ci(), "{missing}; CI is set, so its tests must run");
-    // Not `eprintln!`, which the test harness keeps to itself when a test passes.
-    writeln!(std::io::stderr(), "SKIPPED: {missing}; its tests did not run").ok();
+    say_skipped(&format!("SKIPPED: {missing}; its tests did not run"));
     None
+}
+
+/// Once a process on stderr, past the test harness, which keeps `eprintln!` of a passing test to
+/// itself. nextest keeps stderr too and has a process for each test: there, once a run on the
+/// terminal, if there is one.
+fn say_skipped(line: &str) {
+    writeln!(std::io::stderr(), "{line}").ok();
+    let Ok(run) = env::var("NEXTEST_RUN_ID") else { return };
+    let said = base_folder().join("skipped");
+    if fs::read_to_string(&said).is_ok_and(|said| said == run) {
+        return;
+    }
+    fs::write(&said, run).ok();
+    if let Ok(mut terminal) = File::options().write(true).open("/dev/tty") {
+        // From the start of the line, where the progress bar may be.
+        write!(terminal, "\r\x1b[2K{line}\n").ok();
+    }
 }
 
 fn is_ci() -> bool {

@@ -1,0 +1,200 @@
+//! The shop, assembled: what starts in which order, what HTTP reaches, what stops in which
+//! order.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{Lockout, PasswordHasher};
+use crate::database::{Database, DatabaseError};
+use crate::faults::FaultSwitches;
+use crate::payments::Gateway;
+use crate::settings::Settings;
+use crate::state::{AppState, Parts};
+use crate::tasks::{TaskProcessor, TaskQueue, Workers};
+use crate::users::FirstAdmin;
+use crate::{auth, faults, http, orders, payments, tasks, users};
+
+const CONNECTIONS_MAX: u32 = 10;
+/// The job queue has a pool of its own: its polling never waits for the shop, nor the shop
+/// for it.
+const QUEUE_CONNECTIONS_MAX: u32 = 3;
+const BODY_BYTES_MAX: usize = 64 * 1024;
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(25);
+
+/// A running shop without its socket.
+#[derive(Debug)]
+pub struct App {
+    state: AppState,
+    workers: Workers,
+    first_admin: Option<FirstAdmin>,
+}
+
+/// Why the shop cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The database cannot be used.
+    #[error("the database cannot be used")]
+    Database(#[from] DatabaseError),
+    /// There is no administrator and none could be made.
+    #[error("the first administrator could not be created")]
+    FirstAdmin(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// How the shop stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// Every request and every task that had begun was finished.
+    Finished,
+    /// The deadline passed first; what was left was cut off.
+    CutOff,
+}
+
+impl App {
+    /// Opens the database, brings its tables up to date, makes the first administrator and
+    /// starts the worker.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be reached or brought up to date.
+    pub async fn start(settings: &Settings) -> Result<Self, StartError> {
+        let database = Database::connect(&settings.database_url, CONNECTIONS_MAX).await?;
+        database.migrate().await?;
+        let passwords = PasswordHasher::new();
+        let first_admin = users::create_first_admin(&database, &passwords, &settings.admin)
+            .await
+            .map_err(|error| StartError::FirstAdmin(error.into()))?;
+
+        let queue = Database::connect(&settings.database_url, QUEUE_CONNECTIONS_MAX).await?;
+        let queue = TaskQueue::open(queue).await?;
+        let processor = TaskProcessor::default();
+        tasks::register_shop_handlers(&processor, &database);
+        // Monitoring: start it here with `settings.database_url` and `settings.monitoring`,
+        // and register its task handlers with `processor`.
+        let workers = Workers::start(queue.clone(), processor.clone());
+
+        let state = AppState::new(Parts {
+            database,
+            passwords,
+            lockout: Lockout::default(),
+            gateway: Gateway::new(FaultSwitches::default()),
+            tasks: queue,
+            processor,
+            background: TaskTracker::new(),
+        });
+        Ok(Self { state, workers, first_admin })
+    }
+
+    /// The administrator, if this start was the first and made one.
+    pub fn first_admin(&self) -> Option<&FirstAdmin> {
+        self.first_admin.as_ref()
+    }
+
+    /// The registry of task handlers, to add more kinds of jobs.
+    pub fn task_processor(&self) -> &TaskProcessor {
+        self.state.processor()
+    }
+
+    /// The whole HTTP surface.
+    pub fn router(&self) -> Router {
+        let api = Router::new()
+            .merge(auth::routes())
+            .merge(users::routes())
+            .merge(orders::routes())
+            .merge(payments::routes())
+            .merge(faults::routes())
+            .merge(tasks::routes());
+        // Monitoring: nest its router at `/api/v1/monitoring`, and put its layer outermost.
+        Router::new()
+            .nest("/api/v1", api)
+            .fallback(http::fallback)
+            .method_not_allowed_fallback(http::method_not_allowed)
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .with_state(self.state.clone())
+    }
+
+    /// Serves until `stop` completes, then stops in order: no new connections, requests
+    /// under way finish, payments under way settle, running tasks finish, the pools close.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<Stopped> {
+        let router = self.router().into_make_service_with_connect_info::<SocketAddr>();
+        let (stopping, stopped) = oneshot::channel();
+        let stop = async move {
+            stop.await;
+            tracing::info!("stopping");
+            let _ = stopping.send(Instant::now() + SHUTDOWN_DEADLINE);
+        };
+        let server = axum::serve(listener, router).with_graceful_shutdown(stop);
+        let deadline = async {
+            match stopped.await {
+                Ok(deadline) => tokio::time::sleep_until(deadline).await,
+                // The server ended by itself.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let in_time = tokio::select! {
+            served = server.into_future() => served.map(|()| true)?,
+            () = deadline => false,
+        };
+        let stopped = self.shutdown(SHUTDOWN_DEADLINE).await;
+        Ok(if in_time { stopped } else { Stopped::CutOff })
+    }
+
+    /// Stops what runs without a request: payments under way, then the worker, then the pools.
+    pub async fn shutdown(self, deadline: Duration) -> Stopped {
+        let deadline = Instant::now() + deadline;
+        let background = self.state.background();
+        background.close();
+        let settled = timeout_at(deadline, background.wait()).await.is_ok();
+        let worked = self.workers.stop(deadline - Instant::now()).await;
+        // Monitoring: shut it down here, after everything it observes.
+        let pools = async {
+            self.state.tasks().close().await;
+            self.state.database().close().await;
+        };
+        let closed = timeout_at(deadline, pools).await.is_ok();
+        if settled && worked && closed { Stopped::Finished } else { Stopped::CutOff }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_job_queue_leaves_the_durability_of_the_shop_alone() {
+        const FULL: i64 = 2;
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("shop.db").display());
+        let settings = Settings::parse(|name| (name == "DATABASE_URL").then(|| url.clone().into())).unwrap();
+        let app = App::start(&settings).await.unwrap();
+        let Database::Sqlite(pool) = app.state.database() else { unreachable!() };
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            connections.push(pool.acquire().await.unwrap());
+        }
+        for connection in &mut connections {
+            let synchronous: i64 =
+                sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut **connection).await.unwrap();
+            assert_eq!(synchronous, FULL);
+            let journal: String =
+                sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut **connection).await.unwrap();
+            assert_eq!(journal, "wal");
+        }
+    }
+}

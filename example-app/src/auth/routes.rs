@@ -1,0 +1,160 @@
+//! `/api/v1/auth`: register, log in, log out, who am I.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::{get, post};
+use chrono::Utc;
+use serde::{Deserialize, Serialize};
+
+use super::caller::bearer_token;
+use super::{CurrentUser, session};
+use crate::http::{Answer, AppError, ClientAddress, FieldError, Json, created, ok};
+use crate::secret::Secret;
+use crate::state::AppState;
+use crate::users::store::Credentials;
+use crate::users::{Password, Role, User, Username, store};
+
+pub(crate) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/auth/register", post(register))
+        .route("/auth/login", post(login))
+        .route("/auth/logout", post(logout))
+        .route("/auth/me", get(me))
+}
+
+#[derive(Deserialize)]
+struct Register {
+    username: String,
+    password: String,
+}
+
+async fn register(
+    State(state): State<AppState>,
+    Json(request): Json<Register>,
+) -> Result<Answer<User>, AppError> {
+    let mut errors = Vec::new();
+    let username = Username::parse(&request.username)
+        .map_err(|_| errors.push(FieldError::new("username", Username::RULE)));
+    let password = Password::parse(request.password)
+        .map_err(|_| errors.push(FieldError::new("password", Password::RULE)));
+    let (Ok(username), Ok(password)) = (username, password) else {
+        return Err(AppError::Invalid(errors));
+    };
+    let hash = state.passwords().hash(&password).await?;
+    let user = store::insert(state.database(), &username, &hash, Role::User, Utc::now()).await?;
+    let user = user
+        .ok_or(AppError::Conflict { code: "username_taken", detail: "someone has this user name already" })?;
+    tracing::info!(user_id = %user.id, "user registered");
+    Ok(created(user))
+}
+
+#[derive(Deserialize)]
+struct Login {
+    username: String,
+    password: String,
+    new_password: Option<String>,
+}
+
+#[derive(Serialize)]
+struct LoggedIn {
+    token: String,
+    user: User,
+}
+
+async fn login(
+    State(state): State<AppState>,
+    ClientAddress(address): ClientAddress,
+    Json(request): Json<Login>,
+) -> Result<Answer<LoggedIn>, AppError> {
+    let new_password = request.new_password.map(Password::parse).transpose();
+    let new_password =
+        new_password.map_err(|_| AppError::Invalid(vec![FieldError::new("new_password", Password::RULE)]))?;
+    let password = Secret::new(request.password);
+    let credentials = check(&state, address, &request.username, &password).await?;
+    let user = renew_password(&state, credentials, &password, new_password).await?;
+    let token = session::open(state.database(), user.id, Utc::now()).await?;
+    tracing::info!(user_id = %user.id, "user logged in");
+    Ok(ok(LoggedIn { token, user }))
+}
+
+/// Checks a password under the lock-out; unknown user and wrong password are one answer.
+async fn check(
+    state: &AppState,
+    address: IpAddr,
+    username: &str,
+    password: &Secret,
+) -> Result<Credentials, AppError> {
+    let now = Instant::now();
+    if let Err(retry_after) = state.lockout().attempt(username, address, now) {
+        tracing::warn!(%address, "login refused after too many failures");
+        return Err(AppError::LockedOut { retry_after });
+    }
+    match matching(state, username, password).await {
+        Ok(Some(credentials)) => {
+            state.lockout().succeed(username, address, now);
+            Ok(credentials)
+        }
+        Ok(None) => {
+            tracing::warn!(%address, "login failed");
+            Err(AppError::WrongCredentials)
+        }
+        Err(error) => {
+            state.lockout().release(username, address, now);
+            Err(error)
+        }
+    }
+}
+
+async fn matching(
+    state: &AppState,
+    username: &str,
+    password: &Secret,
+) -> Result<Option<Credentials>, AppError> {
+    let found = store::credentials(state.database(), username).await?;
+    let hash = found.as_ref().map(|credentials| credentials.password_hash.clone());
+    let matches = state.passwords().verify(password.reveal().to_owned(), hash).await?;
+    Ok(found.filter(|_| matches))
+}
+
+/// Sets the new password that came with a login, and insists on one where it is due.
+async fn renew_password(
+    state: &AppState,
+    credentials: Credentials,
+    old: &Secret,
+    new: Option<Password>,
+) -> Result<User, AppError> {
+    let Credentials { mut user, .. } = credentials;
+    let Some(new) = new else {
+        return if user.must_reset_password { Err(AppError::PasswordResetRequired) } else { Ok(user) };
+    };
+    if new.reveal() == old.reveal() {
+        let error = FieldError::new("new_password", "must differ from the old password");
+        return Err(AppError::Invalid(vec![error]));
+    }
+    let hash = state.passwords().hash(&new).await?;
+    store::set_password(state.database(), user.id, &hash).await?;
+    session::close_all(state.database(), user.id).await?;
+    user.must_reset_password = false;
+    tracing::info!(user_id = %user.id, "password changed");
+    Ok(user)
+}
+
+async fn logout(
+    State(state): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    headers: HeaderMap,
+) -> Result<Answer<()>, AppError> {
+    if let Some(token) = bearer_token(&headers) {
+        session::close(state.database(), token).await?;
+    }
+    tracing::info!(user_id = %user.id, "user logged out");
+    Ok(ok(()))
+}
+
+async fn me(CurrentUser(user): CurrentUser) -> Answer<User> {
+    ok(user)
+}

@@ -1,0 +1,167 @@
+//! Opening pools and applying the shop's migrations.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, PgPool, SqlitePool};
+
+use super::{DatabaseUrl, Target};
+
+/// A request that finds no connection within this time answers 503 instead of piling up.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A pool of either dialect.
+#[derive(Debug, Clone)]
+pub(crate) enum Database {
+    Postgres(PgPool),
+    Sqlite(SqlitePool),
+}
+
+/// Runs one body on whichever pool the database holds; the SQL is common to both.
+macro_rules! on_pool {
+    ($database:expr, |$pool:ident| $body:expr) => {
+        match $database {
+            $crate::database::Database::Postgres($pool) => $body,
+            $crate::database::Database::Sqlite($pool) => $body,
+        }
+    };
+}
+pub(crate) use on_pool;
+
+/// Why the database cannot be used at start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatabaseError {
+    /// The folder for the SQLite file could not be made.
+    #[error("cannot create the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// No connection.
+    #[error("cannot connect to {url}")]
+    Connect {
+        /// The database, without its password.
+        url: String,
+        /// Why not.
+        source: sqlx::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error("cannot bring the {owner} tables up to date")]
+    Migrate {
+        /// Whose tables.
+        owner: &'static str,
+        /// Why not.
+        source: MigrateError,
+    },
+}
+
+impl Database {
+    /// Opens a pool of at most `connections_max` connections and checks that it connects.
+    pub(crate) async fn connect(url: &DatabaseUrl, connections_max: u32) -> Result<Self, DatabaseError> {
+        let connected = match url.target() {
+            Target::Postgres(options) => {
+                let options = options.clone().application_name("shop");
+                postgres(options, connections_max).await.map(Self::Postgres)
+            }
+            Target::Sqlite(options) => {
+                create_folder(options.get_filename()).await?;
+                sqlite(options.clone(), connections_max).await.map(Self::Sqlite)
+            }
+        };
+        connected.map_err(|source| DatabaseError::Connect { url: url.to_string(), source })
+    }
+
+    /// Applies the shop's migrations.
+    pub(crate) async fn migrate(&self) -> Result<(), DatabaseError> {
+        let migrations = match self {
+            Self::Postgres(_) => sqlx::migrate!("./migrations/postgres"),
+            Self::Sqlite(_) => sqlx::migrate!("./migrations/sqlite"),
+        };
+        self.apply("shop", &migrations).await
+    }
+
+    /// Applies migrations; safe when several processes start at once.
+    pub(crate) async fn apply(
+        &self,
+        owner: &'static str,
+        migrations: &Migrator,
+    ) -> Result<(), DatabaseError> {
+        let applied = match self {
+            Self::Postgres(pool) => apply_postgres(pool, migrations).await,
+            Self::Sqlite(pool) => apply_sqlite(pool, migrations).await,
+        };
+        applied.map_err(|source| DatabaseError::Migrate { owner, source })
+    }
+
+    /// Waits for the connections in use and closes the pool.
+    pub(crate) async fn close(&self) {
+        on_pool!(self, |pool| pool.close().await);
+    }
+}
+
+async fn postgres(options: PgConnectOptions, connections_max: u32) -> sqlx::Result<PgPool> {
+    let connected = PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options.clone())
+        .await;
+    match connected {
+        // The pool tries again while the server refuses, then forgets why: ask once more.
+        Err(sqlx::Error::PoolTimedOut) => Err(match options.connect().await {
+            Ok(_) => sqlx::Error::PoolTimedOut,
+            Err(reason) => reason,
+        }),
+        connected => connected,
+    }
+}
+
+async fn sqlite(options: SqliteConnectOptions, connections_max: u32) -> sqlx::Result<SqlitePool> {
+    // FULL, because a paid order must survive a power cut; other tenants of the file may
+    // choose differently on connections of their own.
+    let options = options
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT);
+    SqlitePoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options)
+        .await
+}
+
+/// Uses a connection of its own: sqlx takes a session lock, and after a failure that must
+/// go away with the connection instead of staying in the pool.
+async fn apply_postgres(pool: &PgPool, migrations: &Migrator) -> Result<(), MigrateError> {
+    let mut connection = pool.connect_options().connect().await?;
+    migrations.run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Runs everything in one transaction that locks the file from its first moment, because
+/// sqlx takes no lock for SQLite. sqlx's own transactions become savepoints in it.
+async fn apply_sqlite(pool: &SqlitePool, migrations: &Migrator) -> Result<(), MigrateError> {
+    let mut locked = pool.begin_with("BEGIN IMMEDIATE").await?;
+    migrations.run(&mut *locked).await?;
+    locked.commit().await?;
+    Ok(())
+}
+
+async fn create_folder(file: &Path) -> Result<(), DatabaseError> {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => return Ok(()),
+    };
+    tokio::fs::create_dir_all(folder)
+        .await
+        .map_err(|source| DatabaseError::Folder { path: folder.to_owned(), source })
+}

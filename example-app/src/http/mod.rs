@@ -1,0 +1,9 @@
+//! How the shop speaks HTTP: one envelope for success, one for failure.
+
+mod extract;
+mod problem;
+mod response;
+
+pub(crate) use extract::{ClientAddress, Json, PathId, Query};
+pub(crate) use problem::{AppError, FieldError, fallback, method_not_allowed};
+pub(crate) use response::{Answer, accepted, created, ok};

@@ -1,0 +1,77 @@
+//! Reading and writing orders. One SQL text per statement, for both dialects.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::database::{Database, on_pool};
+
+/// An order.
+#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+pub(crate) struct Order {
+    pub(crate) id: Uuid,
+    pub(crate) user_id: Uuid,
+    pub(crate) product: String,
+    pub(crate) quantity: i32,
+    pub(crate) total_cents: i64,
+    pub(crate) status: String,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+/// An order about to be placed.
+#[derive(Debug)]
+pub(crate) struct NewOrder {
+    pub(crate) user_id: Uuid,
+    pub(crate) product: &'static str,
+    pub(crate) quantity: i32,
+    pub(crate) total_cents: i64,
+}
+
+pub(crate) async fn insert(database: &Database, order: NewOrder, now: DateTime<Utc>) -> sqlx::Result<Order> {
+    const SQL: &str = "
+        INSERT INTO orders (id, user_id, product, quantity, total_cents, status, created_at)
+        VALUES ($1, $2, $3, $4, $5, 'pending', $6)
+        RETURNING id, user_id, product, quantity, total_cents, status, created_at";
+    on_pool!(database, |pool| {
+        sqlx::query_as(SQL)
+            .bind(Uuid::now_v7())
+            .bind(order.user_id)
+            .bind(order.product)
+            .bind(order.quantity)
+            .bind(order.total_cents)
+            .bind(now)
+            .fetch_one(pool)
+            .await
+    })
+}
+
+pub(crate) async fn by_id(database: &Database, id: Uuid) -> sqlx::Result<Option<Order>> {
+    const SQL: &str = "
+        SELECT id, user_id, product, quantity, total_cents, status, created_at
+        FROM orders WHERE id = $1";
+    on_pool!(database, |pool| sqlx::query_as(SQL).bind(id).fetch_optional(pool).await)
+}
+
+/// Everyone's orders, newest first.
+pub(crate) async fn list(database: &Database, limit: i64, offset: i64) -> sqlx::Result<Vec<Order>> {
+    const SQL: &str = "
+        SELECT id, user_id, product, quantity, total_cents, status, created_at
+        FROM orders ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2";
+    on_pool!(database, |pool| { sqlx::query_as(SQL).bind(limit).bind(offset).fetch_all(pool).await })
+}
+
+/// One user's orders, newest first.
+pub(crate) async fn list_of(
+    database: &Database,
+    user_id: Uuid,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<Order>> {
+    const SQL: &str = "
+        SELECT id, user_id, product, quantity, total_cents, status, created_at
+        FROM orders WHERE user_id = $1
+        ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3";
+    on_pool!(database, |pool| {
+        sqlx::query_as(SQL).bind(user_id).bind(limit).bind(offset).fetch_all(pool).await
+    })
+}

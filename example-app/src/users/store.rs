@@ -1,0 +1,123 @@
+//! Reading and writing users. One SQL text per statement, for both dialects.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Role, User, Username};
+use crate::database::{Database, on_pool};
+
+/// A user with what is needed to check a password.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct Credentials {
+    #[sqlx(flatten)]
+    pub(crate) user: User,
+    pub(crate) password_hash: String,
+}
+
+/// What came of changing a role.
+#[derive(Debug)]
+pub(crate) enum RoleChange {
+    Done(User),
+    NoSuchUser,
+    LastAdmin,
+}
+
+/// Adds a user; `None` when the name is taken.
+pub(crate) async fn insert(
+    database: &Database,
+    username: &Username,
+    password_hash: &str,
+    role: Role,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<User>> {
+    const SQL: &str = "
+        INSERT INTO users (id, username, password_hash, role, must_reset_password, created_at)
+        VALUES ($1, $2, $3, $4, FALSE, $5)
+        ON CONFLICT DO NOTHING
+        RETURNING id, username, role, must_reset_password, created_at";
+    on_pool!(database, |pool| {
+        sqlx::query_as(SQL)
+            .bind(Uuid::now_v7())
+            .bind(username.as_str())
+            .bind(password_hash)
+            .bind(role.as_str())
+            .bind(now)
+            .fetch_optional(pool)
+            .await
+    })
+}
+
+pub(crate) async fn admin_exists(database: &Database) -> sqlx::Result<bool> {
+    const SQL: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE role = 'admin')";
+    on_pool!(database, |pool| sqlx::query_scalar(SQL).fetch_one(pool).await)
+}
+
+/// Looks a name up without regard to case.
+pub(crate) async fn credentials(database: &Database, username: &str) -> sqlx::Result<Option<Credentials>> {
+    const SQL: &str = "
+        SELECT id, username, role, must_reset_password, created_at, password_hash
+        FROM users WHERE lower(username) = lower($1)";
+    on_pool!(database, |pool| { sqlx::query_as(SQL).bind(username).fetch_optional(pool).await })
+}
+
+pub(crate) async fn by_id(database: &Database, id: Uuid) -> sqlx::Result<Option<User>> {
+    const SQL: &str = "
+        SELECT id, username, role, must_reset_password, created_at
+        FROM users WHERE id = $1";
+    on_pool!(database, |pool| sqlx::query_as(SQL).bind(id).fetch_optional(pool).await)
+}
+
+/// Users in the order they registered.
+pub(crate) async fn list(database: &Database, limit: i64, offset: i64) -> sqlx::Result<Vec<User>> {
+    const SQL: &str = "
+        SELECT id, username, role, must_reset_password, created_at
+        FROM users ORDER BY created_at, id LIMIT $1 OFFSET $2";
+    on_pool!(database, |pool| { sqlx::query_as(SQL).bind(limit).bind(offset).fetch_all(pool).await })
+}
+
+/// Sets a new password, which also satisfies a forced reset.
+pub(crate) async fn set_password(database: &Database, id: Uuid, password_hash: &str) -> sqlx::Result<()> {
+    const SQL: &str = "UPDATE users SET password_hash = $2, must_reset_password = FALSE WHERE id = $1";
+    on_pool!(database, |pool| { sqlx::query(SQL).bind(id).bind(password_hash).execute(pool).await.map(drop) })
+}
+
+/// Changes a role, unless that would leave the shop without an administrator.
+pub(crate) async fn set_role(database: &Database, id: Uuid, role: Role) -> sqlx::Result<RoleChange> {
+    // Writing first takes the lock that makes two administrators demoting each other wait:
+    // the rows on PostgreSQL, the database on SQLite.
+    const LOCK_ADMINS: &str = "UPDATE users SET role = role WHERE role = 'admin'";
+    const OTHER_ADMIN: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE role = 'admin' AND id <> $1)";
+    const SQL: &str = "
+        UPDATE users SET role = $2 WHERE id = $1
+        RETURNING id, username, role, must_reset_password, created_at";
+    on_pool!(database, |pool| {
+        let mut tx = pool.begin().await?;
+        sqlx::query(LOCK_ADMINS).execute(&mut *tx).await?;
+        let other_admin: bool = sqlx::query_scalar(OTHER_ADMIN).bind(id).fetch_one(&mut *tx).await?;
+        let changed: Option<User> =
+            sqlx::query_as(SQL).bind(id).bind(role.as_str()).fetch_optional(&mut *tx).await?;
+        match changed {
+            None => Ok(RoleChange::NoSuchUser),
+            Some(user) if user.role != Role::Admin && !other_admin => Ok(RoleChange::LastAdmin),
+            Some(user) => {
+                tx.commit().await?;
+                Ok(RoleChange::Done(user))
+            }
+        }
+    })
+}
+
+/// Demands a new password at the next login and ends every session of the user.
+pub(crate) async fn force_password_reset(database: &Database, id: Uuid) -> sqlx::Result<Option<User>> {
+    const SQL: &str = "
+        UPDATE users SET must_reset_password = TRUE WHERE id = $1
+        RETURNING id, username, role, must_reset_password, created_at";
+    const END_SESSIONS: &str = "DELETE FROM sessions WHERE user_id = $1";
+    on_pool!(database, |pool| {
+        let mut tx = pool.begin().await?;
+        let user = sqlx::query_as(SQL).bind(id).fetch_optional(&mut *tx).await?;
+        sqlx::query(END_SESSIONS).bind(id).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(user)
+    })
+}

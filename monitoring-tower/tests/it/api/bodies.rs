@@ -31,8 +31,9 @@ async fn a_body_must_say_that_it_is_json() {
 async fn a_body_that_is_no_json_is_told_where() {
     let service = Service::sqlite().await;
     let deep = format!("{{\"payload\": {}{}}}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
-    for body in ["", "{", "{\"source\": \"a\"", "[{},", "{} {}", &deep] {
-        let problem = post(&service, JSON, body.to_owned()).await.problem(StatusCode::BAD_REQUEST, "malformed_json");
+    for body in ["", "{", "{\"source\": \"a\"", "[{},", r#"{"event_type":"log","source":"a"} {}"#, &deep] {
+        let problem =
+            post(&service, JSON, body.to_owned()).await.problem(StatusCode::BAD_REQUEST, "malformed_json");
         assert!(problem["detail"].as_str().unwrap().contains("line"), "{problem}");
     }
 }

@@ -64,7 +64,8 @@ async fn an_unknown_event_type_is_refused_with_the_known_ones(service: &Service)
 }
 
 async fn a_batch_is_stored_as_a_whole_or_not_at_all(service: &Service) {
-    let bad = json!([event("a", "1"), {"event_type": "noise", "source": ""}, event("c", "3"), {"source": "d"}]);
+    let bad =
+        json!([event("a", "1"), {"event_type": "noise", "source": ""}, event("c", "3"), {"source": "d"}]);
     let fields = service.post("/events", ALICE, bad).await.invalid_fields();
     assert_eq!(fields, ["[3].event_type"], "what is no event at all is told first");
     let bad = json!([event("a", "1"), {"event_type": "noise", "source": ""}, event("c", "3")]);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::{Method, Request, StatusCode};
 use http::request::Parts;
+use http::{Method, Request, StatusCode};
 use monitoring_tower::{Authentication, MonitoringLayer, RouterBuilder};
 
 use crate::support::{ADMIN, ALICE, Service, exchange, request, send};
@@ -63,7 +63,7 @@ async fn under_the_layer_the_problem_has_the_layers_request_id() {
     answer.problem(StatusCode::NOT_FOUND, "not_found"); // compares it with the answer's header
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_request_that_takes_too_long_is_given_up() {
     async fn never(_: &Parts) -> Authentication {
         std::future::pending().await
@@ -71,6 +71,7 @@ async fn a_request_that_takes_too_long_is_given_up() {
     let service = Service::sqlite().await;
     let timeout = Duration::from_secs(5);
     let app: Router = RouterBuilder::new(&service.monitoring, never).request_timeout(timeout).build();
+    tokio::time::pause();
     let answer = exchange(&app, Request::get("/events").body(Body::empty()).unwrap()).await;
     answer.problem(StatusCode::SERVICE_UNAVAILABLE, "timed_out");
     assert_eq!(answer.header("retry-after"), "5");

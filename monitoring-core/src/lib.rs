@@ -5,14 +5,18 @@ mod auth;
 mod clock;
 mod config;
 mod error;
+mod event_logger;
+mod exposition;
 mod ingest;
 mod model;
 mod monitor;
 mod random;
 mod redact;
+mod retention;
 mod store;
 mod tasks;
 
+pub mod handlers;
 pub mod services;
 
 pub use auth::{Permission, Principal, Role};
@@ -21,6 +25,8 @@ pub use config::{IngestSettings, Redaction, Retention};
 pub use error::{Error, Result};
 #[doc(hidden)]
 pub use ingest::Captured;
+pub use event_logger::{EventLogger, EventSink};
+pub use exposition::ExpositionFormat;
 pub use ingest::{Anchor, Decode, Decoded, Deferred, FieldBytes, Lane, Recorder, ShedReason, Ticks};
 pub use model::*;
 pub use monitor::{Monitoring, MonitoringBuilder, ShutdownReport};

@@ -204,6 +204,15 @@ impl IfMatch {
             (header, body) => Ok(header.or(body)),
         }
     }
+
+    /// Refuses a version where none can be checked: to ignore the header would be to do what it
+    /// was sent to prevent.
+    pub(super) fn refuse(&self) -> Answer<()> {
+        match self.0 {
+            Some(_) => Err(Problem::field("if-match", "is not possible here")),
+            None => Ok(()),
+        }
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {

@@ -1,7 +1,6 @@
 //! Query parameters, read strictly: an unknown name is an error that lists the known ones, because
 //! a filter that is silently ignored shows the wrong data.
 
-use std::convert::Infallible;
 use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Query};
@@ -10,7 +9,7 @@ use http::request::Parts;
 use monitoring_core::{Cursor, Invalid, Page};
 use uuid::Uuid;
 
-use super::error::Answer;
+use super::error::{Answer, Problem};
 
 /// Parameters on their way from a query to typed values. Take those that exist, then
 /// [`finish`](Params::finish).
@@ -121,11 +120,11 @@ impl Params {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
-    type Rejection = Infallible;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
-        let pairs = pairs.map(|Query(pairs)| pairs).unwrap_or_default();
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        let Query(pairs) = Query::try_from_uri(&parts.uri)
+            .map_err(|_| Problem::field("query", "must be name=value pairs, percent-encoded"))?;
         Ok(Self { pairs, ..Self::default() })
     }
 }

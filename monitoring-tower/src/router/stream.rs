@@ -14,6 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::Stream;
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::stream::unfold;
+use http::{HeaderName, HeaderValue};
 use monitoring_core::{Error, Event, EventFilter, StreamPosition, services};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -24,6 +25,7 @@ use super::params::Params;
 use super::security::Caller;
 use super::state::RouterState;
 
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const LIFETIME_MAX: Duration = Duration::from_secs(15 * 60);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// When a client whose stream has ended shall come back.
@@ -53,7 +55,9 @@ pub(super) async fn events(
     drop(connection);
     let follower = Follower::new(state, filter, position, permit);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    Ok(Sse::new(follower.into_stream()).keep_alive(keep_alive).into_response())
+    let sse = Sse::new(follower.into_stream()).keep_alive(keep_alive);
+    // A proxy in front must not gather what is meant to arrive at once; nginx has to be told.
+    Ok(([(X_ACCEL_BUFFERING, HeaderValue::from_static("no"))], sse).into_response())
 }
 
 /// One open stream.

@@ -28,7 +28,7 @@ pub(in crate::router) async fn create(
     Ok(respond::located(respond::created_versioned(rule), uri.path(), id))
 }
 
-/// Rules by name.
+/// Rules, newest first.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/alerts", tag = "alerts",
     params(crate::router::openapi::AlertQuery, crate::router::openapi::PageQuery),
     responses((status = 200, body = respond::List<monitoring_core::AlertRule>))))]
@@ -124,7 +124,9 @@ pub(in crate::router) async fn delete(
     State(state): State<RouterState>,
     caller: Caller,
     Id(id): Id<AlertRuleId>,
+    expected: IfMatch,
 ) -> Answer<Response> {
+    expected.refuse()?;
     let mut connection = state.write().await?;
     services::delete_alert_rule(&mut connection, id, Some(caller.id())).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use monitoring_core::{Error, FieldError, Invalid, StoreError};
+use monitoring_core::{Error, FieldError, Forbidden, Invalid, StoreError};
 use serde::Serialize;
 
 /// Errors told of in one answer; a batch may have thousands.
@@ -193,13 +193,19 @@ impl From<Invalid> for Problem {
     }
 }
 
+impl From<Forbidden> for Problem {
+    fn from(error: Forbidden) -> Self {
+        Self::new(Code::Forbidden, error.to_string())
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let code = match error {
             Error::Invalid(invalid) => return invalid.into(),
             Error::Store(error) => return error.into(),
             Error::NotFound { .. } => Code::NotFound,
-            Error::Conflict { .. } => Code::Conflict,
+            Error::Conflict { .. } | Error::AlreadyExists { .. } => Code::Conflict,
             Error::IllegalStatus { .. } => Code::IllegalStatus,
             Error::Forbidden { .. } => Code::Forbidden,
             Error::Overloaded => Code::Overloaded,

@@ -4,9 +4,11 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
-use monitoring_core::{Error, Permission, Principal};
+use monitoring_core::{Permission, Principal};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
+use super::edge::own_work;
 use super::error::{Answer, Code, Problem};
 use super::state::RouterState;
 
@@ -29,13 +31,13 @@ pub(super) async fn authorize(
     next: Next,
 ) -> Response {
     if access == Access::Open {
-        return next.run(request).await;
+        return next.run(request).instrument(own_work()).await;
     }
     let (mut parts, body) = request.into_parts();
     match admit(&state, &parts, access).await {
         Ok(caller) => {
             parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, body)).await
+            next.run(Request::from_parts(parts, body)).instrument(own_work()).await
         }
         Err(problem) => problem.into_response(),
     }
@@ -49,7 +51,7 @@ async fn admit(state: &RouterState, parts: &Parts, access: Access) -> Answer<Cal
     })?;
     let principal = principal.ok_or_else(Problem::unauthorized)?;
     if let Access::Needs(permission) = access {
-        principal.require(permission).map_err(Error::from)?;
+        principal.require(permission)?;
     }
     Ok(Caller(principal))
 }
@@ -68,7 +70,7 @@ impl Caller {
     }
 
     pub(super) fn require(&self, permission: Permission) -> Answer<()> {
-        Ok(self.0.require(permission).map_err(Error::from)?)
+        Ok(self.0.require(permission)?)
     }
 
     /// The caller's own id, if without this permission they see only what is theirs.

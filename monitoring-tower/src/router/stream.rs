@@ -15,11 +15,13 @@ use futures_util::Stream;
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::stream::unfold;
 use http::{HeaderName, HeaderValue};
-use monitoring_core::{Error, Event, EventFilter, StreamPosition, services};
+use monitoring_core::{Event, EventFilter, StreamPosition, services};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::api;
+use super::edge::own_work;
 use super::error::{Answer, Code, Problem};
 use super::params::Params;
 use super::security::Caller;
@@ -115,7 +117,10 @@ impl Follower {
                 () = tokio::time::sleep_until(self.ends_at) => return None,
                 () = tokio::time::sleep(self.pause()) => {}
             }
-            self.fetch().await.ok()?;
+            if self.state.monitoring().is_shut_down() {
+                return None;
+            }
+            self.fetch().instrument(own_work()).await;
         }
     }
 
@@ -128,20 +133,18 @@ impl Follower {
     }
 
     /// A database that is away for a while does not end the stream.
-    async fn fetch(&mut self) -> Result<(), Error> {
+    async fn fetch(&mut self) {
         let fetched = async {
             let mut connection = self.state.monitoring().acquire_read().await?;
             services::follow_events(&mut connection, &mut self.position, &self.filter, BATCH_MAX).await
         };
         match fetched.await {
             Ok(events) => self.pending.extend(events),
-            Err(Error::ShutDown) => return Err(Error::ShutDown),
             Err(error) => {
                 tracing::debug!(target: "monitoring_tower", error = &error as &dyn std::error::Error,
                     "a stream of events is waiting for the database");
             }
         }
-        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use monitoring_core::{Error, FieldError};
+use monitoring_core::FieldError;
 use serde::Serialize;
 
 use crate::router::error::{Answer, Code, Problem};
@@ -73,9 +73,11 @@ async fn database(state: &RouterState) -> Condition {
 }
 
 async fn pipeline(state: &RouterState) -> Condition {
+    if state.monitoring().is_shut_down() {
+        return Condition::Down;
+    }
     match tokio::time::timeout(CHECK_TIMEOUT, state.monitoring().recorder().flush()).await {
         Ok(Ok(())) => Condition::Ok,
-        Ok(Err(Error::ShutDown)) => Condition::Down,
         Ok(Err(_)) | Err(_) => Condition::Behind,
     }
 }

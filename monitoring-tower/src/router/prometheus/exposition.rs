@@ -10,7 +10,9 @@ use http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue};
 use monitoring_core::services::Exposition;
 use monitoring_core::{Error, ExpositionFormat};
+use tracing::Instrument as _;
 
+use crate::router::edge::own_work;
 use crate::router::error::Answer;
 use crate::router::state::RouterState;
 
@@ -29,7 +31,7 @@ pub(in crate::router) async fn expose(
     let first = scrape.next_chunk().await?;
     let rest = stream::unfold(Some(scrape), |scrape| async move {
         let mut scrape = scrape?;
-        match scrape.next_chunk().await {
+        match scrape.next_chunk().instrument(own_work()).await {
             Ok(chunk) => chunk.map(|chunk| (Ok(chunk), Some(scrape))),
             Err(error) => {
                 tracing::error!(target: "monitoring_tower", error = &error as &dyn std::error::Error,

@@ -18,6 +18,7 @@ on_both_databases! {
     a_stream_of_a_plain_user_shows_only_their_own
     streams_are_bounded_in_number
     a_stream_ends_when_the_host_shuts_down
+    a_stream_ends_when_monitoring_is_shut_down
 }
 
 /// Messages of an open stream.
@@ -106,5 +107,11 @@ async fn a_stream_ends_when_the_host_shuts_down(service: &Service) {
     });
     let mut listener = Listener::open(&app, "/events/stream", ALICE).await;
     shut_down.send(()).unwrap();
+    assert_eq!(listener.message().await, None);
+}
+
+async fn a_stream_ends_when_monitoring_is_shut_down(service: &Service) {
+    let mut listener = Listener::open(&service.rebuilt(quick), "/events/stream", ALICE).await;
+    service.monitoring.shutdown(Duration::from_secs(5)).await;
     assert_eq!(listener.message().await, None);
 }

@@ -6,6 +6,7 @@ mod events;
 mod health;
 mod incidents;
 mod metrics;
+mod own_work;
 mod problems;
 #[cfg(feature = "prometheus")]
 mod scrape;

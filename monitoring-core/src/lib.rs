@@ -25,10 +25,10 @@ pub use auth::{Forbidden, Permission, Principal, Role};
 pub use clock::Clock;
 pub use config::{IngestSettings, Redaction, Retention};
 pub use error::{Error, Result};
-#[doc(hidden)]
-pub use ingest::Captured;
 pub use event_logger::{EventLogger, EventSink};
 pub use exposition::ExpositionFormat;
+#[doc(hidden)]
+pub use ingest::Captured;
 pub use ingest::{Anchor, Decode, Decoded, Deferred, FieldBytes, Lane, Recorder, ShedReason, Ticks};
 pub use model::*;
 pub use monitor::{Monitoring, MonitoringBuilder, ShutdownReport};

@@ -1,5 +1,6 @@
 //! Integration tests.
 
+mod metrics;
 mod support;
 
 mod alerts;
@@ -7,6 +8,5 @@ mod architecture;
 mod event_logger;
 mod handlers;
 mod incidents;
-mod metrics;
 mod store;
 mod timeline;

@@ -1,5 +1,4 @@
 //! The OpenAPI document against the routes and against what the handlers really read.
-#![cfg(feature = "openapi")]
 
 use std::collections::BTreeSet;
 

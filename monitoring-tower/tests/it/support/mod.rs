@@ -60,7 +60,7 @@ pub(crate) struct Service {
 enum Database {
     Sqlite(TemporaryFolder),
     #[cfg(feature = "postgres")]
-    Postgres(postgres::TestDatabase),
+    Postgres(Box<postgres::TestDatabase>),
 }
 
 impl Service {
@@ -75,7 +75,7 @@ impl Service {
     pub(crate) async fn postgres() -> Option<Self> {
         let database = postgres::database().await?;
         let url = database.url.clone();
-        Some(Self::start(&url, Database::Postgres(database)).await)
+        Some(Self::start(&url, Database::Postgres(Box::new(database))).await)
     }
 
     async fn start(url: &str, database: Database) -> Self {

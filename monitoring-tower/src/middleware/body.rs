@@ -3,12 +3,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Buf as _;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::Outcome;
-use super::future::Scope;
+use super::scope::Scope;
 
 pin_project! {
     /// A response's body that counts its bytes and tells when it is over. Frames pass unchanged,
@@ -49,9 +48,7 @@ impl<B: Body> Body for MonitoringBody<B> {
             Poll::Ready(None) => this.scope.finish(Outcome::Completed),
             Poll::Ready(Some(Err(_))) => this.scope.finish(Outcome::Error),
             Poll::Ready(Some(Ok(frame))) => {
-                if let (Some(data), Some(recording)) = (frame.data_ref(), this.scope.recording()) {
-                    recording.sent(data.remaining());
-                }
+                this.scope.sent(frame.data_ref().map_or(0, bytes::Buf::remaining));
                 // Whoever is told that this was all asks for no more.
                 if this.inner.is_end_stream() {
                     this.scope.finish(Outcome::Completed);

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{RequestId, TraceContext, current};
 
-pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -47,12 +47,17 @@ impl RequestContext {
     /// Adds the headers that carry this context to another service: `x-request-id`, `traceparent`
     /// and, if there was one, `tracestate`.
     pub fn propagate(&self, headers: &mut HeaderMap) {
-        set(headers, &X_REQUEST_ID, self.request_id.as_header().clone());
+        self.echo(headers);
         set(headers, &TRACEPARENT, self.trace.traceparent());
         headers.remove(&TRACESTATE);
         for state in self.tracestate.iter().flat_map(|states| states.iter()) {
             let _ = headers.try_append(&TRACESTATE, state.clone());
         }
+    }
+
+    /// Sets the id among the headers of the request, for handlers to read, or of the response.
+    pub(super) fn echo(&self, headers: &mut HeaderMap) {
+        set(headers, &X_REQUEST_ID, self.request_id.as_header().clone());
     }
 
     /// Takes the ids the client sent and makes those it did not, or sent malformed.
@@ -75,7 +80,7 @@ impl RequestContext {
 
 /// Sets a header, or leaves it out where the map has no room: it holds 32,768 headers and panics at
 /// the next.
-pub(super) fn set(headers: &mut HeaderMap, name: &'static HeaderName, value: HeaderValue) {
+fn set(headers: &mut HeaderMap, name: &'static HeaderName, value: HeaderValue) {
     let _ = headers.try_insert(name, value);
 }
 

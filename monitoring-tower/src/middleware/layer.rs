@@ -36,6 +36,9 @@ use super::{MonitoringService, RequestSummary};
 ///
 /// A request is over when the body of its response is, or when it is dropped.
 ///
+/// For several routers of one service, clone one layer: clones count active requests together,
+/// where layers made apart would tell one gauge different numbers.
+///
 /// [OpenTelemetry HTTP conventions]: https://opentelemetry.io/docs/specs/semconv/http/http-metrics/
 #[derive(Clone, Debug)]
 #[must_use]

@@ -31,6 +31,7 @@ mod future;
 mod layer;
 mod recording;
 mod route;
+mod scope;
 mod service;
 
 mod decode;

@@ -7,11 +7,11 @@ use http::{Request, Response};
 use http_body::Body;
 use monitoring_core::Ticks;
 use tower::Service;
-use tracing::Span;
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Span};
 
-use super::correlation::{X_REQUEST_ID, set};
-use super::future::Scope;
 use super::recording::{Recording, Shared};
+use super::scope::{Active, Scope};
 use super::{MonitoringBody, MonitoringFuture, RequestContext, route};
 
 /// Monitors the requests of the service inside; see [`MonitoringLayer`](super::MonitoringLayer).
@@ -45,17 +45,21 @@ where
         let context = RequestContext::of(request.headers(), self.shared.policy.trust_incoming);
         let recording = Recording::begin(&self.shared, &request, &context, start);
         let span = open_span(&request, &context);
-        set(request.headers_mut(), &X_REQUEST_ID, context.request_id.as_header().clone());
-        let mut scope = Scope::new(context, recording, span);
+        context.echo(request.headers_mut());
+        let mut scope = Scope::new(Active::new(context, recording), span);
         let inner = scope.run(|| self.inner.call(request));
         MonitoringFuture::new(inner, scope)
     }
 }
 
-/// The span the handler's own events are recorded in. Its values are only made if somebody
-/// listens.
-fn open_span<B>(request: &Request<B>, context: &RequestContext) -> Span {
-    tracing::info_span!(
+/// The span the handler's own events are recorded in, if anybody listens. Asking for the level
+/// first matters where `tracing` is built with its `log` feature, as sqlx does: without a
+/// subscriber it would make the values for nothing.
+fn open_span<B>(request: &Request<B>, context: &RequestContext) -> Option<Span> {
+    if Level::INFO > LevelFilter::current() {
+        return None;
+    }
+    let span = tracing::info_span!(
         target: "monitoring::request",
         "request",
         request_id = context.request_id.as_str(),
@@ -63,5 +67,6 @@ fn open_span<B>(request: &Request<B>, context: &RequestContext) -> Span {
         span_id = %context.trace.span_id,
         method = request.method().as_str(),
         route = route::of_request(request.extensions()).unwrap_or(route::UNMATCHED),
-    )
+    );
+    (!span.is_disabled()).then_some(span)
 }

@@ -56,10 +56,12 @@ struct Intake {
     settled: u64,
 }
 
-/// Somebody who waits until everything recorded before is stored.
+/// Somebody who waits until everything recorded before is stored, and counted.
 #[derive(Debug)]
 struct Flush {
     until: u64,
+    /// Whether what `until` covers includes the counts of what was stored.
+    counted: bool,
     done: oneshot::Sender<Result<()>>,
 }
 
@@ -130,7 +132,7 @@ impl Pipeline {
             WriterRequest::Flush { done } => {
                 self.drain(now);
                 self.collect_samples();
-                self.flushes.push(Flush { until: self.intake.entered, done });
+                self.flushes.push(Flush { until: self.intake.entered, counted: false, done });
                 self.answer_flushes();
             }
         }
@@ -200,7 +202,14 @@ impl Pipeline {
 
     fn answer_flushes(&mut self) {
         let settled = self.intake.settled;
-        for flush in self.flushes.extract_if(.., |flush| flush.until <= settled) {
+        if self.flushes.iter().any(|flush| !flush.counted && flush.until <= settled) {
+            self.collect_samples();
+        }
+        let entered = self.intake.entered;
+        for flush in self.flushes.iter_mut().filter(|flush| !flush.counted && flush.until <= settled) {
+            (flush.until, flush.counted) = (entered, true);
+        }
+        for flush in self.flushes.extract_if(.., |flush| flush.counted && flush.until <= settled) {
             // The caller may have gone away; then nobody wants to know.
             let _ = flush.done.send(Ok(()));
         }

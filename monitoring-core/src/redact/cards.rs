@@ -28,9 +28,14 @@ pub(super) fn find(text: &str, spans: &mut Vec<Range<usize>>) {
     }
 }
 
+/// Bare numbers of more than 16 digits are identifiers: who keeps a card's number as a number loses
+/// digits in every language that knows only doubles.
+const NUMBERS_END: u64 = 10_u64.pow(16);
+
 /// Whether a number is that of a card.
 pub(super) fn is_card(number: &Number) -> bool {
-    number.as_u64().is_some_and(|number| is_card_text(number.to_string().as_bytes()))
+    let number = number.as_u64().filter(|number| *number < NUMBERS_END);
+    number.is_some_and(|number| is_card_text(number.to_string().as_bytes()))
 }
 
 /// Behind the digits from `start`, and further groups of digits after a single blank or dash.

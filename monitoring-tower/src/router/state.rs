@@ -88,17 +88,6 @@ impl RouterState {
         self.wait_for(self.inner.monitoring.recorder().flush()).await;
     }
 
-    /// Like [`flush`](Self::flush), for figures: they come from counters, which the pipeline raises
-    /// once a record is stored. So what a first flush stores, a second one counts.
-    pub(super) async fn flush_figures(&self) {
-        let recorder = self.inner.monitoring.recorder();
-        self.wait_for(async {
-            recorder.flush().await?;
-            recorder.flush().await
-        })
-        .await;
-    }
-
     async fn wait_for(&self, flush: impl Future<Output = monitoring_core::Result<()>>) {
         if !matches!(tokio::time::timeout(FLUSH_TIMEOUT, flush).await, Ok(Ok(()))) {
             tracing::debug!(target: "monitoring_tower", "answering before the latest records are stored");

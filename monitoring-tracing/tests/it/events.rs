@@ -211,8 +211,9 @@ proptest! {
     #[test]
     fn every_value_survives_the_queue(
         text in "[^\u{0}]{0,300}",
-        unsigned: u64,
-        signed: i64,
+        // Longer numbers may be those of cards, which do not survive.
+        unsigned in 0..1_000_000_000_000_u64,
+        signed in -1_000_000_000_000..1_000_000_000_000_i64,
         float in proptest::num::f64::NORMAL,
         flag: bool,
     ) {

@@ -151,6 +151,8 @@ async fn a_flush_waits_for_everything_recorded_before() {
     system.recorder.flush().await.unwrap();
     assert_eq!(system.memory.sources().len(), 3_000);
     assert_eq!(system.memory.total("clicks_total"), 3_000.0);
+    assert_eq!(system.memory.total("monitoring_events_total"), 3_000.0, "and counted");
+    assert_eq!(system.memory.total("monitoring_metrics_total"), 3_000.0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -89,7 +89,7 @@ const URL_VARIABLE: &str = "MONITORING_TEST_START_URL";
 async fn ten_processes_starting_at_once_all_succeed(database: &Database) {
     let child = || {
         Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::migrations::started_by_another_test"])
+            .args(["--exact", "monitoring::store::migrations::started_by_another_test"])
             .env(URL_VARIABLE, database.url())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

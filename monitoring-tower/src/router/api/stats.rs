@@ -13,7 +13,7 @@ use crate::router::state::RouterState;
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/stats", tag = "statistics",
     responses((status = 200, body = respond::Success<monitoring_core::MonitoringStats>))))]
 pub(in crate::router) async fn system(State(state): State<RouterState>) -> Answer<Response> {
-    state.flush_figures().await;
+    state.flush().await;
     let mut connection = state.read().await?;
     Ok(respond::success(services::get_monitoring_stats(&mut connection).await?))
 }
@@ -22,7 +22,7 @@ pub(in crate::router) async fn system(State(state): State<RouterState>) -> Answe
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/stats/summary", tag = "statistics",
     responses((status = 200, body = respond::Success<monitoring_core::StatsSummary>))))]
 pub(in crate::router) async fn summary(State(state): State<RouterState>, caller: Caller) -> Answer<Response> {
-    state.flush_figures().await;
+    state.flush().await;
     let mut connection = state.read().await?;
     Ok(respond::success(services::get_stats_summary(&mut connection, caller.id()).await?))
 }

@@ -24,7 +24,7 @@ pub(in crate::router) async fn expose(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let format = preferred(&headers);
-    state.flush_figures().await;
+    state.flush().await;
     let mut scrape = Scrape { state, exposition: Exposition::new(format) };
     // What is wrong from the start can still be answered with a status; later on, the connection
     // breaks off, which Prometheus takes for the failed scrape it is.

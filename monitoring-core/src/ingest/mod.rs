@@ -28,7 +28,6 @@ pub(crate) use pipeline::Pipeline;
 pub(crate) use queue::{Queue, Record};
 pub(crate) use recorder::WriterRequest;
 pub use recorder::{Lane, Recorder};
-pub(crate) use series::MetricUse;
 pub(crate) use shed::Counters;
 pub use shed::ShedReason;
 pub use ticks::{Anchor, Ticks};

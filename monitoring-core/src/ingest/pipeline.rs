@@ -251,10 +251,7 @@ impl Intake {
         counters.shed(ShedReason::Refused, outcome.refused.len() as u64);
         counters.shed(ShedReason::SeriesLimit, outcome.refused_samples);
         self.settled += outcome.settled;
-        self.self_metrics.stored(outcome);
-        for event in &outcome.stored_events {
-            self.self_metrics.count_event(event, &mut self.aggregator, now);
-        }
+        self.self_metrics.stored(outcome, &mut self.aggregator, now);
         for report in &outcome.refused {
             // A report the database refuses too is not reported again.
             if report.tags.get("refused_source").is_none_or(|source| source != "monitoring") {

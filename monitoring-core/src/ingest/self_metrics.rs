@@ -11,14 +11,14 @@ use super::aggregate::Aggregator;
 use super::writer::Outcome;
 use super::{Queue, ShedReason};
 use crate::model::{
-    Event, EventType, Labels, Level, MetricType, SELF_METRIC_PREFIX, Series, Temporality, default_bounds,
-    event_count_series, metric_count_series,
+    Event, EventType, Labels, Level, MetricType, Series, Temporality, default_bounds,
+    event_count_overflow_series, event_count_series, metric_count_series,
 };
 
 /// Durations of writes kept between two reports.
 const DURATIONS_MAX: usize = 1_024;
-/// Sources counted apart; more are counted together.
-const SOURCES_MAX: usize = 1_000;
+/// Combinations of type, level and source counted apart; more are counted together.
+const SERIES_MAX: usize = 5_000;
 
 /// Counts since the last report.
 #[derive(Debug, Default)]
@@ -39,32 +39,32 @@ impl SelfMetrics {
     }
 
     /// Counts what a job stored, unless it was about ourselves.
-    pub(super) fn stored(&mut self, outcome: &Outcome) {
-        let observations: u64 = outcome
-            .stored_samples
-            .iter()
-            .filter(|(series, _)| !series.name.starts_with(SELF_METRIC_PREFIX))
-            .map(|(_, observations)| observations)
-            .sum();
-        self.written_events += outcome.stored_events.len() as u64;
-        self.written_observations += observations;
-        let about_others = observations > 0 || !outcome.stored_events.is_empty();
+    pub(super) fn stored(&mut self, outcome: &Outcome, aggregator: &mut Aggregator, now: DateTime<Utc>) {
+        let mut about_others = !outcome.stored_events.is_empty();
+        for (series, observations) in &outcome.stored_samples {
+            if let Some(count) = metric_count_series(series) {
+                about_others = true;
+                self.written_observations += observations;
+                aggregator.observe(&count, *observations as f64, now);
+            }
+        }
+        for event in &outcome.stored_events {
+            self.written_events += 1;
+            aggregator.observe(self.event_series(event), 1.0, now);
+        }
         if about_others && self.write_seconds.len() < DURATIONS_MAX {
             self.write_seconds.push(outcome.duration.as_secs_f64());
         }
     }
 
-    /// Counts a stored event by type, level and source.
-    pub(super) fn count_event(&mut self, event: &Event, aggregator: &mut Aggregator, now: DateTime<Utc>) {
-        let mut key = (event.event_type, event.level, event.source.clone());
-        if self.event_series.len() >= SOURCES_MAX && !self.event_series.contains_key(&key) {
-            key.2 = "other".to_owned();
+    /// The series that counts events like this one. The number of sources told apart is bounded.
+    fn event_series(&mut self, event: &Event) -> &Series {
+        let key = (event.event_type, event.level, event.source.clone());
+        if self.event_series.len() >= SERIES_MAX && !self.event_series.contains_key(&key) {
+            let key = (event.event_type, event.level, String::new());
+            return self.event_series.entry(key).or_insert_with(|| event_count_overflow_series(event));
         }
-        let series = self
-            .event_series
-            .entry(key)
-            .or_insert_with_key(|(kind, level, source)| event_count_series(*kind, *level, source));
-        aggregator.observe(series, 1.0, now);
+        self.event_series.entry(key).or_insert_with(|| event_count_series(event))
     }
 
     /// Adds what happened since the last report to the aggregator.
@@ -94,9 +94,6 @@ impl SelfMetrics {
         add("monitoring_ingest_written_total", Some(("kind", "event")), events);
         let observations = std::mem::take(&mut self.written_observations);
         add("monitoring_ingest_written_total", Some(("kind", "observation")), observations);
-        if observations > 0 {
-            aggregator.observe(&metric_count_series(), observations as f64, now);
-        }
         if !self.write_seconds.is_empty() {
             self.report_gauges(bytes, aggregator, now);
         }

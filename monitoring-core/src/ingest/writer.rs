@@ -1,5 +1,6 @@
 //! Writes one job at a time: retries nothing itself, loses nothing, and says what became of it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -8,10 +9,11 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::aggregate::{SeriesSample, random_origin};
-use super::series::{MetricUse, SeriesTable};
+use super::series::SeriesTable;
 use crate::error::{Error, Result};
 use crate::model::{
-    Event, EventId, EventType, Invalid, Level, Limits, Observation, Sample, Series, SeriesId, cut,
+    Event, EventId, EventType, Invalid, Level, Limits, NameUse, Observation, Sample, Series, SeriesId,
+    SeriesKind, cut,
 };
 use crate::store::StoreError;
 
@@ -24,17 +26,18 @@ pub(crate) trait Destination: Send + Sync + 'static {
         samples: &[SeriesSample],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Which of these series are registered.
+    /// Those of these series that are registered.
     fn known_series(
         &self,
         ids: &[SeriesId],
-    ) -> impl Future<Output = Result<Vec<SeriesId>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<HashMap<SeriesId, SeriesKind>, StoreError>> + Send;
 
-    /// Type and number of series of those of these metrics that exist.
-    fn metric_uses(
+    /// What each of these names is used for, if it is used. Series are counted up to `max`.
+    fn name_uses(
         &self,
         names: &[String],
-    ) -> impl Future<Output = Result<Vec<(String, MetricUse)>, StoreError>> + Send;
+        max: usize,
+    ) -> impl Future<Output = Result<HashMap<String, NameUse>, StoreError>> + Send;
 }
 
 /// What somebody waits for.
@@ -91,13 +94,12 @@ pub(crate) struct Outcome {
 pub(crate) struct Writer<D> {
     destination: D,
     series: SeriesTable,
-    limits: Limits,
     timeout: Duration,
 }
 
 impl<D: Destination> Writer<D> {
-    pub(crate) fn new(destination: D, limits: Limits, timeout: Duration) -> Self {
-        Self { destination, series: SeriesTable::default(), limits, timeout }
+    pub(crate) fn new(destination: D, limits: &Limits, timeout: Duration) -> Self {
+        Self { destination, series: SeriesTable::new(limits.series_per_metric_max), timeout }
     }
 
     /// Does a job. Whoever waits for it gets an answer before this returns.
@@ -160,7 +162,8 @@ impl<D: Destination> Writer<D> {
         let mut invalid = Invalid::default();
         let mut samples = Vec::with_capacity(observations.len());
         for (index, seen) in observations.iter().enumerate() {
-            match self.series.admit(&seen.series, &self.limits) {
+            let admitted = self.series.admit(&seen.series).map_err(|why| why.into_invalid(&seen.series.name));
+            match admitted {
                 Ok(()) => samples.push((seen.series.clone(), sample_of(seen))),
                 Err(wrong) if observations.len() == 1 => return Err(wrong),
                 Err(wrong) => invalid.push_item(index, wrong),
@@ -204,7 +207,7 @@ impl<D: Destination> Writer<D> {
             return;
         }
         let (admitted, refused): (Vec<_>, Vec<_>) =
-            samples.into_iter().partition(|(series, _)| self.series.admit(series, &self.limits).is_ok());
+            samples.into_iter().partition(|(series, _)| self.series.admit(series).is_ok());
         outcome.refused_samples = refused.len() as u64;
         match self.store(&[], &admitted).await {
             Ok(()) => outcome.count_samples(admitted),

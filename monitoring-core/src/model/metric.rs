@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::event::check_chars;
-use super::{EventType, Invalid, Labels, Level, Limits, SeriesId, is_label_name, is_metric_name, truncate};
+use super::{Invalid, Labels, Limits, SeriesId, is_label_name, is_metric_name, truncate};
 
 /// How the values of a metric are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -281,25 +281,6 @@ impl Series {
         let id = series_id(&name, &labels, &bounds);
         Self { id, name, labels, metric_type, temporality, bounds }
     }
-}
-
-/// Names of the metrics we keep about ourselves start with this.
-pub(crate) const SELF_METRIC_PREFIX: &str = "monitoring_";
-
-/// Counts stored events: `monitoring_events_total{event_type, level, source}`.
-pub(crate) fn event_count_series(event_type: EventType, level: Option<Level>, source: &str) -> Series {
-    let level = level.map_or("", Level::as_str);
-    let labels = [("event_type", event_type.as_str()), ("level", level), ("source", source)];
-    self_counter("monitoring_events_total", labels.into_iter().collect())
-}
-
-/// Counts stored observations of the host's metrics: `monitoring_observations_total`.
-pub(crate) fn metric_count_series() -> Series {
-    self_counter("monitoring_observations_total", Labels::new())
-}
-
-fn self_counter(name: &str, labels: Labels) -> Series {
-    Series::new(name.to_owned(), labels, MetricType::Counter, Temporality::Delta, Vec::new())
 }
 
 /// Lengths stand before the texts, so no two different series have the same input.

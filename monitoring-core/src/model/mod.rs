@@ -13,7 +13,9 @@ mod label;
 mod level;
 mod limits;
 mod metric;
+mod own_metric;
 mod page;
+mod registered;
 mod stats;
 mod text;
 mod time;
@@ -35,8 +37,12 @@ pub use metric::{
     CreateMetricRequest, Distribution, Metric, MetricFilter, MetricType, Observation, Sample, SampleValue,
     Series, Temporality, default_bounds,
 };
-pub(crate) use metric::{SELF_METRIC_PREFIX, event_count_series, metric_count_series};
+pub(crate) use own_metric::{
+    EVENTS_TOTAL, METRICS_TOTAL, default_help, event_count_overflow_series, event_count_series,
+    is_own_metric, metric_count_series,
+};
 pub use page::{Cursor, Page, Pagination, Slice};
+pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
 pub use stats::{MonitoringStats, StatsSummary};
 pub(crate) use text::{clean, cut, cut_in_place};
 pub(crate) use time::{from_micros, to_micros, truncate};

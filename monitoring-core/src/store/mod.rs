@@ -13,6 +13,8 @@ mod pool;
 mod transaction;
 
 pub(crate) mod audit;
+pub(crate) mod metrics;
+pub(crate) mod stats;
 
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

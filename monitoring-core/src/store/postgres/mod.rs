@@ -7,6 +7,8 @@ use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _, SqlStr};
 use crate::config::Settings;
 
 mod audit;
+mod metrics;
+mod stats;
 
 /// The statements, run on one connection.
 pub(crate) struct Postgres<'c> {

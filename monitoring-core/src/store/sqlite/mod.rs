@@ -8,6 +8,8 @@ use super::StoreError;
 use crate::model::from_micros;
 
 mod audit;
+mod metrics;
+mod stats;
 
 /// The statements, run on one connection.
 pub(crate) struct Sqlite<'c> {

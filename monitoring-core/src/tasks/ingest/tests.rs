@@ -6,9 +6,10 @@ use std::sync::Mutex;
 use super::*;
 use crate::config::Settings;
 use crate::error::Error;
-use crate::ingest::{MetricUse, Recorder, SeriesSample, ShedReason};
+use crate::ingest::{Recorder, SeriesSample, ShedReason};
 use crate::model::{
-    CreateEventRequest, CreateMetricRequest, Event, EventType, MetricType, SampleValue, SeriesId,
+    CreateEventRequest, CreateMetricRequest, Event, EventType, MetricType, NameUse, SampleValue, SeriesId,
+    SeriesKind,
 };
 use crate::store::{Context, StoreError};
 use crate::tasks::Supervisor;
@@ -61,21 +62,19 @@ impl Destination for Arc<Memory> {
         Ok(())
     }
 
-    async fn known_series(&self, ids: &[SeriesId]) -> Result<Vec<SeriesId>, StoreError> {
+    async fn known_series(&self, ids: &[SeriesId]) -> Result<HashMap<SeriesId, SeriesKind>, StoreError> {
         let samples = self.samples.lock().unwrap();
-        let known: HashSet<_> = samples.iter().map(|(series, _)| series.id).collect();
-        Ok(ids.iter().copied().filter(|id| known.contains(id)).collect())
+        let known = samples.iter().filter(|(series, _)| ids.contains(&series.id));
+        Ok(known.map(|(series, _)| (series.id, series.kind())).collect())
     }
 
-    async fn metric_uses(&self, names: &[String]) -> Result<Vec<(String, MetricUse)>, StoreError> {
+    async fn name_uses(&self, names: &[String], _max: usize) -> Result<HashMap<String, NameUse>, StoreError> {
         let samples = self.samples.lock().unwrap();
         let mut series: HashMap<_, HashSet<_>> = HashMap::new();
         for (of, _) in samples.iter().filter(|(series, _)| names.contains(&series.name)) {
-            series.entry((of.name.clone(), of.metric_type)).or_default().insert(of.id);
+            series.entry((of.name.clone(), of.kind())).or_default().insert(of.id);
         }
-        let uses = series.into_iter().map(|((name, metric_type), ids)| {
-            (name, MetricUse { metric_type: Some(metric_type), series: ids.len() as u64 })
-        });
+        let uses = series.into_iter().map(|((name, kind), ids)| (name, NameUse { kind, series: ids.len() }));
         Ok(uses.collect())
     }
 }
@@ -100,7 +99,7 @@ impl System {
         let recorder = Recorder::detached();
         let supervisor = Supervisor::default();
         let stop = Stop::new(supervisor.stop_token());
-        let writer = Writer::new(memory.clone(), context.settings.limits.clone(), Duration::from_secs(30));
+        let writer = Writer::new(memory.clone(), &context.settings.limits, Duration::from_secs(30));
         let requests = recorder.attach(&context).unwrap();
         let pipeline = Pipeline::new(recorder.clone(), context.clone(), Instant::now());
         let settings = context.settings.ingest.clone();

@@ -1,0 +1,517 @@
+//! Metrics.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::TryStreamExt as _;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{Postgres as Database, QueryBuilder, Row as _};
+
+use super::Postgres;
+use crate::model::{
+    Labels, Metric, MetricFilter, NameUse, Page, Sample, SampleValue, Series, SeriesId, SeriesKind, Slice,
+    to_micros,
+};
+use crate::store::StoreError;
+use crate::store::metrics::{
+    COMMON_WRITER, MetricMetadata, MetricStore, SampleKey, SeriesTotal, Total, columns, cursor_at,
+    cursor_key, from_columns, in_key_order, merge_by_series, metric, time_range, to_i64, to_u64,
+    totals_of_inserted,
+};
+
+/// A list of samples looks at so much time before the newest, then at more, until it has enough:
+/// days are partitions, and looking at all of them for the newest hundred rows would be slow.
+const WINDOWS: [TimeDelta; 3] = [TimeDelta::hours(1), TimeDelta::days(1), TimeDelta::days(30)];
+
+impl MetricStore for Postgres<'_> {
+    async fn record(
+        &mut self,
+        series: &[Series],
+        samples: &[Sample],
+        writer: i64,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.register(series, writer, now).await?;
+        let inserted = self.insert_samples(samples).await?;
+        let totals = totals_of_inserted(series, samples, inserted)?;
+        self.merge_totals(totals, writer, now).await
+    }
+
+    async fn known_series(&mut self, ids: &[SeriesId]) -> Result<HashMap<SeriesId, SeriesKind>, StoreError> {
+        let sql = self.sql(
+            "SELECT DISTINCT ON (id) id, metric_type, temporality
+             FROM monitoring.metric_series
+             WHERE id = ANY($1)
+             ORDER BY id, created_at, registered_by",
+        );
+        let rows = sqlx::query(sql).bind(numbers(ids)).fetch_all(&mut *self.connection).await?;
+        rows.iter().map(|row| Ok((SeriesId::new(row.try_get("id")?), kind(row)?))).collect()
+    }
+
+    async fn name_uses(
+        &mut self,
+        names: &[String],
+        max: usize,
+    ) -> Result<HashMap<String, NameUse>, StoreError> {
+        let sql = self.sql(
+            "SELECT name, first.id, first.metric_type, first.temporality, (
+                 SELECT count(*) FROM (
+                     SELECT DISTINCT id FROM monitoring.metric_series WHERE name = asked.name LIMIT $2
+                 ) AS counted
+             ) AS series
+             FROM UNNEST($1::text[]) AS asked (name) CROSS JOIN LATERAL (
+                 SELECT id, metric_type, temporality
+                 FROM monitoring.metric_series
+                 WHERE name = asked.name
+                 ORDER BY id, created_at, registered_by
+                 LIMIT 1
+             ) AS first",
+        );
+        let rows = sqlx::query(sql).bind(names).bind(limit(max)).fetch_all(&mut *self.connection).await?;
+        rows.iter().map(|row| Ok((row.try_get("name")?, name_use(row)?))).collect()
+    }
+
+    async fn series_of(&mut self, name: &str) -> Result<Vec<Series>, StoreError> {
+        let sql = self.sql(
+            "SELECT DISTINCT ON (id) id, name, metric_type, temporality, labels, bounds
+             FROM monitoring.metric_series
+             WHERE name = $1
+             ORDER BY id, created_at, registered_by",
+        );
+        let rows = sqlx::query(sql).bind(name).fetch_all(&mut *self.connection).await?;
+        rows.iter().map(series).collect()
+    }
+
+    async fn samples(&mut self, filter: &MetricFilter, page: &Page) -> Result<Slice<Metric>, StoreError> {
+        let (from, to) = time_range(filter, page);
+        let Some(newest) = self.newest_sample(filter).await? else {
+            return self.slice(Vec::new(), page).await;
+        };
+        let to = to.min(newest);
+        for window in WINDOWS {
+            let rows = self.samples_between(filter, page, (from.max(to - window), to)).await?;
+            if i64::try_from(rows.len()).is_ok_and(|found| found == page.fetch()) {
+                return self.slice(rows, page).await;
+            }
+        }
+        let rows = self.samples_between(filter, page, (from, to)).await?;
+        self.slice(rows, page).await
+    }
+
+    async fn totals_page(
+        &mut self,
+        after: Option<&(String, SeriesId)>,
+        limit: u32,
+    ) -> Result<Vec<SeriesTotal>, StoreError> {
+        let sql = self.sql(
+            "SELECT DISTINCT ON (name, id) id, name, metric_type, temporality, labels, bounds
+             FROM monitoring.metric_series
+             WHERE (name, id) > ($1, $2)
+             ORDER BY name, id, created_at, registered_by
+             LIMIT $3",
+        );
+        let rows = sqlx::query(sql)
+            .bind(after.map_or("", |(name, _)| name))
+            .bind(after.map_or(i64::MIN, |(_, id)| id.as_i64()))
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.connection)
+            .await?;
+        let series = rows.iter().map(series).collect::<Result<Vec<_>, _>>()?;
+        let mut totals = self.totals_of(&series).await?;
+        let with_total = |series: Series| {
+            let value = totals.remove(&series.id).map(|total| total.value);
+            SeriesTotal { series, value }
+        };
+        Ok(series.into_iter().map(with_total).collect())
+    }
+
+    async fn mixed_histograms(&mut self) -> Result<Vec<String>, StoreError> {
+        let sql = self.sql(
+            "SELECT name
+             FROM monitoring.metric_series
+             WHERE metric_type = 'histogram'
+             GROUP BY name HAVING min(bounds) <> max(bounds)
+             ORDER BY name",
+        );
+        Ok(sqlx::query_scalar(sql).fetch_all(&mut *self.connection).await?)
+    }
+
+    async fn describe_metric(&mut self, metadata: &MetricMetadata) -> Result<(), StoreError> {
+        let sql = self.sql(
+            "INSERT INTO monitoring.metric_metadata (name, help, unit)
+             VALUES ($1, $2, $3)
+             ON CONFLICT (name) DO UPDATE SET help = excluded.help, unit = excluded.unit",
+        );
+        sqlx::query(sql)
+            .bind(&metadata.name)
+            .bind(&metadata.help)
+            .bind(&metadata.unit)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
+    async fn metric_metadata(&mut self, names: &[String]) -> Result<Vec<MetricMetadata>, StoreError> {
+        let sql = self.sql(
+            "SELECT name, help, unit
+             FROM monitoring.metric_metadata
+             WHERE name = ANY($1)
+             ORDER BY name",
+        );
+        let rows = sqlx::query(sql).bind(names).fetch_all(&mut *self.connection).await?;
+        rows.iter().map(metadata).collect()
+    }
+
+    async fn fold_totals(
+        &mut self,
+        before: DateTime<Utc>,
+        now: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let sql = self.sql(
+            "WITH old AS (
+                 SELECT series_id, writer
+                 FROM monitoring.metric_totals
+                 WHERE writer <> $1 AND updated_at < $2
+                 ORDER BY series_id, writer
+                 LIMIT $3
+                 FOR UPDATE SKIP LOCKED
+             )
+             DELETE FROM monitoring.metric_totals AS total
+             USING old
+             WHERE total.series_id = old.series_id AND total.writer = old.writer
+             RETURNING total.series_id, total.value, total.count, total.buckets, total.observations,
+                 total.timestamp",
+        );
+        let rows = sqlx::query(sql)
+            .bind(COMMON_WRITER)
+            .bind(before)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.connection)
+            .await?;
+        let mut folded = rows.iter().map(total).collect::<Result<Vec<_>, _>>()?;
+        folded.sort_by_key(|total| total.timestamp);
+        let ids: HashSet<_> = folded.iter().map(|total| total.series_id).collect();
+        let kinds = self.known_series(&ids.into_iter().collect::<Vec<_>>()).await?;
+        let count = folded.len() as u64;
+        self.merge_totals(merge_by_series(&kinds, folded.into_iter())?, COMMON_WRITER, now).await?;
+        Ok(count)
+    }
+}
+
+impl Postgres<'_> {
+    async fn register(
+        &mut self,
+        series: &[Series],
+        writer: i64,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let ids: Vec<_> = series.iter().map(|series| series.id).collect();
+        let known = self.known_series(&ids).await?;
+        let missing: Vec<_> = series.iter().filter(|series| !known.contains_key(&series.id)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let sql = self.sql(
+            "INSERT INTO monitoring.metric_series
+                 (id, registered_by, name, metric_type, temporality, labels, bounds, created_at)
+             SELECT id, $1, name, metric_type, temporality, labels::jsonb, bounds::double precision[], $2
+             FROM UNNEST($3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+                 AS missing (id, name, metric_type, temporality, labels, bounds)
+             ON CONFLICT DO NOTHING",
+        );
+        sqlx::query(sql)
+            .bind(writer)
+            .bind(now)
+            .bind(missing.iter().map(|series| series.id.as_i64()).collect::<Vec<_>>())
+            .bind(missing.iter().map(|series| series.name.as_str()).collect::<Vec<_>>())
+            .bind(missing.iter().map(|series| series.metric_type.as_str()).collect::<Vec<_>>())
+            .bind(missing.iter().map(|series| series.temporality.as_str()).collect::<Vec<_>>())
+            .bind(missing.iter().map(|series| json(&series.labels)).collect::<Result<Vec<_>, _>>()?)
+            .bind(missing.iter().map(|series| array(&series.bounds)).collect::<Vec<_>>())
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
+    async fn insert_samples(&mut self, samples: &[Sample]) -> Result<HashSet<SampleKey>, StoreError> {
+        let samples = in_key_order(samples);
+        let values: Vec<_> = samples.iter().map(|sample| columns(&sample.value)).collect();
+        let sql = self.sql(
+            "INSERT INTO monitoring.metric_samples
+                 (series_id, timestamp, origin, value, count, buckets, observations)
+             SELECT series_id, timestamp, origin, value, count, buckets::bigint[], observations
+             FROM UNNEST($1::bigint[], $2::timestamptz[], $3::bigint[], $4::double precision[],
+                     $5::bigint[], $6::text[], $7::bigint[])
+                 AS sample (series_id, timestamp, origin, value, count, buckets, observations)
+             ON CONFLICT DO NOTHING
+             RETURNING series_id, timestamp, origin",
+        );
+        let rows = sqlx::query(sql)
+            .bind(samples.iter().map(|sample| sample.series_id.as_i64()).collect::<Vec<_>>())
+            .bind(samples.iter().map(|sample| sample.timestamp).collect::<Vec<_>>())
+            .bind(samples.iter().map(|sample| sample.origin).collect::<Vec<_>>())
+            .bind(values.iter().map(|(value, ..)| *value).collect::<Vec<_>>())
+            .bind(values.iter().map(|(_, count, _)| *count).collect::<Vec<_>>())
+            .bind(values.iter().map(|(.., buckets)| buckets.map(array)).collect::<Vec<_>>())
+            .bind(samples.iter().map(|sample| to_i64(sample.observations)).collect::<Vec<_>>())
+            .fetch_all(&mut *self.connection)
+            .await?;
+        let key = |row: &PgRow| {
+            let timestamp: DateTime<Utc> = row.try_get("timestamp")?;
+            Ok((row.try_get("series_id")?, to_micros(timestamp), row.try_get("origin")?))
+        };
+        rows.iter().map(key).collect()
+    }
+
+    async fn merge_totals(
+        &mut self,
+        totals: Vec<(SeriesKind, Total)>,
+        writer: i64,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        // PostgreSQL fails on a sum past the largest double; one absurd value must not stop the
+        // rest for ever, so such a sum stays at the larger part.
+        const ADD: &str = "INSERT INTO monitoring.metric_totals AS total
+                 (series_id, writer, value, count, buckets, observations, timestamp, updated_at)
+             SELECT series_id, $1, value, count, buckets::bigint[], observations, timestamp, $2
+             FROM UNNEST($3::bigint[], $4::double precision[], $5::bigint[], $6::text[], $7::bigint[],
+                     $8::timestamptz[])
+                 AS more (series_id, value, count, buckets, observations, timestamp)
+             ON CONFLICT (series_id, writer) DO UPDATE SET
+                 value = CASE
+                     WHEN abs(total.value) < 8e307 AND abs(excluded.value) < 8e307
+                     THEN total.value + excluded.value
+                     ELSE greatest(total.value, excluded.value)
+                 END,
+                 count = total.count + excluded.count,
+                 buckets = (
+                     SELECT array_agg(coalesce(a, 0) + coalesce(b, 0) ORDER BY n)
+                     FROM UNNEST(total.buckets, excluded.buckets) WITH ORDINALITY AS pair (a, b, n)
+                 ),
+                 observations = total.observations + excluded.observations,
+                 timestamp = greatest(total.timestamp, excluded.timestamp),
+                 updated_at = excluded.updated_at";
+        const REPLACE_OLDER: &str = "INSERT INTO monitoring.metric_totals AS total
+                 (series_id, writer, value, count, buckets, observations, timestamp, updated_at)
+             SELECT series_id, $1, value, count, buckets::bigint[], observations, timestamp, $2
+             FROM UNNEST($3::bigint[], $4::double precision[], $5::bigint[], $6::text[], $7::bigint[],
+                     $8::timestamptz[])
+                 AS more (series_id, value, count, buckets, observations, timestamp)
+             ON CONFLICT (series_id, writer) DO UPDATE SET
+                 (value, count, buckets) = (
+                     SELECT newest.value, newest.count, newest.buckets
+                     FROM (VALUES
+                         (excluded.value, excluded.count, excluded.buckets, excluded.timestamp, 1),
+                         (total.value, total.count, total.buckets, total.timestamp, 0)
+                     ) AS newest (value, count, buckets, timestamp, preference)
+                     ORDER BY newest.timestamp DESC, newest.preference DESC
+                     LIMIT 1
+                 ),
+                 observations = total.observations + excluded.observations,
+                 timestamp = greatest(total.timestamp, excluded.timestamp),
+                 updated_at = excluded.updated_at";
+        let (added, latest): (Vec<_>, Vec<_>) = totals.into_iter().partition(|(kind, _)| kind.adds_up());
+        self.merge_with(ADD, &added, writer, now).await?;
+        self.merge_with(REPLACE_OLDER, &latest, writer, now).await
+    }
+
+    async fn merge_with(
+        &mut self,
+        statement: &'static str,
+        totals: &[(SeriesKind, Total)],
+        writer: i64,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        if totals.is_empty() {
+            return Ok(());
+        }
+        let totals: Vec<_> = totals.iter().map(|(_, total)| total).collect();
+        let values: Vec<_> = totals.iter().map(|total| columns(&total.value)).collect();
+        sqlx::query(self.sql(statement))
+            .bind(writer)
+            .bind(now)
+            .bind(totals.iter().map(|total| total.series_id.as_i64()).collect::<Vec<_>>())
+            .bind(values.iter().map(|(value, ..)| *value).collect::<Vec<_>>())
+            .bind(values.iter().map(|(_, count, _)| *count).collect::<Vec<_>>())
+            .bind(values.iter().map(|(.., buckets)| buckets.map(array)).collect::<Vec<_>>())
+            .bind(totals.iter().map(|total| to_i64(total.observations)).collect::<Vec<_>>())
+            .bind(totals.iter().map(|total| total.timestamp).collect::<Vec<_>>())
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// The sums over all writers.
+    async fn totals_of(&mut self, series: &[Series]) -> Result<HashMap<SeriesId, Total>, StoreError> {
+        let sql = self.sql(
+            "SELECT series_id, value, count, buckets, observations, timestamp
+             FROM monitoring.metric_totals
+             WHERE series_id = ANY($1)
+             ORDER BY series_id, writer",
+        );
+        let kinds: HashMap<_, _> = series.iter().map(|series| (series.id, series.kind())).collect();
+        let ids: Vec<_> = series.iter().map(|series| series.id.as_i64()).collect();
+        let mut rows = sqlx::query(sql).bind(ids).fetch(&mut *self.connection);
+        let mut totals = HashMap::<SeriesId, Total>::with_capacity(series.len());
+        while let Some(row) = rows.try_next().await? {
+            let part = total(&row)?;
+            match (totals.get_mut(&part.series_id), kinds.get(&part.series_id)) {
+                (Some(total), Some(kind)) => total.merge(part, *kind),
+                _ => drop(totals.insert(part.series_id, part)),
+            }
+        }
+        Ok(totals)
+    }
+
+    /// When the newest sample of the series asked for was observed. Totals know: they are few.
+    async fn newest_sample(&mut self, filter: &MetricFilter) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let mut sql = QueryBuilder::new(
+            self.sql("SELECT max(timestamp) FROM monitoring.metric_totals WHERE TRUE").as_str(),
+        );
+        self.push_series(&mut sql, filter)?;
+        Ok(sql.build_query_scalar().fetch_one(&mut *self.connection).await?)
+    }
+
+    async fn samples_between(
+        &mut self,
+        filter: &MetricFilter,
+        page: &Page,
+        (from, to): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let select = self.sql(
+            "SELECT series_id, timestamp, origin, value, count, buckets
+             FROM monitoring.metric_samples
+             WHERE timestamp >= ",
+        );
+        let mut sql = QueryBuilder::<Database>::new(select.as_str());
+        sql.push_bind(from).push(" AND timestamp <= ").push_bind(to);
+        if let Some(cursor) = page.after {
+            let (timestamp, series_id, origin) = cursor_key(cursor);
+            sql.push(" AND (timestamp, series_id, origin) < (").push_bind(timestamp);
+            sql.push(", ").push_bind(series_id).push(", ").push_bind(origin).push(")");
+        }
+        self.push_series(&mut sql, filter)?;
+        sql.push(" ORDER BY timestamp DESC, series_id DESC, origin DESC LIMIT ").push_bind(page.fetch());
+        sql.push(" OFFSET ").push_bind(page.skip());
+        Ok(sql.build().fetch_all(&mut *self.connection).await?)
+    }
+
+    /// Keeps to the series the filter asks for.
+    fn push_series(&self, sql: &mut QueryBuilder<Database>, filter: &MetricFilter) -> Result<(), StoreError> {
+        if filter.name.is_none() && filter.metric_type.is_none() && filter.labels.is_empty() {
+            return Ok(());
+        }
+        let select = self.sql(" AND series_id IN (SELECT id FROM monitoring.metric_series WHERE TRUE");
+        sql.push(select.as_str());
+        if let Some(name) = &filter.name {
+            sql.push(" AND name = ").push_bind(name.clone());
+        }
+        if let Some(metric_type) = filter.metric_type {
+            sql.push(" AND metric_type = ").push_bind(metric_type.as_str());
+        }
+        for (name, value) in &filter.labels {
+            sql.push(" AND coalesce(labels ->> ").push_bind(name.clone());
+            sql.push(", '') = ").push_bind(value.clone());
+        }
+        sql.push(")");
+        Ok(())
+    }
+
+    async fn slice(&mut self, rows: Vec<PgRow>, page: &Page) -> Result<Slice<Metric>, StoreError> {
+        let ids = rows.iter().map(|row| row.try_get("series_id")).collect::<Result<HashSet<i64>, _>>()?;
+        let series = self.series_by_id(&ids.into_iter().collect::<Vec<_>>()).await?;
+        let item = |row: &PgRow| {
+            let id: i64 = row.try_get("series_id")?;
+            let of = series.get(&SeriesId::new(id)).ok_or_else(|| {
+                StoreError::inconsistent("metric_samples", "series_id", id, "no such series")
+            })?;
+            let timestamp = row.try_get("timestamp")?;
+            Ok((metric(of, &value(row)?, timestamp), cursor_at(timestamp, id, row.try_get("origin")?)))
+        };
+        let items = rows.iter().map(item).collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(Slice::new(items, page, |(_, cursor)| *cursor).map(|(metric, _)| metric))
+    }
+
+    async fn series_by_id(&mut self, ids: &[i64]) -> Result<HashMap<SeriesId, Series>, StoreError> {
+        let sql = self.sql(
+            "SELECT DISTINCT ON (id) id, name, metric_type, temporality, labels, bounds
+             FROM monitoring.metric_series
+             WHERE id = ANY($1)
+             ORDER BY id, created_at, registered_by",
+        );
+        let rows = sqlx::query(sql).bind(ids).fetch_all(&mut *self.connection).await?;
+        rows.iter().map(|row| series(row).map(|series| (series.id, series))).collect()
+    }
+}
+
+fn numbers(ids: &[SeriesId]) -> Vec<i64> {
+    ids.iter().map(|id| id.as_i64()).collect()
+}
+
+fn limit(max: usize) -> i64 {
+    i64::try_from(max).unwrap_or(i64::MAX)
+}
+
+/// An array of numbers as PostgreSQL reads it. A list of lists cannot be bound as such: the inner
+/// ones differ in length.
+fn array<T: Display>(items: &[T]) -> String {
+    let items: Vec<_> = items.iter().map(T::to_string).collect();
+    format!("{{{}}}", items.join(","))
+}
+
+fn json(labels: &Labels) -> Result<String, StoreError> {
+    serde_json::to_string(labels)
+        .map_err(|error| StoreError::inconsistent("metric_series", "labels", labels, error))
+}
+
+fn kind(row: &PgRow) -> Result<SeriesKind, StoreError> {
+    let id: i64 = row.try_get("id")?;
+    let parse = |column| Ok::<String, StoreError>(row.try_get(column)?);
+    let metric_type = parse("metric_type")?
+        .parse()
+        .map_err(|error| StoreError::inconsistent("metric_series", "metric_type", id, error))?;
+    let temporality = parse("temporality")?
+        .parse()
+        .map_err(|error| StoreError::inconsistent("metric_series", "temporality", id, error))?;
+    Ok(SeriesKind { metric_type, temporality })
+}
+
+fn name_use(row: &PgRow) -> Result<NameUse, StoreError> {
+    let series: i64 = row.try_get("series")?;
+    Ok(NameUse { kind: kind(row)?, series: usize::try_from(series).unwrap_or(usize::MAX) })
+}
+
+fn series(row: &PgRow) -> Result<Series, StoreError> {
+    let SeriesKind { metric_type, temporality } = kind(row)?;
+    let Json(labels): Json<Labels> = row.try_get("labels")?;
+    Ok(Series {
+        id: SeriesId::new(row.try_get("id")?),
+        name: row.try_get("name")?,
+        labels,
+        metric_type,
+        temporality,
+        bounds: row.try_get("bounds")?,
+    })
+}
+
+fn value(row: &PgRow) -> Result<SampleValue, StoreError> {
+    let buckets: Option<Vec<i64>> = row.try_get("buckets")?;
+    let buckets = buckets.unwrap_or_default().into_iter().map(to_u64).collect();
+    Ok(from_columns(row.try_get("value")?, row.try_get("count")?, buckets))
+}
+
+fn total(row: &PgRow) -> Result<Total, StoreError> {
+    Ok(Total {
+        series_id: SeriesId::new(row.try_get("series_id")?),
+        value: value(row)?,
+        observations: to_u64(row.try_get("observations")?),
+        timestamp: row.try_get("timestamp")?,
+    })
+}
+
+fn metadata(row: &PgRow) -> Result<MetricMetadata, StoreError> {
+    Ok(MetricMetadata { name: row.try_get("name")?, help: row.try_get("help")?, unit: row.try_get("unit")? })
+}

@@ -1,0 +1,491 @@
+//! Metrics.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt as _;
+use sqlx::query_builder::Separated;
+use sqlx::sqlite::SqliteRow;
+use sqlx::types::Json;
+use sqlx::{QueryBuilder, Row as _, Sqlite as Database, TypeInfo as _, ValueRef as _};
+
+use super::{Sqlite, time};
+use crate::model::{
+    Labels, Metric, MetricFilter, NameUse, Page, Sample, SampleValue, Series, SeriesId, SeriesKind, Slice,
+    to_micros,
+};
+use crate::store::StoreError;
+use crate::store::metrics::{
+    COMMON_WRITER, MetricMetadata, MetricStore, SampleKey, SeriesTotal, Total, columns, cursor_at,
+    cursor_key, from_columns, in_key_order, merge_by_series, metric, time_range, to_i64, to_u64,
+    totals_of_inserted,
+};
+
+/// Rows in one statement: more are hardly faster, and each row takes up to eight parameters.
+const ROWS_MAX: usize = 100;
+
+impl MetricStore for Sqlite<'_> {
+    async fn record(
+        &mut self,
+        series: &[Series],
+        samples: &[Sample],
+        writer: i64,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.register(series, writer, now).await?;
+        let inserted = self.insert_samples(samples).await?;
+        let totals = totals_of_inserted(series, samples, inserted)?;
+        self.merge_totals(totals, writer, now).await
+    }
+
+    async fn known_series(&mut self, ids: &[SeriesId]) -> Result<HashMap<SeriesId, SeriesKind>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, metric_type, temporality
+             FROM monitoring_metric_series
+             WHERE id IN (SELECT value FROM json_each(?1))
+             ORDER BY id, created_at DESC, registered_by DESC",
+        )
+        .bind(numbers(ids))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        // Of duplicates the first registered stays: it comes last.
+        rows.iter().map(|row| Ok((SeriesId::new(row.try_get("id")?), kind(row)?))).collect()
+    }
+
+    async fn name_uses(
+        &mut self,
+        names: &[String],
+        max: usize,
+    ) -> Result<HashMap<String, NameUse>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT series.name, series.id, series.metric_type, series.temporality, (
+                 SELECT count(*) FROM (
+                     SELECT DISTINCT id FROM monitoring_metric_series WHERE name = asked.value LIMIT ?2
+                 )
+             ) AS series
+             FROM json_each(?1) AS asked JOIN monitoring_metric_series AS series ON
+                 (series.id, series.registered_by) = (
+                     SELECT id, registered_by
+                     FROM monitoring_metric_series
+                     WHERE name = asked.value
+                     ORDER BY id, created_at, registered_by
+                     LIMIT 1
+                 )",
+        )
+        .bind(Json(names))
+        .bind(limit(max))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.iter().map(|row| Ok((row.try_get("name")?, name_use(row)?))).collect()
+    }
+
+    async fn series_of(&mut self, name: &str) -> Result<Vec<Series>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, name, metric_type, temporality, labels, bounds
+             FROM monitoring_metric_series
+             WHERE name = ?1
+             ORDER BY id, created_at, registered_by",
+        )
+        .bind(name)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        distinct(&rows)
+    }
+
+    async fn samples(&mut self, filter: &MetricFilter, page: &Page) -> Result<Slice<Metric>, StoreError> {
+        let (from, to) = time_range(filter, page);
+        let mut sql = QueryBuilder::<Database>::new(
+            "SELECT series_id, timestamp, origin, value, count, buckets
+             FROM monitoring_metric_samples
+             WHERE timestamp >= ",
+        );
+        sql.push_bind(to_micros(from)).push(" AND timestamp <= ").push_bind(to_micros(to));
+        if let Some(cursor) = page.after {
+            let (timestamp, series_id, origin) = cursor_key(cursor);
+            sql.push(" AND (timestamp, series_id, origin) < (").push_bind(to_micros(timestamp));
+            sql.push(", ").push_bind(series_id).push(", ").push_bind(origin).push(")");
+        }
+        push_series(&mut sql, filter);
+        sql.push(" ORDER BY timestamp DESC, series_id DESC, origin DESC LIMIT ").push_bind(page.fetch());
+        sql.push(" OFFSET ").push_bind(page.skip());
+        let rows = sql.build().fetch_all(&mut *self.connection).await?;
+        self.slice(rows, page).await
+    }
+
+    async fn totals_page(
+        &mut self,
+        after: Option<&(String, SeriesId)>,
+        limit: u32,
+    ) -> Result<Vec<SeriesTotal>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, name, metric_type, temporality, labels, bounds
+             FROM monitoring_metric_series
+             WHERE (name, id) > (?1, ?2)
+             ORDER BY name, id, created_at, registered_by
+             LIMIT ?3",
+        )
+        .bind(after.map_or("", |(name, _)| name))
+        .bind(after.map_or(i64::MIN, |(_, id)| id.as_i64()))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let series = distinct(&rows)?;
+        let mut totals = self.totals_of(&series).await?;
+        let with_total = |series: Series| {
+            let value = totals.remove(&series.id).map(|total| total.value);
+            SeriesTotal { series, value }
+        };
+        Ok(series.into_iter().map(with_total).collect())
+    }
+
+    async fn mixed_histograms(&mut self) -> Result<Vec<String>, StoreError> {
+        let names = sqlx::query_scalar(
+            "SELECT name
+             FROM monitoring_metric_series
+             WHERE metric_type = 'histogram'
+             GROUP BY name HAVING min(bounds) <> max(bounds)
+             ORDER BY name",
+        );
+        Ok(names.fetch_all(&mut *self.connection).await?)
+    }
+
+    async fn describe_metric(&mut self, metadata: &MetricMetadata) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO monitoring_metric_metadata (name, help, unit)
+             VALUES (?1, ?2, ?3)
+             ON CONFLICT (name) DO UPDATE SET help = excluded.help, unit = excluded.unit",
+        )
+        .bind(&metadata.name)
+        .bind(&metadata.help)
+        .bind(&metadata.unit)
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    async fn metric_metadata(&mut self, names: &[String]) -> Result<Vec<MetricMetadata>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT name, help, unit
+             FROM monitoring_metric_metadata
+             WHERE name IN (SELECT value FROM json_each(?1))
+             ORDER BY name",
+        )
+        .bind(Json(names))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.iter().map(metadata).collect()
+    }
+
+    async fn fold_totals(
+        &mut self,
+        before: DateTime<Utc>,
+        now: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let rows = sqlx::query(
+            "DELETE FROM monitoring_metric_totals
+             WHERE (series_id, writer) IN (
+                 SELECT series_id, writer
+                 FROM monitoring_metric_totals
+                 WHERE writer <> ?1 AND updated_at < ?2
+                 ORDER BY series_id, writer
+                 LIMIT ?3
+             )
+             RETURNING series_id, value, count, buckets, observations, timestamp",
+        )
+        .bind(COMMON_WRITER)
+        .bind(to_micros(before))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut folded = rows.iter().map(total).collect::<Result<Vec<_>, _>>()?;
+        folded.sort_by_key(|total| total.timestamp);
+        let ids: HashSet<_> = folded.iter().map(|total| total.series_id).collect();
+        let kinds = self.known_series(&ids.into_iter().collect::<Vec<_>>()).await?;
+        let count = folded.len() as u64;
+        self.merge_totals(merge_by_series(&kinds, folded.into_iter())?, COMMON_WRITER, now).await?;
+        Ok(count)
+    }
+}
+
+impl Sqlite<'_> {
+    async fn register(
+        &mut self,
+        series: &[Series],
+        writer: i64,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let ids: Vec<_> = series.iter().map(|series| series.id).collect();
+        let known = self.known_series(&ids).await?;
+        let missing: Vec<_> = series.iter().filter(|series| !known.contains_key(&series.id)).collect();
+        for missing in missing.chunks(ROWS_MAX) {
+            let mut sql = QueryBuilder::<Database>::new(
+                "INSERT INTO monitoring_metric_series
+                     (id, registered_by, name, metric_type, temporality, labels, bounds, created_at) ",
+            );
+            sql.push_values(missing, |mut row, series| {
+                row.push_bind(series.id.as_i64())
+                    .push_bind(writer)
+                    .push_bind(series.name.clone())
+                    .push_bind(series.metric_type.as_str())
+                    .push_bind(series.temporality.as_str())
+                    .push_bind(Json(series.labels.clone()))
+                    .push_bind(array(&series.bounds))
+                    .push_bind(to_micros(now));
+            });
+            sql.push(" ON CONFLICT DO NOTHING");
+            sql.build().execute(&mut *self.connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn insert_samples(&mut self, samples: &[Sample]) -> Result<HashSet<SampleKey>, StoreError> {
+        let mut inserted = HashSet::with_capacity(samples.len());
+        for samples in in_key_order(samples).chunks(ROWS_MAX) {
+            let mut sql = QueryBuilder::<Database>::new(
+                "INSERT INTO monitoring_metric_samples
+                     (series_id, timestamp, origin, value, count, buckets, observations) ",
+            );
+            sql.push_values(samples, |mut row, sample| {
+                row.push_bind(sample.series_id.as_i64())
+                    .push_bind(to_micros(sample.timestamp))
+                    .push_bind(sample.origin);
+                push_value(&mut row, &sample.value);
+                row.push_bind(to_i64(sample.observations));
+            });
+            sql.push(" ON CONFLICT DO NOTHING RETURNING series_id, timestamp, origin");
+            for row in sql.build().fetch_all(&mut *self.connection).await? {
+                inserted.insert((
+                    row.try_get("series_id")?,
+                    row.try_get("timestamp")?,
+                    row.try_get("origin")?,
+                ));
+            }
+        }
+        Ok(inserted)
+    }
+
+    /// Reads, merges and writes back, which is safe because there is one writer at a time.
+    async fn merge_totals(
+        &mut self,
+        mut totals: Vec<(SeriesKind, Total)>,
+        writer: i64,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let ids: Vec<_> = totals.iter().map(|(_, total)| total.series_id).collect();
+        let mut stored = self.totals_of_writer(&ids, writer).await?;
+        for (kind, total) in &mut totals {
+            if let Some(mut merged) = stored.remove(&total.series_id) {
+                std::mem::swap(total, &mut merged);
+                total.merge(merged, *kind);
+            }
+        }
+        for totals in totals.chunks(ROWS_MAX) {
+            let mut sql = QueryBuilder::<Database>::new(
+                "INSERT OR REPLACE INTO monitoring_metric_totals
+                     (series_id, writer, value, count, buckets, observations, timestamp, updated_at) ",
+            );
+            sql.push_values(totals, |mut row, (_, total)| {
+                row.push_bind(total.series_id.as_i64()).push_bind(writer);
+                push_value(&mut row, &total.value);
+                row.push_bind(to_i64(total.observations))
+                    .push_bind(to_micros(total.timestamp))
+                    .push_bind(to_micros(now));
+            });
+            sql.build().execute(&mut *self.connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn totals_of_writer(
+        &mut self,
+        ids: &[SeriesId],
+        writer: i64,
+    ) -> Result<HashMap<SeriesId, Total>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT series_id, value, count, buckets, observations, timestamp
+             FROM monitoring_metric_totals
+             WHERE series_id IN (SELECT value FROM json_each(?1)) AND writer = ?2
+             ORDER BY series_id",
+        )
+        .bind(numbers(ids))
+        .bind(writer)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.iter().map(|row| total(row).map(|total| (total.series_id, total))).collect()
+    }
+
+    /// The sums over all writers.
+    async fn totals_of(&mut self, series: &[Series]) -> Result<HashMap<SeriesId, Total>, StoreError> {
+        let kinds: HashMap<_, _> = series.iter().map(|series| (series.id, series.kind())).collect();
+        let ids: Vec<_> = series.iter().map(|series| series.id).collect();
+        let mut rows = sqlx::query(
+            "SELECT series_id, value, count, buckets, observations, timestamp
+             FROM monitoring_metric_totals
+             WHERE series_id IN (SELECT value FROM json_each(?1))
+             ORDER BY series_id, writer",
+        )
+        .bind(numbers(&ids))
+        .fetch(&mut *self.connection);
+        let mut totals = HashMap::<SeriesId, Total>::with_capacity(series.len());
+        while let Some(row) = rows.try_next().await? {
+            let part = total(&row)?;
+            match (totals.get_mut(&part.series_id), kinds.get(&part.series_id)) {
+                (Some(total), Some(kind)) => total.merge(part, *kind),
+                _ => drop(totals.insert(part.series_id, part)),
+            }
+        }
+        Ok(totals)
+    }
+
+    async fn slice(&mut self, rows: Vec<SqliteRow>, page: &Page) -> Result<Slice<Metric>, StoreError> {
+        let ids = rows.iter().map(|row| row.try_get("series_id")).collect::<Result<HashSet<i64>, _>>()?;
+        let series = self.series_by_id(ids.into_iter().map(SeriesId::new).collect()).await?;
+        let item = |row: &SqliteRow| {
+            let id: i64 = row.try_get("series_id")?;
+            let of = series.get(&SeriesId::new(id)).ok_or_else(|| {
+                StoreError::inconsistent("monitoring_metric_samples", "series_id", id, "no such series")
+            })?;
+            let timestamp = time(row, "timestamp", "monitoring_metric_samples", id)?;
+            Ok((metric(of, &value(row)?, timestamp), cursor_at(timestamp, id, row.try_get("origin")?)))
+        };
+        let items = rows.iter().map(item).collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(Slice::new(items, page, |(_, cursor)| *cursor).map(|(metric, _)| metric))
+    }
+
+    async fn series_by_id(&mut self, ids: Vec<SeriesId>) -> Result<HashMap<SeriesId, Series>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, name, metric_type, temporality, labels, bounds
+             FROM monitoring_metric_series
+             WHERE id IN (SELECT value FROM json_each(?1))
+             ORDER BY id, created_at, registered_by",
+        )
+        .bind(numbers(&ids))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(distinct(&rows)?.into_iter().map(|series| (series.id, series)).collect())
+    }
+}
+
+/// Keeps to the series the filter asks for.
+fn push_series(sql: &mut QueryBuilder<Database>, filter: &MetricFilter) {
+    if filter.name.is_none() && filter.metric_type.is_none() && filter.labels.is_empty() {
+        return;
+    }
+    sql.push(" AND series_id IN (SELECT id FROM monitoring_metric_series WHERE TRUE");
+    if let Some(name) = &filter.name {
+        sql.push(" AND name = ").push_bind(name.clone());
+    }
+    if let Some(metric_type) = filter.metric_type {
+        sql.push(" AND metric_type = ").push_bind(metric_type.as_str());
+    }
+    for (name, value) in &filter.labels {
+        sql.push(" AND coalesce((SELECT value FROM json_each(labels) WHERE key = ").push_bind(name.clone());
+        sql.push("), '') = ").push_bind(value.clone());
+    }
+    sql.push(")");
+}
+
+fn numbers(ids: &[SeriesId]) -> String {
+    let ids: Vec<_> = ids.iter().map(|id| id.as_i64()).collect();
+    array(&ids)
+}
+
+fn limit(max: usize) -> i64 {
+    i64::try_from(max).unwrap_or(i64::MAX)
+}
+
+/// A JSON array of numbers.
+fn array<T: Display>(items: &[T]) -> String {
+    let items: Vec<_> = items.iter().map(T::to_string).collect();
+    format!("[{}]", items.join(","))
+}
+
+/// The reverse of [`array`]. Unlike a JSON parser, it reads back exactly the double written.
+fn from_array<T: FromStr>(text: &str) -> Option<Vec<T>> {
+    let items = text.strip_prefix('[')?.strip_suffix(']')?;
+    if items.is_empty() {
+        return Some(Vec::new());
+    }
+    items.split(',').map(|item| item.parse().ok()).collect()
+}
+
+/// SQLite would turn a NaN into NULL, so it is kept as its bits.
+fn push_value(row: &mut Separated<'_, Database, &'static str>, value: &SampleValue) {
+    let (value, count, buckets) = columns(value);
+    if value.is_nan() {
+        row.push_bind(value.to_be_bytes().to_vec());
+    } else {
+        row.push_bind(value);
+    }
+    row.push_bind(count).push_bind(buckets.map(array));
+}
+
+fn kind(row: &SqliteRow) -> Result<SeriesKind, StoreError> {
+    const TABLE: &str = "monitoring_metric_series";
+    let id: i64 = row.try_get("id")?;
+    let parse = |column| Ok::<String, StoreError>(row.try_get(column)?);
+    let metric_type = parse("metric_type")?
+        .parse()
+        .map_err(|error| StoreError::inconsistent(TABLE, "metric_type", id, error))?;
+    let temporality = parse("temporality")?
+        .parse()
+        .map_err(|error| StoreError::inconsistent(TABLE, "temporality", id, error))?;
+    Ok(SeriesKind { metric_type, temporality })
+}
+
+fn name_use(row: &SqliteRow) -> Result<NameUse, StoreError> {
+    let series: i64 = row.try_get("series")?;
+    Ok(NameUse { kind: kind(row)?, series: usize::try_from(series).unwrap_or(usize::MAX) })
+}
+
+/// Of a series that was registered more than once, the first.
+fn distinct(rows: &[SqliteRow]) -> Result<Vec<Series>, StoreError> {
+    let mut series = rows.iter().map(series).collect::<Result<Vec<_>, _>>()?;
+    series.dedup_by_key(|series| series.id);
+    Ok(series)
+}
+
+fn series(row: &SqliteRow) -> Result<Series, StoreError> {
+    let SeriesKind { metric_type, temporality } = kind(row)?;
+    let id: i64 = row.try_get("id")?;
+    let Json(labels): Json<Labels> = row.try_get("labels")?;
+    let bounds: &str = row.try_get("bounds")?;
+    let bounds = from_array(bounds).ok_or_else(|| {
+        StoreError::inconsistent("monitoring_metric_series", "bounds", id, "not a list of numbers")
+    })?;
+    let id = SeriesId::new(id);
+    Ok(Series { id, name: row.try_get("name")?, labels, metric_type, temporality, bounds })
+}
+
+fn value(row: &SqliteRow) -> Result<SampleValue, StoreError> {
+    let wrong = |column| {
+        let id: i64 = row.try_get("series_id").unwrap_or_default();
+        StoreError::inconsistent("monitoring_metric_samples", column, id, "not a number")
+    };
+    let value = if row.try_get_raw("value")?.type_info().name() == "BLOB" {
+        let bits: &[u8] = row.try_get_unchecked("value")?;
+        f64::from_be_bytes(bits.try_into().map_err(|_| wrong("value"))?)
+    } else {
+        row.try_get_unchecked("value")?
+    };
+    let buckets: Option<&str> = row.try_get("buckets")?;
+    let buckets = buckets.map_or(Some(Vec::new()), from_array).ok_or_else(|| wrong("buckets"))?;
+    Ok(from_columns(value, row.try_get("count")?, buckets))
+}
+
+fn total(row: &SqliteRow) -> Result<Total, StoreError> {
+    let id: i64 = row.try_get("series_id")?;
+    Ok(Total {
+        series_id: SeriesId::new(id),
+        value: value(row)?,
+        observations: to_u64(row.try_get("observations")?),
+        timestamp: time(row, "timestamp", "monitoring_metric_totals", id)?,
+    })
+}
+
+fn metadata(row: &SqliteRow) -> Result<MetricMetadata, StoreError> {
+    Ok(MetricMetadata { name: row.try_get("name")?, help: row.try_get("help")?, unit: row.try_get("unit")? })
+}

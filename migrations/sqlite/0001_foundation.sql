@@ -34,7 +34,7 @@ CREATE INDEX monitoring_events_trace ON monitoring_events (trace_id) WHERE trace
 
 -- tag.<key>=<value>: one token per tag. It keeps no text of its own; hits are checked on the row.
 CREATE VIRTUAL TABLE monitoring_event_tags USING fts5 (
-    tags, content = '', contentless_delete = 1, detail = none, columnsize = 0, tokenize = 'ascii'
+    tags, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii'
 );
 
 -- Metric series: identity (name and labels), stored once. The id follows from the identity.

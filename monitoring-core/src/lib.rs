@@ -5,20 +5,26 @@ mod auth;
 mod clock;
 mod config;
 mod error;
+mod event_logger;
+mod exposition;
 mod ingest;
 mod model;
 mod monitor;
 mod random;
 mod redact;
+mod retention;
 mod store;
 mod tasks;
 
+pub mod handlers;
 pub mod services;
 
 pub use auth::{Permission, Principal, Role};
 pub use clock::Clock;
 pub use config::{IngestSettings, Redaction, Retention};
 pub use error::{Error, Result};
+pub use event_logger::{EventLogger, EventSink};
+pub use exposition::ExpositionFormat;
 pub use ingest::{Anchor, Decode, Decoded, Deferred, FieldBytes, Lane, Recorder, ShedReason, Ticks};
 pub use model::*;
 pub use monitor::{Monitoring, MonitoringBuilder, ShutdownReport};

@@ -9,6 +9,7 @@ use crate::config::{IngestSettings, Redaction, Retention, Settings};
 use crate::error::Result;
 use crate::ingest::Recorder;
 use crate::model::{Invalid, Limits};
+use crate::retention;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
 
 /// The running system. Cheap to clone; every clone is the same system.
@@ -64,6 +65,10 @@ impl Monitoring {
         let _ = deadline;
         self.inner.pool.close().await;
         ShutdownReport::default()
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.inner.pool
     }
 
     pub(crate) fn context(&self) -> &Arc<Context> {
@@ -210,10 +215,23 @@ impl MonitoringBuilder {
         })?;
         let pool = database.open(&context)?;
         pool.migrate().await?;
+        prepare_partitions(&pool).await?;
         let recorder = self
             .recorder
             .unwrap_or_else(|| Recorder::with_capacity(context.settings.ingest.queue_records_max));
         Ok(Monitoring { inner: Arc::new(Inner { pool, recorder }) })
+    }
+}
+
+/// Partitions that cannot be made right now are no reason not to start: the default partition
+/// takes their rows until upkeep succeeds.
+async fn prepare_partitions(pool: &Pool) -> Result<()> {
+    match retention::prepare(pool).await {
+        Err(error) if error.is_transient() => {
+            tracing::warn!(target: "monitoring::internal", %error, "partitions could not be prepared yet");
+            Ok(())
+        }
+        outcome => Ok(outcome?),
     }
 }
 

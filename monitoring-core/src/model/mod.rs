@@ -17,12 +17,14 @@ mod own_metric;
 mod page;
 mod registered;
 mod stats;
+mod stream;
 mod text;
 mod time;
 mod timeline;
 
 pub use alert::{AlertRule, CreateAlertRequest, UpdateAlertRequest};
 pub use audit::AuditEntry;
+pub(crate) use event::check_chars;
 pub use event::{CreateEventRequest, Event, EventFilter, EventType, IntoEventType, Tags};
 pub use id::{AlertRuleId, CommentId, EventId, IncidentId, SeriesId};
 pub use incident::{
@@ -44,6 +46,7 @@ pub(crate) use own_metric::{
 pub use page::{Cursor, Page, Pagination, Slice};
 pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
 pub use stats::{MonitoringStats, StatsSummary};
+pub use stream::StreamPosition;
 pub(crate) use text::{clean, cut, cut_in_place};
 pub(crate) use time::{from_micros, to_micros, truncate};
 pub use timeline::{IncidentTimeline, TimelineEntry, TimelineKind};

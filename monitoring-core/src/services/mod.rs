@@ -4,6 +4,22 @@
 //! transaction open: then everything done here exists exactly if that transaction commits.
 
 mod audit;
+mod events;
+mod exposition;
+mod metrics;
+mod stats;
 
 pub use audit::query_audit_log;
 pub(crate) use audit::record_audit;
+pub(crate) use events::log_event;
+pub use events::{
+    create_event, create_event_as, create_events, event, event_position, follow_events, query_events,
+    submit_events,
+};
+pub use exposition::Exposition;
+pub(crate) use metrics::count_events;
+pub use metrics::{
+    create_metric, create_metrics, describe_metric, fold_metric_totals, query_metrics, submit_metrics,
+    track_endpoint_performance,
+};
+pub use stats::{get_monitoring_stats, get_stats_summary};

@@ -3,7 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use crate::config::{Retention, Settings};
-use crate::model::{CreateMetricRequest, Invalid, Observation};
+use uuid::Uuid;
+
+use crate::model::{CreateEventRequest, CreateMetricRequest, Event, IntoEventType, Invalid, Observation};
 use crate::redact::Redactor;
 
 /// Settings and what was compiled of them, shared by all connections of one `Monitoring`.
@@ -19,6 +21,20 @@ impl Context {
         settings.check()?;
         let redactor = Redactor::new(&settings.redaction)?;
         Ok(Self { settings, redactor })
+    }
+
+    /// Checks an event request and makes the event of it, without secrets.
+    pub(crate) fn event<T: IntoEventType>(
+        &self,
+        request: CreateEventRequest<T>,
+        created_by: Option<Uuid>,
+    ) -> Result<Event, Invalid> {
+        let Settings { clock, limits, retention, .. } = &self.settings;
+        let now = clock.now();
+        let mut event = request.into_event(now, created_by, limits)?;
+        Retention::check(retention.events, event.timestamp, now)?;
+        self.redactor.event(&mut event);
+        Ok(event)
     }
 
     /// Checks a metric request and makes the observation of it.

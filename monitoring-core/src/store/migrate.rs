@@ -37,13 +37,44 @@ pub(super) async fn postgres(
     let mut connection = sqlx::PgConnection::connect_with(options).await?;
     sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
     let mut migrator = migrator(SCRIPTS, |sql| super::postgres::in_schema(sql, schema));
-    if schema != Settings::SCHEMA {
+    if schema == Settings::SCHEMA {
+        keep_books_out_of(&mut connection, schema).await?;
+    } else {
         migrator.create_schema(schema.to_owned());
         migrator.dangerous_set_table_name(format!("{schema}.{TABLE}"));
     }
     let outcome = migrator.run_direct(None, &mut connection, false).await;
-    connection.close().await?;
-    outcome.map_err(|error| explain(error, SCRIPTS))
+    // What became of the migration matters more than a farewell that failed.
+    let closed = connection.close().await;
+    outcome.map_err(|error| explain(error, SCRIPTS))?;
+    Ok(closed?)
+}
+
+/// The books lie where `sqlx migrate run` puts them: in the first schema of the search path. For a
+/// role named like our schema that would be our schema, once it exists, and the books kept before
+/// would be forgotten.
+#[cfg(feature = "postgres")]
+async fn keep_books_out_of(connection: &mut sqlx::PgConnection, schema: &str) -> Result<(), StoreError> {
+    sqlx::query(
+        "SELECT set_config('search_path', string_agg(quote_ident(name), ', ' ORDER BY place), false)
+         FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (name, place)
+         WHERE name <> $1
+         HAVING count(*) > 0",
+    )
+    .bind(schema)
+    .execute(&mut *connection)
+    .await?;
+    let is_role: bool =
+        sqlx::query_scalar("SELECT current_user = $1").bind(schema).fetch_one(connection).await?;
+    if is_role {
+        tracing::warn!(
+            target: "monitoring::internal",
+            schema,
+            "the database role has the name of our schema, so PostgreSQL looks up its unqualified \
+             table names there first; if the host has tables of its own, set another schema"
+        );
+    }
+    Ok(())
 }
 
 /// Applies what is missing in an SQLite database, in one transaction that holds the write lock.

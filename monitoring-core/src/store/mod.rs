@@ -13,7 +13,9 @@ mod pool;
 mod transaction;
 
 pub(crate) mod audit;
+pub(crate) mod events;
 pub(crate) mod metrics;
+pub(crate) mod partitions;
 pub(crate) mod stats;
 
 #[cfg(feature = "postgres")]

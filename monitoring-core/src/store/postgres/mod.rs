@@ -7,7 +7,9 @@ use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _, SqlStr};
 use crate::config::Settings;
 
 mod audit;
+mod events;
 mod metrics;
+mod partitions;
 mod stats;
 
 /// The statements, run on one connection.

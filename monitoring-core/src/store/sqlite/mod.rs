@@ -8,7 +8,9 @@ use super::StoreError;
 use crate::model::from_micros;
 
 mod audit;
+mod events;
 mod metrics;
+mod partitions;
 mod stats;
 
 /// The statements, run on one connection.

@@ -1,6 +1,8 @@
 //! What the tests of this crate share. `postgres` knows nothing of it and is also included, by
 //! path, into the test binaries of the other crates.
 
+pub(crate) mod database;
+pub(crate) mod fixture;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 

@@ -1,0 +1,75 @@
+//! The border to a job system, and what is registered across it.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::data_retention::DataRetention;
+use super::event_processing::EventProcessing;
+use super::unavailable::Unavailable;
+use crate::error::Result;
+use crate::monitor::Monitoring;
+
+/// Does the tasks of one type.
+pub trait TaskHandler: Send + Sync + 'static {
+    /// Does one task. A task may be done again after it failed half way.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was done. A [storage error](crate::Error::Store) that is
+    /// [transient](crate::StoreError::is_transient) is worth another attempt; no other error is.
+    fn handle(&self, payload: Value) -> BoxFuture<'_, Result<Value>>;
+}
+
+/// What the host registers task handlers with.
+pub trait TaskProcessor: Sync {
+    /// The system that the handlers work for.
+    fn monitoring(&self) -> &Monitoring;
+
+    /// Has `handler` do the tasks of type `task_type` from now on.
+    fn register(
+        &self,
+        task_type: &'static str,
+        handler: Arc<dyn TaskHandler>,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// Registers the handlers of all monitoring tasks:
+///
+/// - `monitoring_event_processing` takes the body of an event, adds what can be known about it
+///   (correlation ids from the payload, the kind of service, the level), stores and returns it.
+/// - `monitoring_data_retention` removes events and samples older than the settings say and
+///   returns how much was removed.
+/// - `monitoring_alert_evaluation` and `monitoring_incident_analysis` are refused with
+///   [`Error::NotAvailable`](crate::Error::NotAvailable) by this version.
+pub async fn register_monitoring_handlers(processor: &impl TaskProcessor) {
+    let monitoring = processor.monitoring();
+    let handlers: [(&'static str, Arc<dyn TaskHandler>); 4] = [
+        ("monitoring_event_processing", Arc::new(EventProcessing::new(monitoring))),
+        ("monitoring_alert_evaluation", Arc::new(Unavailable("alert evaluation"))),
+        ("monitoring_incident_analysis", Arc::new(Unavailable("incident analysis"))),
+        ("monitoring_data_retention", Arc::new(DataRetention::new(monitoring))),
+    ];
+    for (task_type, handler) in handlers {
+        processor.register(task_type, handler).await;
+    }
+}
+
+/// A task to be done in the background.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CreateTaskRequest {
+    /// Which handler does it.
+    pub task_type: String,
+    /// What the handler is given.
+    pub payload: Value,
+}
+
+impl CreateTaskRequest {
+    /// A task of this type.
+    #[must_use]
+    pub fn new(task_type: impl Into<String>, payload: Value) -> Self {
+        Self { task_type: task_type.into(), payload }
+    }
+}

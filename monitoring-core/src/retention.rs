@@ -1,0 +1,58 @@
+//! How telemetry finds a day to live in, and when it leaves.
+//!
+//! A timestamp older than what is kept, or more than a day ahead, is refused when it comes in
+//! ([`Retention::check`]). Everything else finds a home: the partition of its day, made here ahead
+//! of time, or the default partition, until it is moved here. No request ever waits for DDL.
+//!
+//! Partitions leave whole, so on PostgreSQL telemetry is kept up to a day longer than asked for.
+
+use chrono::{DateTime, Days, Utc};
+
+use crate::config::Retention;
+use crate::store::partitions::{Expired, PartitionStore as _};
+use crate::store::{Access, AsConnection as _, Pool, StoreError};
+
+/// Days for which partitions are made ahead: a week without upkeep goes unnoticed.
+const DAYS_AHEAD: Days = Days::new(7);
+/// Rows deleted at once. Small, because SQLite's other writers wait meanwhile.
+const ROWS_MAX: u32 = 2_000;
+
+/// Makes the partitions of yesterday (clocks differ) up to a week ahead. Cheap when they exist.
+///
+/// # Errors
+///
+/// Storage failed, or somebody else's lock was in the way for too long. Nothing depends on it at
+/// once: try again at the next tick.
+pub(crate) async fn prepare(pool: &Pool) -> Result<(), StoreError> {
+    let today = now(pool).date_naive();
+    let yesterday = today.pred_opt().unwrap_or(today);
+    let last = today.checked_add_days(DAYS_AHEAD).unwrap_or(today);
+    let mut connection = pool.acquire(Access::Write).await?;
+    connection.as_connection().store().prepare_partitions(yesterday, last).await
+}
+
+/// Removes what is older than the settings say and gives stray rows a partition, in small
+/// transactions between which others get their turn.
+///
+/// # Errors
+///
+/// As [`prepare`]. What was done so far stays done.
+pub(crate) async fn apply(pool: &Pool) -> Result<Expired, StoreError> {
+    let Retention { events, metrics } = pool.context().settings.retention;
+    let now = now(pool);
+    let (events_before, samples_before) = (Retention::oldest(events, now), Retention::oldest(metrics, now));
+    let mut total = Expired::default();
+    loop {
+        let mut connection = pool.acquire(Access::Write).await?;
+        let mut connection = connection.as_connection();
+        let expired = connection.store().expire(events_before, samples_before, ROWS_MAX).await?;
+        total += expired;
+        if expired.is_nothing() && connection.store().move_strays().await? == 0 {
+            return Ok(total);
+        }
+    }
+}
+
+fn now(pool: &Pool) -> DateTime<Utc> {
+    pool.context().settings.clock.now()
+}

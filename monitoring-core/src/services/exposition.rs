@@ -1,0 +1,128 @@
+//! The scrape: everything there is, as Prometheus reads it.
+
+use std::collections::HashMap;
+
+use super::get_monitoring_stats;
+use crate::error::Result;
+use crate::exposition::{ExpositionFormat, Writer};
+use crate::model::{MetricType, MonitoringStats, SeriesId};
+use crate::store::metrics::{MetricMetadata, MetricStore as _, SeriesTotal};
+use crate::store::{AsConnection, Connection};
+
+/// Series read at once. A histogram's takes some 2 KB of text.
+const SERIES_PER_CHUNK: u32 = 500;
+
+/// A scrape in progress: portions of text, read from the store as they are asked for, so that
+/// memory stays bounded however many series there are.
+///
+/// The system's own series come first, then those of all metrics in the order of names. A metric
+/// whose name another one appears under (such as a gauge `x_count` beside a histogram `x`) is left
+/// out; queries still find it.
+///
+/// ```no_run
+/// # async fn example(conn: &mut sqlx::SqliteConnection) -> monitoring_core::Result<()> {
+/// use monitoring_core::{ExpositionFormat, services::Exposition};
+///
+/// let mut exposition = Exposition::new(ExpositionFormat::Prometheus);
+/// let mut text = String::new();
+/// while let Some(chunk) = exposition.next_chunk(conn).await? {
+///     text.push_str(&chunk);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Exposition {
+    writer: Writer,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum Progress {
+    Nothing,
+    SeriesUpTo(Option<(String, SeriesId)>),
+    Everything,
+}
+
+impl Exposition {
+    /// A scrape in this format, about to start.
+    #[must_use]
+    pub fn new(format: ExpositionFormat) -> Self {
+        Self { writer: Writer::new(format), progress: Progress::Nothing }
+    }
+
+    /// The next portion of the text, never empty; `None` at the end. The portions may be read
+    /// through different connections.
+    ///
+    /// # Errors
+    ///
+    /// Storage failed; the same portion may be asked for again.
+    pub async fn next_chunk(&mut self, conn: &mut impl AsConnection) -> Result<Option<String>> {
+        self.chunk(&mut conn.as_connection()).await
+    }
+
+    async fn chunk(&mut self, connection: &mut Connection<'_>) -> Result<Option<String>> {
+        loop {
+            let text = match &self.progress {
+                Progress::Nothing => self.start(connection).await?,
+                Progress::SeriesUpTo(_) => self.advance(connection).await?,
+                Progress::Everything => return Ok(None),
+            };
+            if !text.is_empty() {
+                return Ok(Some(text));
+            }
+        }
+    }
+
+    async fn start(&mut self, connection: &mut Connection<'_>) -> Result<String> {
+        let stats = get_monitoring_stats(connection).await?;
+        self.writer.merge_layouts_of(connection.store().mixed_histograms().await?);
+        for (name, metric_type, value) in system_series(&stats) {
+            self.writer.single(name, metric_type, value as f64);
+        }
+        self.progress = Progress::SeriesUpTo(None);
+        Ok(self.writer.take())
+    }
+
+    async fn advance(&mut self, connection: &mut Connection<'_>) -> Result<String> {
+        let Progress::SeriesUpTo(after) = &self.progress else {
+            return Ok(String::new());
+        };
+        let page = connection.store().totals_page(after.as_ref(), SERIES_PER_CHUNK).await?;
+        let Some(last) = page.last() else {
+            self.progress = Progress::Everything;
+            return Ok(self.writer.finish());
+        };
+        let last = (last.series.name.clone(), last.series.id);
+        let metadata = metadata_of(connection, &page).await?;
+        for SeriesTotal { series, value } in &page {
+            if let Some(value) = value {
+                self.writer.series(series, value, metadata.get(&series.name));
+            }
+        }
+        self.progress = Progress::SeriesUpTo(Some(last));
+        Ok(self.writer.take())
+    }
+}
+
+async fn metadata_of(
+    connection: &mut Connection<'_>,
+    page: &[SeriesTotal],
+) -> Result<HashMap<String, MetricMetadata>> {
+    let mut names: Vec<_> = page.iter().map(|total| total.series.name.clone()).collect();
+    names.dedup();
+    let metadata = connection.store().metric_metadata(&names).await?;
+    Ok(metadata.into_iter().map(|metadata| (metadata.name.clone(), metadata)).collect())
+}
+
+fn system_series(stats: &MonitoringStats) -> [(&'static str, MetricType, i64); 6] {
+    use MetricType::{Counter, Gauge};
+    [
+        ("monitoring_total_events", Counter, stats.total_events),
+        ("monitoring_total_metrics", Counter, stats.total_metrics),
+        ("monitoring_active_alerts", Gauge, stats.active_alerts),
+        ("monitoring_open_incidents", Gauge, stats.open_incidents),
+        ("monitoring_events_last_hour", Gauge, stats.events_last_hour),
+        ("monitoring_metrics_last_hour", Gauge, stats.metrics_last_hour),
+    ]
+}

@@ -1,0 +1,86 @@
+//! Figures of the whole system.
+//!
+//! They come from counters kept while events and observations are stored, so they cost the same
+//! whether the tables hold a thousand rows or a billion.
+
+use chrono::TimeDelta;
+
+use crate::error::Result;
+use crate::model::{EVENTS_TOTAL, Incident, Labels, Level, METRICS_TOTAL, MonitoringStats, StatsSummary};
+use crate::store::stats::StatsStore as _;
+use crate::store::{AsConnection, Connection};
+
+/// What the system holds. Observations of the system's own metrics are not counted.
+///
+/// `active_alerts` is 0 as long as rules are stored but not evaluated: nothing can fire.
+///
+/// # Errors
+///
+/// Storage failed.
+pub async fn get_monitoring_stats(conn: &mut impl AsConnection) -> Result<MonitoringStats> {
+    monitoring_stats(&mut conn.as_connection()).await
+}
+
+async fn monitoring_stats(connection: &mut Connection<'_>) -> Result<MonitoringStats> {
+    let LastHour { events, metrics, .. } = last_hour(connection).await?;
+    let mut store = connection.store();
+    Ok(MonitoringStats {
+        total_events: whole(store.counter_total(EVENTS_TOTAL).await?),
+        total_metrics: whole(store.counter_total(METRICS_TOTAL).await?),
+        active_alerts: 0,
+        open_incidents: store.open_incidents().await?,
+        events_last_hour: events,
+        metrics_last_hour: metrics,
+    })
+}
+
+/// The last hour in general figures, beside the caller's own open incidents.
+///
+/// # Errors
+///
+/// Storage failed.
+pub async fn get_stats_summary(
+    conn: &mut impl AsConnection,
+    my_open_incidents: Vec<Incident>,
+) -> Result<StatsSummary> {
+    let mut connection = conn.as_connection();
+    let LastHour { events, errors, metrics } = last_hour(&mut connection).await?;
+    Ok(StatsSummary {
+        events_last_hour: events,
+        errors_last_hour: errors,
+        metrics_last_hour: metrics,
+        my_open_incidents,
+    })
+}
+
+struct LastHour {
+    events: i64,
+    errors: i64,
+    metrics: i64,
+}
+
+async fn last_hour(connection: &mut Connection<'_>) -> Result<LastHour> {
+    let now = connection.context().settings.clock.now();
+    let since = now - TimeDelta::hours(1);
+    let mut store = connection.store();
+    let events = store.counter_gains(EVENTS_TOTAL, since, now).await?;
+    let metrics = store.counter_gains(METRICS_TOTAL, since, now).await?;
+    let is_error = |labels: &Labels| {
+        let level = labels.value("level");
+        [Level::Error, Level::Critical].iter().any(|bad| level == Some(bad.as_str()))
+    };
+    Ok(LastHour {
+        events: sum(&events, |_| true),
+        errors: sum(&events, is_error),
+        metrics: sum(&metrics, |_| true),
+    })
+}
+
+fn sum(gains: &[(Labels, f64)], wanted: impl Fn(&Labels) -> bool) -> i64 {
+    whole(gains.iter().filter(|(labels, _)| wanted(labels)).map(|(_, gain)| gain).sum())
+}
+
+/// Counters count whole things; their sums are exact far beyond what can be stored.
+fn whole(count: f64) -> i64 {
+    count as i64
+}

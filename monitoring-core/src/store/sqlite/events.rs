@@ -1,0 +1,293 @@
+//! Events.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::sqlite::SqliteRow;
+use sqlx::types::Json;
+use sqlx::{Encode, QueryBuilder, Row as _, Type};
+use uuid::Uuid;
+
+use super::{Sqlite, time};
+use crate::model::{
+    Cursor, Event, EventFilter, EventId, EventType, Level, Page, Slice, StreamPosition, Tags, to_micros,
+};
+use crate::store::StoreError;
+use crate::store::events::{EventStore, containing, lifted_column, tag_values, time_range};
+
+/// Events in one statement. Larger batches gain nothing.
+const ROWS_MAX: usize = 100;
+
+const SELECT: &str =
+    "SELECT seq, id, event_type, source, message, level, tags, payload, request_id, trace_id,
+        span_id, timestamp, created_at, created_by
+     FROM monitoring_events
+     WHERE TRUE";
+
+impl EventStore for Sqlite<'_> {
+    async fn insert_events(&mut self, events: &[Event]) -> Result<u64, StoreError> {
+        let mut inserted = 0;
+        for events in events.chunks(ROWS_MAX) {
+            inserted += self.insert_chunk(events).await?;
+        }
+        Ok(inserted)
+    }
+
+    async fn event(&mut self, id: EventId) -> Result<Option<Event>, StoreError> {
+        let Some((from, to)) = time_range(id) else { return Ok(None) };
+        let mut query = QueryBuilder::new(SELECT);
+        query.push(" AND timestamp >= ").push_bind(to_micros(from));
+        query.push(" AND timestamp < ").push_bind(to_micros(to));
+        query.push(" AND id = ").push_bind(id.into_uuid());
+        let row = query.build().fetch_optional(&mut *self.connection).await?;
+        row.as_ref().map(event).transpose()
+    }
+
+    async fn events(&mut self, filter: &EventFilter, page: &Page) -> Result<Slice<Event>, StoreError> {
+        let mut query = QueryBuilder::new(SELECT);
+        push_filter(&mut query, filter);
+        if let Some(cursor) = page.after {
+            query.push(" AND (timestamp, id) < (").push_bind(to_micros(cursor.time));
+            query.push(", ").push_bind(cursor.id).push(")");
+        }
+        query.push(" ORDER BY timestamp DESC, id DESC LIMIT ").push_bind(page.fetch());
+        query.push(" OFFSET ").push_bind(page.skip());
+        let rows = query.build().fetch_all(&mut *self.connection).await?;
+        let events = rows.iter().map(event).collect::<Result<_, _>>()?;
+        Ok(Slice::new(events, page, |event| Cursor { time: event.timestamp, id: event.id.into_uuid() }))
+    }
+
+    async fn event_position(&mut self, _now: DateTime<Utc>) -> Result<StreamPosition, StoreError> {
+        let last = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM monitoring_events")
+            .fetch_one(&mut *self.connection)
+            .await?;
+        Ok(StreamPosition::numbered(last))
+    }
+
+    async fn events_after(
+        &mut self,
+        position: &StreamPosition,
+        filter: &EventFilter,
+        now: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<(Vec<Event>, StreamPosition), StoreError> {
+        let end = self.event_position(now).await?.sequence.max(position.sequence);
+        let mut query = QueryBuilder::new(SELECT);
+        push_filter(&mut query, filter);
+        query.push(" AND seq > ").push_bind(position.sequence);
+        query.push(" AND seq <= ").push_bind(end);
+        query.push(" ORDER BY seq LIMIT ").push_bind(i64::from(limit));
+        let rows = query.build().fetch_all(&mut *self.connection).await?;
+        let events = rows.iter().map(event).collect::<Result<Vec<_>, _>>()?;
+        let reached = match rows.last() {
+            Some(last) if rows.len() >= limit as usize => last.try_get("seq")?,
+            _ => end,
+        };
+        Ok((events, StreamPosition::numbered(reached)))
+    }
+}
+
+impl Sqlite<'_> {
+    async fn insert_chunk(&mut self, events: &[Event]) -> Result<u64, StoreError> {
+        let mut query = QueryBuilder::<sqlx::Sqlite>::new(
+            "INSERT INTO monitoring_events (id, event_type, source, message, level, tags, payload,
+                 request_id, trace_id, span_id, timestamp, created_at, created_by) ",
+        );
+        query.push_values(events, |mut row, event| {
+            row.push_bind(event.id.into_uuid())
+                .push_bind(event.event_type.as_str())
+                .push_bind(event.source.as_str())
+                .push_bind(event.message.as_deref())
+                .push_bind(event.level.map(Level::as_str))
+                .push_bind(Json(&event.tags))
+                .push_bind(Json(&event.payload))
+                .push_bind(event.request_id.as_deref())
+                .push_bind(event.trace_id.as_deref())
+                .push_bind(event.span_id.as_deref())
+                .push_bind(to_micros(event.timestamp))
+                .push_bind(to_micros(event.created_at))
+                .push_bind(event.created_by);
+        });
+        query.push(" ON CONFLICT DO NOTHING RETURNING seq, id");
+        let rows = query
+            .build()
+            .persistent(is_common(events.len()))
+            .try_map(|row: SqliteRow| Ok((row.try_get("seq")?, row.try_get("id")?)))
+            .fetch_all(&mut *self.connection)
+            .await?;
+        self.index_tags(events, &rows).await?;
+        Ok(rows.len() as u64)
+    }
+
+    /// Adds the tags of freshly inserted events, given by number and id, to the tag index.
+    async fn index_tags(&mut self, events: &[Event], inserted: &[(i64, Uuid)]) -> Result<(), StoreError> {
+        let tags: HashMap<Uuid, &Tags> =
+            events.iter().map(|event| (event.id.into_uuid(), &event.tags)).collect();
+        let rows: Vec<(i64, String)> = inserted
+            .iter()
+            .filter_map(|(seq, id)| Some((*seq, tokens(tags.get(id).filter(|tags| !tags.is_empty())?))))
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut query = QueryBuilder::<sqlx::Sqlite>::new("INSERT INTO monitoring_event_tags (rowid, tags) ");
+        query.push_values(&rows, |mut row, (seq, tokens)| {
+            row.push_bind(seq).push_bind(tokens);
+        });
+        query.build().persistent(is_common(rows.len())).execute(&mut *self.connection).await?;
+        Ok(())
+    }
+}
+
+/// Whether a statement with so many rows comes again often enough to keep it prepared.
+fn is_common(rows: usize) -> bool {
+    rows == 1 || rows == ROWS_MAX
+}
+
+fn push_filter(query: &mut QueryBuilder<sqlx::Sqlite>, filter: &EventFilter) {
+    push(query, " AND timestamp >= ", filter.start_time.map(to_micros));
+    push(query, " AND timestamp < ", filter.end_time.map(to_micros));
+    push(query, " AND event_type = ", filter.event_type.map(EventType::as_str));
+    push(query, " AND source = ", filter.source.as_deref());
+    push(query, " AND level = ", filter.level.map(Level::as_str));
+    if filter.level >= Some(Level::Warn) {
+        // The condition of the partial index, which a bound value does not imply.
+        query.push(" AND level IN ('warn', 'error', 'critical')");
+    }
+    push(query, " AND request_id = ", filter.request_id.as_deref());
+    push(query, " AND trace_id = ", filter.trace_id.as_deref());
+    push(query, " AND created_by = ", filter.created_by);
+    for (key, text) in &filter.tags {
+        push_tag(query, key, text);
+    }
+    if let Some(text) = &filter.text {
+        query.push(" AND message LIKE ").push_bind(containing(text)).push(r" ESCAPE '\'");
+    }
+}
+
+fn push<'v, T>(query: &mut QueryBuilder<sqlx::Sqlite>, condition: &'static str, value: Option<T>)
+where
+    T: Encode<'v, sqlx::Sqlite> + Type<sqlx::Sqlite> + 'v,
+{
+    if let Some(value) = value {
+        query.push(condition).push_bind(value);
+    }
+}
+
+/// The index finds candidates; the row decides.
+fn push_tag(query: &mut QueryBuilder<sqlx::Sqlite>, key: &str, text: &str) {
+    query.push(" AND (");
+    if let Some(column) = lifted_column(key) {
+        query.push(column).push(" = ").push_bind(text).push(" OR ");
+    }
+    let values = tag_values(text);
+    let tokens: Vec<_> = values.iter().map(|value| token(key, value)).collect();
+    query.push("seq IN (SELECT rowid FROM monitoring_event_tags WHERE monitoring_event_tags MATCH ");
+    query.push_bind(tokens.join(" OR "));
+    query.push(") AND EXISTS (SELECT 1 FROM json_each(monitoring_events.tags) AS tag WHERE tag.key = ");
+    query.push_bind(key).push(" AND (");
+    for (n, value) in values.into_iter().enumerate() {
+        query.push(if n == 0 { "" } else { " OR " });
+        push_tag_value(query, value);
+    }
+    query.push(")))");
+}
+
+fn push_tag_value(query: &mut QueryBuilder<sqlx::Sqlite>, value: Value) {
+    match value {
+        Value::Bool(true) => query.push("tag.type = 'true'"),
+        Value::Bool(false) => query.push("tag.type = 'false'"),
+        Value::Number(number) => {
+            query.push("tag.type IN ('integer', 'real') AND tag.value = ");
+            match number.as_i64() {
+                Some(number) => query.push_bind(number),
+                None => query.push_bind(number.as_f64()),
+            }
+        }
+        text => query
+            .push("tag.type = 'text' AND tag.value = ")
+            .push_bind(text.as_str().unwrap_or_default().to_owned()),
+    };
+}
+
+/// What the tag index keeps of an event.
+fn tokens(tags: &Tags) -> String {
+    tags.iter().map(|(key, value)| token(key, value)).collect::<Vec<_>>().join(" ")
+}
+
+/// One word of letters and digits for a tag, as the tokenizer leaves no other text whole. Values
+/// that read the same have the same word, whatever their type. Different tags may share a word:
+/// it only has to be rare.
+fn token(key: &str, value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        // 200 and 200.0 are one number and one text.
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => number.to_string(),
+            None => number.as_f64().unwrap_or_default().to_string(),
+        },
+        value => value.to_string(),
+    };
+    let bytes = key.bytes().chain([0]).chain(text.bytes());
+    format!("t{:016x}", fnv1a(bytes))
+}
+
+/// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>): stored, so it must never change, which
+/// the standard library's hasher does not promise.
+fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+fn event(row: &SqliteRow) -> Result<Event, StoreError> {
+    const TABLE: &str = "monitoring_events";
+    let id: Uuid = row.try_get("id")?;
+    let event_type: &str = row.try_get("event_type")?;
+    let level: Option<&str> = row.try_get("level")?;
+    let object = |column: &'static str| {
+        let text: &str = row.try_get(column)?;
+        serde_json::from_str(text).map_err(|error| StoreError::inconsistent(TABLE, column, id, error))
+    };
+    let mut event = Event {
+        id: id.into(),
+        event_type: event_type
+            .parse()
+            .map_err(|error| StoreError::inconsistent(TABLE, "event_type", id, error))?,
+        source: row.try_get("source")?,
+        message: row.try_get("message")?,
+        level: level
+            .map(str::parse)
+            .transpose()
+            .map_err(|error| StoreError::inconsistent(TABLE, "level", id, error))?,
+        tags: object("tags")?,
+        payload: object("payload")?,
+        request_id: row.try_get("request_id")?,
+        trace_id: row.try_get("trace_id")?,
+        span_id: row.try_get("span_id")?,
+        timestamp: time(row, "timestamp", TABLE, id)?,
+        created_at: time(row, "created_at", TABLE, id)?,
+        created_by: row.try_get("created_by")?,
+    };
+    event.show_ids();
+    Ok(event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_that_read_the_same_share_a_token() {
+        assert_eq!(token("status", &json!("200")), token("status", &json!(200)));
+        assert_eq!(token("status", &json!(200)), token("status", &json!(200.0)));
+        assert_eq!(token("ok", &json!("true")), token("ok", &json!(true)));
+        assert_ne!(token("ok", &json!("true")), token("ok", &json!(false)));
+        assert_ne!(token("a", &json!("bc")), token("ab", &json!("c")));
+    }
+
+    #[test]
+    fn stored_tokens_never_change() {
+        assert_eq!(token("status", &json!(200)), "tef3d4726be1553a5");
+    }
+}

@@ -1,0 +1,90 @@
+//! The monitoring tasks, run by a job system as small as can be.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use monitoring_core as monitoring;
+use monitoring_core::handlers::{CreateTaskRequest, TaskHandler, TaskProcessor};
+use monitoring_core::{Error, EventId, Level, Monitoring, services};
+use serde_json::{Value, json};
+
+use crate::support::database::{Database, on_each_database};
+use crate::support::fixture::Fixture;
+
+on_each_database!(
+    a_processed_event_is_enriched_and_stored,
+    a_malformed_event_is_refused_with_the_reason,
+    engines_that_do_not_stand_refuse_clearly,
+);
+
+/// Runs a task where it stands.
+pub(crate) struct Tasks {
+    monitoring: Monitoring,
+    handlers: Mutex<HashMap<&'static str, Arc<dyn TaskHandler>>>,
+}
+
+impl Tasks {
+    pub(crate) async fn of(fixture: &Fixture) -> Self {
+        let task_processor = Self { monitoring: fixture.monitoring.clone(), handlers: Mutex::default() };
+        monitoring::handlers::register_monitoring_handlers(&task_processor).await;
+        task_processor
+    }
+
+    pub(crate) async fn run(&self, task_type: &str, payload: Value) -> monitoring::Result<Value> {
+        let task = CreateTaskRequest::new(task_type, payload);
+        let handler = self.handlers.lock().unwrap()[task.task_type.as_str()].clone();
+        handler.handle(task.payload).await
+    }
+}
+
+impl TaskProcessor for Tasks {
+    fn monitoring(&self) -> &Monitoring {
+        &self.monitoring
+    }
+
+    async fn register(&self, task_type: &'static str, handler: Arc<dyn TaskHandler>) {
+        self.handlers.lock().unwrap().insert(task_type, handler);
+    }
+}
+
+async fn a_processed_event_is_enriched_and_stored(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let body = json!({
+        "event_type": "log",
+        "source": "api-gateway",
+        "message": "High error rate detected",
+        "payload": {"request_id": "req-123"},
+    });
+    let answer = Tasks::of(&fixture).await.run("monitoring_event_processing", body).await.unwrap();
+    let id: EventId = answer["id"].as_str().unwrap().parse().unwrap();
+    let event = services::event(&mut fixture.conn().await, id).await.unwrap();
+    assert_eq!(serde_json::to_value(&event).unwrap(), answer);
+    assert_eq!(event.level, Some(Level::Error));
+    assert_eq!(event.request_id.as_deref(), Some("req-123"));
+    assert_eq!(event.tags["service_kind"], "gateway");
+}
+
+async fn a_malformed_event_is_refused_with_the_reason(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let tasks = Tasks::of(&fixture).await;
+    for (body, field) in [
+        (json!({"source": "s"}), "payload"),
+        (json!([1]), "payload"),
+        (json!({"event_type": "logs", "source": "s"}), "event_type"),
+    ] {
+        let Err(Error::Invalid(invalid)) = tasks.run("monitoring_event_processing", body).await else {
+            panic!("not refused as invalid");
+        };
+        assert_eq!(invalid.errors()[0].field, field);
+    }
+}
+
+async fn engines_that_do_not_stand_refuse_clearly(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let tasks = Tasks::of(&fixture).await;
+    for task_type in ["monitoring_alert_evaluation", "monitoring_incident_analysis"] {
+        let error = tasks.run(task_type, json!({})).await.unwrap_err();
+        assert!(matches!(error, Error::NotAvailable { .. }));
+        assert!(error.to_string().ends_with("is not available yet"), "{error}");
+    }
+}

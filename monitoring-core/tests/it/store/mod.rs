@@ -1,0 +1,11 @@
+//! What a store promises, on both databases.
+
+mod event_filters;
+mod event_pages;
+mod event_stream;
+mod events;
+mod migrations;
+mod partitions;
+mod pool;
+mod retention;
+mod transactions;

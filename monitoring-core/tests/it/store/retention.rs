@@ -1,0 +1,111 @@
+//! What is too old leaves, everything else stays.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use monitoring_core::{CreateEventRequest, EventFilter, Page, Retention, services};
+use serde_json::{Value, json};
+
+use crate::handlers::Tasks;
+use crate::support::database::{Database, on_each_database};
+use crate::support::fixture::{Fixture, noon, request};
+
+on_each_database!(
+    old_events_leave_with_their_tags_and_the_rest_stays,
+    samples_leave_by_their_own_age_and_totals_stay,
+    more_than_one_bite_is_removed,
+);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+async fn found(fixture: &Fixture, filter: &EventFilter) -> Vec<String> {
+    let mut conn = fixture.conn().await;
+    let slice = services::query_events(&mut conn, filter, &Page::default()).await.unwrap();
+    slice.items.into_iter().map(|event| event.source).collect()
+}
+
+async fn old_events_leave_with_their_tags_and_the_rest_stays(database: &Database) {
+    let fixture = Fixture::start_with(database, |builder| builder.retention(Retention::days(30, 90))).await;
+    let tasks = Tasks::of(&fixture).await;
+    // Of a prepared day, and of a day that had no partition.
+    for (source, days) in [("today", 0), ("earlier", 10)] {
+        let mut request = request(source);
+        request.timestamp = Some(noon() - TimeDelta::days(days));
+        request.tags.insert("key".to_owned(), json!("value"));
+        services::create_event(&mut fixture.conn().await, request).await.unwrap();
+    }
+    fixture.clock.advance(19 * DAY);
+    let untouched = tasks.run("monitoring_data_retention", Value::Null).await.unwrap();
+    assert_eq!(untouched["events_deleted"], 0);
+    assert_eq!(found(&fixture, &EventFilter::default()).await, ["today", "earlier"]);
+
+    fixture.clock.advance(13 * DAY);
+    let mut young = request("young");
+    young.tags.insert("key".to_owned(), json!("value"));
+    services::create_event(&mut fixture.conn().await, young).await.unwrap();
+    let removed = tasks.run("monitoring_data_retention", Value::Null).await.unwrap();
+
+    assert!(removed["events_deleted"].as_u64() > Some(0) || removed["partitions_dropped"].as_u64() > Some(0));
+    assert_eq!(found(&fixture, &EventFilter::default()).await, ["young"]);
+    let mut tagged = EventFilter::default();
+    tagged.tags.push(("key".to_owned(), "value".to_owned()));
+    assert_eq!(found(&fixture, &tagged).await, ["young"]);
+    let again = tasks.run("monitoring_data_retention", Value::Null).await.unwrap();
+    assert_eq!(again, json!({"events_deleted": 0, "samples_deleted": 0, "partitions_dropped": 0}));
+}
+
+async fn samples_leave_by_their_own_age_and_totals_stay(database: &Database) {
+    let fixture = Fixture::start_with(database, |builder| builder.retention(Retention::days(90, 30))).await;
+    services::create_event(&mut fixture.conn().await, request("kept")).await.unwrap();
+    let (samples, totals) = (database.table("metric_samples"), database.table("metric_totals"));
+    let time = |days: i64| {
+        let time = noon() + TimeDelta::days(days);
+        match database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => time.timestamp_micros().to_string(),
+            #[cfg(feature = "postgres")]
+            Database::Postgres(_) => format!("'{}'", time.to_rfc3339()),
+        }
+    };
+    for days in [-20, 0, 30] {
+        let values = format!("(7, {}, 1, 1.0)", time(days));
+        database
+            .execute(format!("INSERT INTO {samples} (series_id, timestamp, origin, value) VALUES {values}"))
+            .await;
+    }
+    database
+        .execute(format!(
+            "INSERT INTO {totals} (series_id, writer, value, observations, timestamp, updated_at)
+             VALUES (7, 1, 3.0, 3, {}, {})",
+            time(-20),
+            time(-20)
+        ))
+        .await;
+
+    fixture.clock.advance(32 * DAY);
+    Tasks::of(&fixture).await.run("monitoring_data_retention", Value::Null).await.unwrap();
+
+    assert_eq!(database.number(format!("SELECT count(*) FROM {samples}")).await, 1);
+    assert_eq!(database.number(format!("SELECT count(*) FROM {totals}")).await, 1);
+    assert_eq!(found(&fixture, &EventFilter::default()).await, ["kept"]);
+}
+
+async fn more_than_one_bite_is_removed(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let old = |n: i64| CreateEventRequest {
+        // A day without a partition: these are removed row by row on both databases.
+        timestamp: Some(noon() - TimeDelta::days(20) + TimeDelta::seconds(n)),
+        tags: [("n".to_owned(), json!(n))].into(),
+        ..request("old")
+    };
+    services::create_events(&mut fixture.conn().await, (0..4_500).map(old).collect()).await.unwrap();
+    fixture.clock.advance(12 * DAY);
+    let removed = Tasks::of(&fixture).await.run("monitoring_data_retention", Value::Null).await.unwrap();
+    assert_eq!(removed["events_deleted"], 4_500);
+    assert!(found(&fixture, &EventFilter::default()).await.is_empty());
+    #[cfg(feature = "sqlite")]
+    if let Database::Sqlite(_) = database {
+        let left = "SELECT count(*) FROM monitoring_event_tags_docsize";
+        assert_eq!(database.number(left).await, 0, "the tag index is as empty as the table");
+    }
+}

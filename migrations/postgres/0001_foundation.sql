@@ -169,6 +169,8 @@ CREATE INDEX incident_comments_incident ON monitoring.incident_comments (inciden
 CREATE TABLE monitoring.incident_events (
     incident_id UUID NOT NULL REFERENCES monitoring.incidents (id) ON DELETE CASCADE,
     event_id UUID NOT NULL,
+    -- Of the event, so that timelines sort without reading the copy.
+    timestamp TIMESTAMPTZ NOT NULL,
     event JSONB NOT NULL,
     attached_by UUID,
     attached_at TIMESTAMPTZ NOT NULL,

@@ -161,6 +161,8 @@ CREATE INDEX monitoring_incident_comments_incident
 CREATE TABLE monitoring_incident_events (
     incident_id BLOB NOT NULL REFERENCES monitoring_incidents (id) ON DELETE CASCADE,
     event_id BLOB NOT NULL,
+    -- Of the event, so that timelines sort without reading the copy.
+    timestamp INTEGER NOT NULL,
     event TEXT NOT NULL,
     attached_by BLOB,
     attached_at INTEGER NOT NULL,

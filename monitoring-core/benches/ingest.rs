@@ -103,13 +103,17 @@ fn event(n: usize) -> CreateEventRequest {
         message: Some(format!("POST /api/v1/orders/{} completed after {} ms", n * 7919 % 100_000, n % 250)),
         level: Some(level.to_owned()),
         tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-        payload: HashMap::from([("duration_ms".to_owned(), json!(n % 250)), ("attempt".to_owned(), json!(1))]),
+        payload: HashMap::from([
+            ("duration_ms".to_owned(), json!(n % 250)),
+            ("attempt".to_owned(), json!(1)),
+        ]),
         timestamp: None,
     }
 }
 
 async fn psql(url: &str, command: &str) -> Outcome<()> {
-    let done = Command::new("psql").args(["-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", command]).status().await?;
+    let done =
+        Command::new("psql").args(["-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", command]).status().await?;
     if done.success() { Ok(()) } else { Err(format!("psql: {done}").into()) }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::error::Error;
+use crate::model::Incident;
 
 /// What a caller is to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -124,10 +124,27 @@ impl Principal {
     ///
     /// # Errors
     ///
-    /// [`Error::Forbidden`] if not.
-    pub fn require(&self, permission: Permission) -> Result<(), Error> {
-        if self.may(permission) { Ok(()) } else { Err(Error::Forbidden { needs: permission.least_role() }) }
+    /// [`Forbidden`] if not.
+    pub fn require(&self, permission: Permission) -> Result<(), Forbidden> {
+        if self.may(permission) { Ok(()) } else { Err(Forbidden { needs: permission.least_role() }) }
     }
+
+    /// Whether the caller may see this incident and work on it: all of them, or those they opened
+    /// or are assigned.
+    #[must_use]
+    pub fn may_see(&self, incident: &Incident) -> bool {
+        let own = [incident.created_by, incident.assigned_to].contains(&Some(self.id));
+        self.may(Permission::AllIncidents) || (own && self.may(Permission::OwnIncidents))
+    }
+}
+
+/// The caller lacks a permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this needs the role {needs}")]
+#[non_exhaustive]
+pub struct Forbidden {
+    /// The least role that has it.
+    pub needs: Role,
 }
 
 impl fmt::Display for Role {

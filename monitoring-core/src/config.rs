@@ -123,8 +123,9 @@ impl Default for Retention {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Redaction {
-    /// Names whose values are secret, wherever they stand. Compared without case and punctuation,
-    /// so `api_key` also covers `apiKey` and `x-api-key`.
+    /// Names whose values are secret, wherever they stand. A key is secret if it holds the words of
+    /// a name, however they are written: `api_key` also covers `apiKey`, `APIKEY` and `x-api-key`,
+    /// and `token` covers `refreshToken`, but neither `tokens_used` nor `token_count`.
     pub keys: Vec<String>,
     /// Whether e-mail addresses in texts are secret.
     pub emails: bool,
@@ -137,20 +138,33 @@ impl Default for Redaction {
         let keys = [
             "password",
             "passwd",
+            "passwords",
             "passphrase",
+            "passcode",
+            "pwd",
             "secret",
+            "secrets",
             "token",
+            "access_tokens",
+            "refresh_tokens",
+            "jwt",
             "authorization",
             "cookie",
+            "cookies",
             "api_key",
+            "api_keys",
             "private_key",
             "access_key",
             "credential",
+            "credentials",
             "session_id",
+            "jsessionid",
+            "phpsessid",
             "card_number",
             "cvv",
             "cvc",
             "pin",
+            "otp",
         ];
         Self { keys: keys.map(str::to_owned).to_vec(), emails: false, patterns: Vec::new() }
     }

@@ -1,6 +1,6 @@
 //! The public error, made from the errors of the areas.
 
-use crate::auth::Role;
+use crate::auth::{Forbidden, Role};
 use crate::model::{IncidentStatus, Invalid};
 use crate::store::StoreError;
 
@@ -30,6 +30,15 @@ pub enum Error {
         expected: i64,
         /// The version there is.
         current: i64,
+    },
+
+    /// Another one has this name; nothing was done.
+    #[error("there is already {what} named {name:?}")]
+    AlreadyExists {
+        /// What there is, such as `an alert rule`.
+        what: &'static str,
+        /// The name that is taken.
+        name: String,
     },
 
     /// An incident cannot go from where it is to where it was told to.
@@ -72,6 +81,17 @@ impl Error {
     /// An [`Error::NotFound`].
     pub(crate) fn not_found(what: &'static str, id: impl std::fmt::Display) -> Self {
         Self::NotFound { what, id: id.to_string() }
+    }
+
+    /// An [`Error::Conflict`].
+    pub(crate) const fn conflict(what: &'static str, expected: i64, current: i64) -> Self {
+        Self::Conflict { what, expected, current }
+    }
+}
+
+impl From<Forbidden> for Error {
+    fn from(Forbidden { needs }: Forbidden) -> Self {
+        Self::Forbidden { needs }
     }
 }
 

@@ -1,12 +1,14 @@
 //! Logs, metrics, traces, alert rules and incidents for a service, kept in the database it already
 //! has: PostgreSQL in production, embedded SQLite where there is none.
 
+mod alerting;
 mod auth;
 mod clock;
 mod config;
 mod error;
 mod event_logger;
 mod exposition;
+mod incidents;
 mod ingest;
 mod model;
 mod monitor;
@@ -19,7 +21,7 @@ mod tasks;
 pub mod handlers;
 pub mod services;
 
-pub use auth::{Permission, Principal, Role};
+pub use auth::{Forbidden, Permission, Principal, Role};
 pub use clock::Clock;
 pub use config::{IngestSettings, Redaction, Retention};
 pub use error::{Error, Result};

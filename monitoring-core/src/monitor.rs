@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{IngestSettings, Redaction, Retention, Settings};
-use crate::error::Result;
-use crate::ingest::Recorder;
+use crate::error::{Error, Result};
+use crate::ingest::{Database, Pipeline, Recorder, Writer};
 use crate::model::{Invalid, Limits};
 use crate::retention;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
+use crate::tasks::{Stop, Supervisor, run_pipeline, run_upkeep};
+
+/// How long shutdown waits for connections in use.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// The running system. Cheap to clone; every clone is the same system.
 #[derive(Clone)]
@@ -21,6 +25,8 @@ pub struct Monitoring {
 struct Inner {
     pool: Pool,
     recorder: Recorder,
+    supervisor: Supervisor,
+    pipeline: Stop,
 }
 
 impl Monitoring {
@@ -60,11 +66,27 @@ impl Monitoring {
         conn.as_connection().with_context(self.inner.pool.context())
     }
 
-    /// Takes no more records, writes those it has, and stops everything, in at most `deadline`.
+    /// Whether the database answers and the pipeline runs; waits at most two seconds.
+    pub async fn is_ready(&self) -> bool {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let answers = async { self.acquire_read().await?.as_connection().ping().await.map_err(Error::from) };
+        let answered = tokio::time::timeout(PATIENCE, answers).await;
+        matches!(answered, Ok(Ok(()))) && !self.inner.pipeline.token.is_cancelled()
+    }
+
+    /// Takes no more records, writes those it has, and stops everything, in about `deadline`.
+    ///
+    /// Call it last: after the server has stopped and whatever else records has ended. A second
+    /// call finds nothing to do.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let _ = deadline;
-        self.inner.pool.close().await;
-        ShutdownReport::default()
+        let Inner { pool, recorder, supervisor, pipeline } = &*self.inner;
+        recorder.close();
+        // The pipeline ends a little earlier, so that it can still count what is left.
+        pipeline.allow(deadline.mul_f64(0.9));
+        supervisor.stop(deadline).await;
+        // Closing waits for connections that callers hold; they have had their time.
+        let _ = tokio::time::timeout(CLOSING, pool.close()).await;
+        ShutdownReport { unwritten: pipeline.unwritten() }
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -95,11 +117,11 @@ pub struct ShutdownReport {
 #[must_use]
 pub struct MonitoringBuilder {
     settings: Settings,
-    database: Option<Database>,
+    database: Option<Source>,
     recorder: Option<Recorder>,
 }
 
-enum Database {
+enum Source {
     Url(String),
     #[cfg(feature = "postgres")]
     Postgres(sqlx::PgPool, Sharing),
@@ -113,44 +135,44 @@ enum Sharing {
     Shared,
 }
 
-impl fmt::Debug for Database {
+impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Database") // a URL may hold a password
+        f.write_str("Source") // a URL may hold a password
     }
 }
 
 impl MonitoringBuilder {
     /// The database by URL: `postgres:` or `sqlite:`.
     pub fn database_url(mut self, url: impl Into<String>) -> Self {
-        self.database = Some(Database::Url(url.into()));
+        self.database = Some(Source::Url(url.into()));
         self
     }
 
     /// The database the host's pool leads to, through a small pool of our own.
     #[cfg(feature = "postgres")]
     pub fn postgres(mut self, pool: &sqlx::PgPool) -> Self {
-        self.database = Some(Database::Postgres(pool.clone(), Sharing::OwnPool));
+        self.database = Some(Source::Postgres(pool.clone(), Sharing::OwnPool));
         self
     }
 
     /// The host's pool itself. It should have connections to spare.
     #[cfg(feature = "postgres")]
     pub fn share_postgres(mut self, pool: &sqlx::PgPool) -> Self {
-        self.database = Some(Database::Postgres(pool.clone(), Sharing::Shared));
+        self.database = Some(Source::Postgres(pool.clone(), Sharing::Shared));
         self
     }
 
     /// The database the host's pool leads to, through connections of our own.
     #[cfg(feature = "sqlite")]
     pub fn sqlite(mut self, pool: &sqlx::SqlitePool) -> Self {
-        self.database = Some(Database::Sqlite(pool.clone(), Sharing::OwnPool));
+        self.database = Some(Source::Sqlite(pool.clone(), Sharing::OwnPool));
         self
     }
 
     /// The host's pool itself.
     #[cfg(feature = "sqlite")]
     pub fn share_sqlite(mut self, pool: &sqlx::SqlitePool) -> Self {
-        self.database = Some(Database::Sqlite(pool.clone(), Sharing::Shared));
+        self.database = Some(Source::Sqlite(pool.clone(), Sharing::Shared));
         self
     }
 
@@ -219,7 +241,10 @@ impl MonitoringBuilder {
         let recorder = self
             .recorder
             .unwrap_or_else(|| Recorder::with_capacity(context.settings.ingest.queue_records_max));
-        Ok(Monitoring { inner: Arc::new(Inner { pool, recorder }) })
+        let supervisor = Supervisor::default();
+        let pipeline = start_pipeline(&supervisor, &pool, &recorder)?;
+        supervisor.spawn("upkeep", run_upkeep(pool.clone(), supervisor.stop_token()));
+        Ok(Monitoring { inner: Arc::new(Inner { pool, recorder, supervisor, pipeline }) })
     }
 }
 
@@ -235,7 +260,20 @@ async fn prepare_partitions(pool: &Pool) -> Result<()> {
     }
 }
 
-impl Database {
+fn start_pipeline(supervisor: &Supervisor, pool: &Pool, recorder: &Recorder) -> Result<Stop> {
+    let context = pool.context();
+    let requests = recorder.attach(context).ok_or_else(|| {
+        Invalid::field("recorder", "belongs to another Monitoring; each needs a recorder of its own")
+    })?;
+    let settings = context.settings.ingest.clone();
+    let pipeline = Pipeline::new(recorder.clone(), context.clone(), tokio::time::Instant::now());
+    let writer = Writer::new(Database::new(pool.clone()), &context.settings.limits, settings.write_timeout);
+    let stop = Stop::new(supervisor.stop_token());
+    supervisor.spawn("ingest", run_pipeline(pipeline, writer, requests, settings, stop.clone()));
+    Ok(stop)
+}
+
+impl Source {
     fn open(self, context: &Arc<Context>) -> Result<Pool> {
         let context = context.clone();
         Ok(match self {

@@ -13,6 +13,7 @@
 mod aggregate;
 mod buffer;
 mod deferred;
+mod destination;
 mod pipeline;
 mod queue;
 mod recorder;
@@ -24,6 +25,7 @@ mod writer;
 
 pub(crate) use aggregate::SeriesSample;
 pub use deferred::{Decode, Decoded, Deferred, FieldBytes};
+pub(crate) use destination::Database;
 pub(crate) use pipeline::Pipeline;
 pub(crate) use queue::{Queue, Record};
 pub(crate) use recorder::WriterRequest;

@@ -118,3 +118,15 @@ pub struct AlertRule {
     /// Grows with every change.
     pub version: i64,
 }
+
+/// Which alert rules to return. Everything given must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct AlertFilter {
+    /// Only rules that are, or are not, evaluated.
+    pub enabled: Option<bool>,
+    /// Only of this severity.
+    pub severity: Option<IncidentSeverity>,
+    /// Only with this text in the name, the description or the query, in any case.
+    pub text: Option<String>,
+}

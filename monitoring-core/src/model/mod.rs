@@ -22,7 +22,7 @@ mod text;
 mod time;
 mod timeline;
 
-pub use alert::{AlertRule, CreateAlertRequest, UpdateAlertRequest};
+pub use alert::{AlertFilter, AlertRule, CreateAlertRequest, UpdateAlertRequest};
 pub use audit::AuditEntry;
 pub(crate) use event::check_chars;
 pub use event::{CreateEventRequest, Event, EventFilter, EventType, IntoEventType, Tags};

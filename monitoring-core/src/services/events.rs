@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::count_events;
 use crate::error::{Error, Result};
 use crate::ingest::Recorder;
 use crate::model::{
@@ -170,6 +171,7 @@ pub async fn follow_events(
 async fn insert(connection: &mut Connection<'_>, events: &[Event]) -> Result<()> {
     let mut transaction = connection.begin().await?;
     transaction.store().insert_events(events).await?;
+    count_events(&mut transaction.connection(), events).await?;
     transaction.commit().await?;
     Ok(())
 }

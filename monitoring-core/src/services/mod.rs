@@ -3,12 +3,17 @@
 //! Every function takes the connection to work on first. It may be the host's own, with a
 //! transaction open: then everything done here exists exactly if that transaction commits.
 
+mod alerts;
 mod audit;
 mod events;
 mod exposition;
+mod incidents;
 mod metrics;
 mod stats;
+mod texts;
+mod timeline;
 
+pub use alerts::{alert_rule, create_alert_rule, delete_alert_rule, query_alert_rules, update_alert_rule};
 pub use audit::query_audit_log;
 pub(crate) use audit::record_audit;
 pub(crate) use events::log_event;
@@ -17,9 +22,14 @@ pub use events::{
     submit_events,
 };
 pub use exposition::Exposition;
+pub use incidents::{
+    attach_event, attached_events, comment_on_incident, create_incident, detach_event, incident,
+    incident_changes, incident_comments, query_incidents, update_incident,
+};
 pub(crate) use metrics::count_events;
 pub use metrics::{
     create_metric, create_metrics, describe_metric, fold_metric_totals, query_metrics, submit_metrics,
     track_endpoint_performance,
 };
 pub use stats::{get_monitoring_stats, get_stats_summary};
+pub use timeline::get_incident_timeline;

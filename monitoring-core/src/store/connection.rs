@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use sqlx::Connection as _;
 #[cfg(feature = "postgres")]
 use sqlx::{PgConnection, Postgres as PgDatabase};
 #[cfg(feature = "sqlite")]
@@ -61,6 +62,17 @@ impl<'c> Connection<'c> {
             #[cfg(feature = "sqlite")]
             Raw::Sqlite(connection) => Store::Sqlite(super::sqlite::Sqlite::new(connection)),
         }
+    }
+
+    /// Whether the database answers.
+    pub(crate) async fn ping(&mut self) -> Result<(), StoreError> {
+        match &mut self.raw {
+            #[cfg(feature = "postgres")]
+            Raw::Postgres(connection) => connection.ping().await?,
+            #[cfg(feature = "sqlite")]
+            Raw::Sqlite(connection) => connection.ping().await?,
+        }
+        Ok(())
     }
 
     /// Opens a transaction, or a savepoint inside the host's.

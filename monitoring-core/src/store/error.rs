@@ -75,6 +75,14 @@ impl StoreError {
         Self::Inconsistent { table, column, row: row.to_string(), source: Some(source.into()) }
     }
 
+    /// A [`StoreError::Conflict`] if `error` is that of a unique value taken.
+    pub(crate) fn unique(what: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |error| match &error {
+            sqlx::Error::Database(database) if database.is_unique_violation() => Self::Conflict { what },
+            _ => error.into(),
+        }
+    }
+
     /// Whether the same call may succeed later without any change to its arguments.
     #[must_use]
     pub fn is_transient(&self) -> bool {

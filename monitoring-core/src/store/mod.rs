@@ -10,13 +10,17 @@ mod context;
 mod error;
 mod migrate;
 mod pool;
+mod row;
 mod transaction;
 
+pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod events;
+pub(crate) mod incidents;
 pub(crate) mod metrics;
 pub(crate) mod partitions;
 pub(crate) mod stats;
+pub(crate) mod timeline;
 
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

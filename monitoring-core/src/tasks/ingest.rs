@@ -64,14 +64,24 @@ pub(crate) async fn run_pipeline<D: Destination>(
 pub(crate) struct Stop {
     pub token: CancellationToken,
     /// Milliseconds the pipeline may take once it is told.
-    pub grace_millis: Arc<AtomicU64>,
+    grace_millis: Arc<AtomicU64>,
     /// Things left unwritten.
-    pub unwritten: Arc<AtomicU64>,
+    unwritten: Arc<AtomicU64>,
 }
 
 impl Stop {
     pub(crate) fn new(token: CancellationToken) -> Self {
         Self { token, grace_millis: Arc::default(), unwritten: Arc::default() }
+    }
+
+    /// Lets the pipeline take this long once it is told to stop.
+    pub(crate) fn allow(&self, grace: Duration) {
+        self.grace_millis.store(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Things the pipeline left behind.
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.unwritten.load(Ordering::Relaxed)
     }
 
     fn grace(&self) -> Duration {

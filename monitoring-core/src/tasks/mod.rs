@@ -3,6 +3,8 @@
 
 mod ingest;
 mod supervisor;
+mod upkeep;
 
 pub(crate) use ingest::{Stop, run_pipeline};
 pub(crate) use supervisor::Supervisor;
+pub(crate) use upkeep::run_upkeep;

@@ -6,11 +6,14 @@ use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _, SqlStr};
 
 use crate::config::Settings;
 
+mod alerts;
 mod audit;
 mod events;
+mod incidents;
 mod metrics;
 mod partitions;
 mod stats;
+mod timeline;
 
 /// The statements, run on one connection.
 pub(crate) struct Postgres<'c> {

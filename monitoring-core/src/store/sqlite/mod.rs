@@ -7,11 +7,14 @@ use sqlx::{Row as _, SqliteConnection};
 use super::StoreError;
 use crate::model::from_micros;
 
+mod alerts;
 mod audit;
 mod events;
+mod incidents;
 mod metrics;
 mod partitions;
 mod stats;
+mod timeline;
 
 /// The statements, run on one connection.
 pub(crate) struct Sqlite<'c> {

@@ -109,9 +109,9 @@ impl System {
 
     async fn stop(&self, grace: Duration) -> u64 {
         self.recorder.close();
-        self.stop.grace_millis.store(grace.as_millis() as u64, Ordering::Relaxed);
+        self.stop.allow(grace);
         self.supervisor.stop(grace * 2).await;
-        self.stop.unwritten.load(Ordering::Relaxed)
+        self.stop.unwritten()
     }
 }
 

@@ -1,0 +1,11 @@
+//! What may happen to an incident, and how its story is told.
+//!
+//! Everything here is a function of values and a given time. Storing what comes out is up to the
+//! services.
+
+mod deploy;
+mod lifecycle;
+mod timeline;
+
+pub(crate) use lifecycle::{Revision, open, revise};
+pub(crate) use timeline::{TimelineRows, entries, window};

@@ -1,0 +1,163 @@
+//! Alert rules.
+
+use uuid::Uuid;
+
+use super::record_audit;
+use super::texts::tidy;
+use crate::alerting::{changed_rule, check_rule, new_rule, rule_texts};
+use crate::error::{Error, Result};
+use crate::model::{
+    AlertFilter, AlertRule, AlertRuleId, CreateAlertRequest, Page, Slice, UpdateAlertRequest,
+};
+use crate::store::alerts::AlertStore as _;
+use crate::store::{AsConnection, Connection, Context, StoreError};
+
+/// Stores a new alert rule.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if a field breaks a rule; a broken query is answered with the position of
+/// the error. [`Error::AlreadyExists`] if the name is taken. Storage failed.
+pub async fn create_alert_rule(
+    conn: &mut impl AsConnection,
+    request: CreateAlertRequest,
+    actor: Option<Uuid>,
+) -> Result<AlertRule> {
+    create(&mut conn.as_connection(), request, actor).await
+}
+
+async fn create(
+    connection: &mut Connection<'_>,
+    request: CreateAlertRequest,
+    actor: Option<Uuid>,
+) -> Result<AlertRule> {
+    let context = connection.context();
+    let mut rule = new_rule(request, actor, context.settings.clock.now());
+    check(context, &mut rule, None)?;
+    let mut transaction = connection.begin().await?;
+    let inserted = transaction.store().insert_alert_rule(&rule).await;
+    inserted.map_err(|error| name_taken(error, &rule))?;
+    let states = (None::<&AlertRule>, &rule);
+    record_audit(&mut transaction.connection(), actor, "alert_rule.create", rule.id, states).await?;
+    transaction.commit().await?;
+    Ok(rule)
+}
+
+/// The alert rule with this id.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is none. Storage failed.
+pub async fn alert_rule(conn: &mut impl AsConnection, id: impl Into<AlertRuleId>) -> Result<AlertRule> {
+    let id = id.into();
+    let rule = conn.as_connection().store().alert_rule(id).await?;
+    rule.ok_or_else(|| not_found(id))
+}
+
+/// Alert rules, newest first.
+///
+/// # Errors
+///
+/// Storage failed.
+pub async fn query_alert_rules(
+    conn: &mut impl AsConnection,
+    filter: &AlertFilter,
+    page: &Page,
+) -> Result<Slice<AlertRule>> {
+    Ok(conn.as_connection().store().alert_rules(filter, page).await?)
+}
+
+/// Changes an alert rule. An empty description removes it; a change to what is already so does
+/// nothing.
+///
+/// # Errors
+///
+/// As [`create_alert_rule`]; [`Error::NotFound`] if there is no such rule; [`Error::Conflict`] if
+/// the request names a version that is no longer the present one.
+pub async fn update_alert_rule(
+    conn: &mut impl AsConnection,
+    id: impl Into<AlertRuleId>,
+    request: UpdateAlertRequest,
+    actor: Option<Uuid>,
+) -> Result<AlertRule> {
+    update(&mut conn.as_connection(), id.into(), request, actor).await
+}
+
+async fn update(
+    connection: &mut Connection<'_>,
+    id: AlertRuleId,
+    request: UpdateAlertRequest,
+    actor: Option<Uuid>,
+) -> Result<AlertRule> {
+    let context = connection.context();
+    let mut transaction = connection.begin().await?;
+    let before = transaction.store().lock_alert_rule(id).await?.ok_or_else(|| not_found(id))?;
+    expect_version(request.version, before.version)?;
+    let mut rule = changed_rule(&before, request);
+    check(context, &mut rule, Some(&before))?;
+    if rule == before {
+        return Ok(before);
+    }
+    rule.updated_at = context.settings.clock.now();
+    rule.version += 1;
+    let written = transaction.store().update_alert_rule(&rule, before.version).await;
+    if !written.map_err(|error| name_taken(error, &rule))? {
+        return Err(Error::conflict("alert rule", before.version, rule.version));
+    }
+    let states = (&before, &rule);
+    record_audit(&mut transaction.connection(), actor, "alert_rule.update", id, states).await?;
+    transaction.commit().await?;
+    Ok(rule)
+}
+
+/// Removes an alert rule.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is none. Storage failed.
+pub async fn delete_alert_rule(
+    conn: &mut impl AsConnection,
+    id: impl Into<AlertRuleId>,
+    actor: Option<Uuid>,
+) -> Result<()> {
+    delete(&mut conn.as_connection(), id.into(), actor).await
+}
+
+async fn delete(connection: &mut Connection<'_>, id: AlertRuleId, actor: Option<Uuid>) -> Result<()> {
+    let mut transaction = connection.begin().await?;
+    let before = transaction.store().lock_alert_rule(id).await?.ok_or_else(|| not_found(id))?;
+    if !transaction.store().delete_alert_rule(id).await? {
+        return Err(not_found(id));
+    }
+    let states = (&before, None::<&AlertRule>);
+    record_audit(&mut transaction.connection(), actor, "alert_rule.delete", id, states).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Checks what was asked for before it is redacted, so that limits hold for what people wrote.
+fn check(context: &Context, rule: &mut AlertRule, before: Option<&AlertRule>) -> Result<()> {
+    rule.name = rule.name.trim().to_owned();
+    check_rule(rule, before, &context.settings.limits)?;
+    rule_texts(rule, |text| tidy(&context.redactor, text));
+    Ok(())
+}
+
+fn expect_version(expected: Option<i64>, current: i64) -> Result<()> {
+    match expected {
+        Some(expected) if expected != current => Err(Error::conflict("alert rule", expected, current)),
+        _ => Ok(()),
+    }
+}
+
+fn name_taken(error: StoreError, rule: &AlertRule) -> Error {
+    match error {
+        StoreError::Conflict { .. } => {
+            Error::AlreadyExists { what: "an alert rule", name: rule.name.clone() }
+        }
+        error => error.into(),
+    }
+}
+
+fn not_found(id: AlertRuleId) -> Error {
+    Error::not_found("alert rule", id)
+}

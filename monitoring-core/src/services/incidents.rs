@@ -1,0 +1,318 @@
+//! Incidents: opening, changing and discussing them.
+
+use uuid::Uuid;
+
+use super::record_audit;
+use super::texts::Texts;
+use crate::error::{Error, Result};
+use crate::incidents::{Revision, open, revise};
+use crate::model::{
+    Comment, CommentId, CreateIncidentRequest, Event, EventId, Incident, IncidentChange, IncidentFilter,
+    IncidentId, Invalid, Page, Slice, UpdateIncidentRequest,
+};
+use crate::store::incidents::{Attachment, IncidentStore as _};
+use crate::store::{AsConnection, Connection, Context, Store, Transaction};
+
+/// Changes of one incident that are shown.
+const CHANGES_MAX: u32 = 1_000;
+/// Events that may be attached to one incident.
+const ATTACHMENTS_MAX: i64 = 1_000;
+
+/// Opens an incident, which starts now.
+///
+/// ```
+/// # async fn example(conn: &mut sqlx::SqliteConnection, on_call: uuid::Uuid) -> monitoring_core::Result<()> {
+/// use monitoring_core::{CreateIncidentRequest, IncidentSeverity, services};
+///
+/// let incident = services::create_incident(conn, CreateIncidentRequest {
+///     title: "Payments are slow".to_string(),
+///     description: Some("The gateway answers in seconds".to_string()),
+///     severity: IncidentSeverity::High,
+///     assigned_to: Some(on_call),
+/// }, Some(on_call)).await?;
+/// # let _ = incident; Ok(()) }
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if a text is missing or too long. Storage failed.
+pub async fn create_incident(
+    conn: &mut impl AsConnection,
+    request: CreateIncidentRequest,
+    created_by: Option<Uuid>,
+) -> Result<Incident> {
+    create(&mut conn.as_connection(), request, created_by).await
+}
+
+async fn create(
+    connection: &mut Connection<'_>,
+    request: CreateIncidentRequest,
+    created_by: Option<Uuid>,
+) -> Result<Incident> {
+    let context = connection.context();
+    let mut texts = Texts::new(context);
+    let request = CreateIncidentRequest {
+        title: texts.title("title", &request.title),
+        description: texts.optional("description", request.description),
+        ..request
+    };
+    texts.finish()?;
+    let Revision { incident, change } = open(request, created_by, context.settings.clock.now());
+    let mut transaction = connection.begin().await?;
+    transaction.store().insert_incident(&incident).await?;
+    transaction.store().insert_incident_change(&change).await?;
+    let states = (None::<&Incident>, &incident);
+    record_audit(&mut transaction.connection(), created_by, "incident.create", incident.id, states).await?;
+    transaction.commit().await?;
+    Ok(incident)
+}
+
+/// The incident with this id.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is none. Storage failed.
+pub async fn incident(conn: &mut impl AsConnection, id: impl Into<IncidentId>) -> Result<Incident> {
+    find(&mut conn.as_connection().store(), id.into()).await
+}
+
+pub(super) async fn find(store: &mut Store<'_>, id: IncidentId) -> Result<Incident> {
+    store.incident(id).await?.ok_or_else(|| not_found(id))
+}
+
+/// Incidents, the last started first.
+///
+/// # Errors
+///
+/// Storage failed.
+pub async fn query_incidents(
+    conn: &mut impl AsConnection,
+    filter: &IncidentFilter,
+    page: &Page,
+) -> Result<Slice<Incident>> {
+    Ok(conn.as_connection().store().incidents(filter, page).await?)
+}
+
+/// Changes an incident. What is absent stays, an empty description or root cause is removed, and a
+/// change to what is already so does nothing. Changes made at the same time by several people wait
+/// for each other; none is lost.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if a text is missing or too long; [`Error::NotFound`] if there is no such
+/// incident; [`Error::IllegalStatus`] if the status may not follow the present one;
+/// [`Error::Conflict`] if the request names a version that is no longer the present one. Storage
+/// failed.
+pub async fn update_incident(
+    conn: &mut impl AsConnection,
+    id: impl Into<IncidentId>,
+    request: UpdateIncidentRequest,
+    actor: Option<Uuid>,
+) -> Result<Incident> {
+    update(&mut conn.as_connection(), id.into(), request, actor).await
+}
+
+async fn update(
+    connection: &mut Connection<'_>,
+    id: IncidentId,
+    request: UpdateIncidentRequest,
+    actor: Option<Uuid>,
+) -> Result<Incident> {
+    let context = connection.context();
+    let request = checked(context, request)?;
+    let mut transaction = connection.begin().await?;
+    let before = transaction.store().lock_incident(id).await?.ok_or_else(|| not_found(id))?;
+    if let Some(expected) = request.version.filter(|expected| *expected != before.version) {
+        return Err(Error::conflict("incident", expected, before.version));
+    }
+    let Some(revision) = revise(&before, request, actor, context.settings.clock.now())? else {
+        return Ok(before);
+    };
+    let Revision { incident, change } = revision;
+    if !transaction.store().update_incident(&incident, before.version).await? {
+        return Err(Error::conflict("incident", before.version, incident.version));
+    }
+    transaction.store().insert_incident_change(&change).await?;
+    let states = (&before, &incident);
+    record_audit(&mut transaction.connection(), actor, "incident.update", id, states).await?;
+    transaction.commit().await?;
+    Ok(incident)
+}
+
+fn checked(context: &Context, request: UpdateIncidentRequest) -> Result<UpdateIncidentRequest, Invalid> {
+    let mut texts = Texts::new(context);
+    let request = UpdateIncidentRequest {
+        title: request.title.map(|title| texts.title("title", &title)),
+        description: texts.optional("description", request.description),
+        root_cause: texts.optional("root_cause", request.root_cause),
+        ..request
+    };
+    texts.finish()?;
+    Ok(request)
+}
+
+/// What was changed on an incident, oldest first: the opening, then each update, a thousand at
+/// most.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is no such incident. Storage failed.
+pub async fn incident_changes(
+    conn: &mut impl AsConnection,
+    id: impl Into<IncidentId>,
+) -> Result<Vec<IncidentChange>> {
+    let id = id.into();
+    let mut connection = conn.as_connection();
+    let mut store = connection.store();
+    find(&mut store, id).await?;
+    Ok(store.incident_changes(id, CHANGES_MAX).await?)
+}
+
+/// Adds a comment to an incident.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if it is empty or too long; [`Error::NotFound`] if there is no such
+/// incident. Storage failed.
+pub async fn comment_on_incident(
+    conn: &mut impl AsConnection,
+    id: impl Into<IncidentId>,
+    body: impl Into<String>,
+    author: Option<Uuid>,
+) -> Result<Comment> {
+    comment(&mut conn.as_connection(), id.into(), body.into(), author).await
+}
+
+async fn comment(
+    connection: &mut Connection<'_>,
+    incident_id: IncidentId,
+    body: String,
+    author: Option<Uuid>,
+) -> Result<Comment> {
+    let context = connection.context();
+    let mut texts = Texts::new(context);
+    let body = texts.body("body", &body);
+    texts.finish()?;
+    let created_at = context.settings.clock.now();
+    let comment = Comment { id: CommentId::at(created_at), incident_id, author, body, created_at };
+    let mut transaction = connection.begin().await?;
+    lock(&mut transaction, incident_id).await?;
+    transaction.store().insert_comment(&comment).await?;
+    let states = (None::<&Comment>, &comment);
+    record_audit(&mut transaction.connection(), author, "incident.comment", incident_id, states).await?;
+    transaction.commit().await?;
+    Ok(comment)
+}
+
+/// Comments on an incident, oldest first.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is no such incident. Storage failed.
+pub async fn incident_comments(
+    conn: &mut impl AsConnection,
+    id: impl Into<IncidentId>,
+    page: &Page,
+) -> Result<Slice<Comment>> {
+    let id = id.into();
+    let mut connection = conn.as_connection();
+    let mut store = connection.store();
+    find(&mut store, id).await?;
+    Ok(store.comments(id, page).await?)
+}
+
+/// Attaches a copy of an event to an incident, where it stays after the event itself has expired.
+/// Attaching it again does nothing.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is no such incident; [`Error::Invalid`] if a thousand events are
+/// attached already. Storage failed.
+pub async fn attach_event(
+    conn: &mut impl AsConnection,
+    id: impl Into<IncidentId>,
+    event: &Event,
+    actor: Option<Uuid>,
+) -> Result<()> {
+    attach(&mut conn.as_connection(), id.into(), event, actor).await
+}
+
+async fn attach(
+    connection: &mut Connection<'_>,
+    incident_id: IncidentId,
+    event: &Event,
+    actor: Option<Uuid>,
+) -> Result<()> {
+    let attached_at = connection.context().settings.clock.now();
+    let attachment = Attachment { incident_id, event: event.clone(), attached_by: actor, attached_at };
+    let mut transaction = connection.begin().await?;
+    lock(&mut transaction, incident_id).await?;
+    if !transaction.store().insert_attachment(&attachment).await? {
+        return Ok(());
+    }
+    if transaction.store().count_attachments(incident_id).await? > ATTACHMENTS_MAX {
+        let message = format!("an incident holds at most {ATTACHMENTS_MAX} attached events");
+        return Err(Invalid::field("event_id", message).into());
+    }
+    let states = (None::<EventId>, event.id);
+    record_audit(&mut transaction.connection(), actor, "incident.attach_event", incident_id, states).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Events attached to an incident, oldest first.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is no such incident. Storage failed.
+pub async fn attached_events(
+    conn: &mut impl AsConnection,
+    id: impl Into<IncidentId>,
+    page: &Page,
+) -> Result<Slice<Event>> {
+    let id = id.into();
+    let mut connection = conn.as_connection();
+    let mut store = connection.store();
+    find(&mut store, id).await?;
+    Ok(store.attached_events(id, page).await?)
+}
+
+/// Detaches an event from an incident. The event itself is not touched.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is no such incident, or the event is not attached to it. Storage
+/// failed.
+pub async fn detach_event(
+    conn: &mut impl AsConnection,
+    id: impl Into<IncidentId>,
+    event: impl Into<EventId>,
+    actor: Option<Uuid>,
+) -> Result<()> {
+    detach(&mut conn.as_connection(), id.into(), event.into(), actor).await
+}
+
+async fn detach(
+    connection: &mut Connection<'_>,
+    incident_id: IncidentId,
+    event: EventId,
+    actor: Option<Uuid>,
+) -> Result<()> {
+    let mut transaction = connection.begin().await?;
+    lock(&mut transaction, incident_id).await?;
+    if !transaction.store().delete_attachment(incident_id, event).await? {
+        return Err(Error::not_found("attached event", event));
+    }
+    let states = (event, None::<EventId>);
+    record_audit(&mut transaction.connection(), actor, "incident.detach_event", incident_id, states).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Insists that the incident exists, and that it stays until the transaction ends.
+async fn lock(transaction: &mut Transaction<'_>, id: IncidentId) -> Result<()> {
+    let incident = transaction.store().lock_incident(id).await?;
+    incident.map(drop).ok_or_else(|| not_found(id))
+}
+
+fn not_found(id: IncidentId) -> Error {
+    Error::not_found("incident", id)
+}

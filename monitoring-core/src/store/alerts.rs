@@ -1,0 +1,27 @@
+//! What a store promises about alert rules.
+
+use crate::model::{AlertFilter, AlertRule, AlertRuleId, Page, Slice};
+
+super::store_trait! {
+    /// Alert rules. Their names are unique.
+    AlertStore {
+        /// Adds a rule; a conflict if its name is taken.
+        fn insert_alert_rule(rule: &AlertRule) -> ();
+
+        /// The rule with this id.
+        fn alert_rule(id: AlertRuleId) -> Option<AlertRule>;
+
+        /// The rule with this id, which nobody else changes until the transaction ends.
+        fn lock_alert_rule(id: AlertRuleId) -> Option<AlertRule>;
+
+        /// Rules, newest first.
+        fn alert_rules(filter: &AlertFilter, page: &Page) -> Slice<AlertRule>;
+
+        /// Writes a rule whose version is `version`; false if there is none. A conflict if its new
+        /// name is taken.
+        fn update_alert_rule(rule: &AlertRule, version: i64) -> bool;
+
+        /// Removes a rule; false if there is none.
+        fn delete_alert_rule(id: AlertRuleId) -> bool;
+    }
+}

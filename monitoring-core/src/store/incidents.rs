@@ -1,0 +1,58 @@
+//! What a store promises about incidents.
+
+use crate::model::{
+    Comment, Event, EventId, Incident, IncidentChange, IncidentFilter, IncidentId, Page, Slice,
+};
+
+/// An event somebody attached to an incident: a copy, which outlives the event.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Attachment {
+    pub incident_id: IncidentId,
+    pub event: Event,
+    pub attached_by: Option<uuid::Uuid>,
+    pub attached_at: chrono::DateTime<chrono::Utc>,
+}
+
+super::store_trait! {
+    /// Incidents and what people do with them.
+    IncidentStore {
+        /// Adds an incident.
+        fn insert_incident(incident: &Incident) -> ();
+
+        /// The incident with this id.
+        fn incident(id: IncidentId) -> Option<Incident>;
+
+        /// The incident with this id, which nobody else changes until the transaction ends.
+        fn lock_incident(id: IncidentId) -> Option<Incident>;
+
+        /// Incidents, the last started first.
+        fn incidents(filter: &IncidentFilter, page: &Page) -> Slice<Incident>;
+
+        /// Writes an incident whose version is `version`; false if there is none.
+        fn update_incident(incident: &Incident, version: i64) -> bool;
+
+        /// Adds to the history of an incident.
+        fn insert_incident_change(change: &IncidentChange) -> ();
+
+        /// The history of an incident, oldest first, up to `limit` changes.
+        fn incident_changes(id: IncidentId, limit: u32) -> Vec<IncidentChange>;
+
+        /// Adds a comment.
+        fn insert_comment(comment: &Comment) -> ();
+
+        /// Comments on an incident, oldest first.
+        fn comments(id: IncidentId, page: &Page) -> Slice<Comment>;
+
+        /// Attaches an event; false if it is attached already.
+        fn insert_attachment(attachment: &Attachment) -> bool;
+
+        /// How many events are attached.
+        fn count_attachments(id: IncidentId) -> i64;
+
+        /// Attached events, oldest first.
+        fn attached_events(id: IncidentId, page: &Page) -> Slice<Event>;
+
+        /// Detaches an event; false if it is not attached.
+        fn delete_attachment(id: IncidentId, event: EventId) -> bool;
+    }
+}

@@ -1,0 +1,176 @@
+//! Timelines of incidents.
+
+use sqlx::postgres::PgRow;
+use sqlx::{Row as _, SqlStr};
+use uuid::Uuid;
+
+use super::Postgres;
+use super::incidents::{attached_event, change, comment};
+use crate::model::{Comment, Event, IncidentChange, IncidentId, Page};
+use crate::store::StoreError;
+use crate::store::row::Place;
+use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, TimelineStore, Window};
+
+impl TimelineStore for Postgres<'_> {
+    async fn timeline_keys(&mut self, window: &Window, page: &Page) -> Result<Vec<TimelineKey>, StoreError> {
+        let sql = self.sql(
+            "SELECT time, origin, version, id
+             FROM (
+                 (SELECT timestamp AS time, 0 AS origin, 0::bigint AS version, id
+                  FROM monitoring.events
+                  WHERE timestamp >= $2 AND timestamp <= $3
+                    AND id <> ALL (ARRAY(
+                        SELECT event_id FROM monitoring.incident_events WHERE incident_id = $1))
+                  ORDER BY timestamp, id
+                  LIMIT $4)
+                 UNION ALL
+                 (SELECT timestamp, 1, 0, event_id
+                  FROM monitoring.incident_events
+                  WHERE incident_id = $1
+                  ORDER BY timestamp, event_id
+                  LIMIT $4)
+                 UNION ALL
+                 (SELECT changed_at, 2, version, '00000000-0000-0000-0000-000000000000'::uuid
+                  FROM monitoring.incident_changes
+                  WHERE incident_id = $1
+                  ORDER BY changed_at, version
+                  LIMIT $4)
+                 UNION ALL
+                 (SELECT created_at, 3, 0, id
+                  FROM monitoring.incident_comments
+                  WHERE incident_id = $1
+                  ORDER BY created_at, id
+                  LIMIT $4)
+             ) AS entries
+             ORDER BY time, origin, version, id
+             LIMIT $5 OFFSET $6",
+        );
+        let rows = sqlx::query(sql)
+            .bind(window.incident_id.into_uuid())
+            .bind(window.start)
+            .bind(window.end)
+            .bind(page.skip() + page.fetch())
+            .bind(page.fetch())
+            .bind(page.skip())
+            .fetch_all(&mut *self.connection)
+            .await?;
+        rows.iter().map(key).collect()
+    }
+
+    async fn events_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<TimelineEvent>, StoreError> {
+        let sql = self.sql(
+            "SELECT id, event_type, source, message, level, tags, request_id, trace_id, timestamp
+             FROM monitoring.events
+             WHERE timestamp >= $2 AND timestamp <= $4
+               AND (timestamp, id) >= ($2, $3) AND (timestamp, id) <= ($4, $5)
+               AND id <> ALL (ARRAY(
+                   SELECT event_id FROM monitoring.incident_events WHERE incident_id = $1))
+             ORDER BY timestamp, id",
+        );
+        let rows = self.rows_between(sql, incident, first, last).await?;
+        rows.iter().map(event).collect()
+    }
+
+    async fn attachments_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<Event>, StoreError> {
+        let sql = self.sql(
+            "SELECT event_id, event
+             FROM monitoring.incident_events
+             WHERE incident_id = $1
+               AND (timestamp, event_id) >= ($2, $3) AND (timestamp, event_id) <= ($4, $5)
+             ORDER BY timestamp, event_id",
+        );
+        let rows = self.rows_between(sql, incident, first, last).await?;
+        rows.iter().map(attached_event).collect()
+    }
+
+    async fn changes_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<IncidentChange>, StoreError> {
+        let sql = self.sql(
+            "SELECT incident_id, version, changed_by, changed_at, changes
+             FROM monitoring.incident_changes
+             WHERE incident_id = $1
+               AND (changed_at, version) >= ($2, $3) AND (changed_at, version) <= ($4, $5)
+             ORDER BY changed_at, version",
+        );
+        let rows = sqlx::query(sql)
+            .bind(incident.into_uuid())
+            .bind(first.time)
+            .bind(first.version)
+            .bind(last.time)
+            .bind(last.version)
+            .fetch_all(&mut *self.connection)
+            .await?;
+        rows.iter().map(change).collect()
+    }
+
+    async fn comments_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<Comment>, StoreError> {
+        let sql = self.sql(
+            "SELECT id, incident_id, author, body, created_at
+             FROM monitoring.incident_comments
+             WHERE incident_id = $1
+               AND (created_at, id) >= ($2, $3) AND (created_at, id) <= ($4, $5)
+             ORDER BY created_at, id",
+        );
+        let rows = self.rows_between(sql, incident, first, last).await?;
+        rows.iter().map(comment).collect()
+    }
+}
+
+impl Postgres<'_> {
+    async fn rows_between(
+        &mut self,
+        sql: SqlStr,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let query = sqlx::query(sql).bind(incident.into_uuid());
+        let query = query.bind(first.time).bind(first.id).bind(last.time).bind(last.id);
+        Ok(query.fetch_all(&mut *self.connection).await?)
+    }
+}
+
+fn key(row: &PgRow) -> Result<TimelineKey, StoreError> {
+    let origin: i32 = row.try_get("origin")?;
+    Ok(TimelineKey {
+        time: row.try_get("time")?,
+        origin: Origin::of(origin.into()).expect("the statement writes no other numbers"),
+        version: row.try_get("version")?,
+        id: row.try_get("id")?,
+    })
+}
+
+fn event(row: &PgRow) -> Result<TimelineEvent, StoreError> {
+    let id: Uuid = row.try_get("id")?;
+    let place = Place { table: "events", row: id };
+    Ok(TimelineEvent {
+        id: id.into(),
+        event_type: place.name(row, "event_type")?,
+        source: row.try_get("source")?,
+        message: row.try_get("message")?,
+        level: place.optional_name(row, "level")?,
+        tags: place.json(row, "tags")?,
+        request_id: row.try_get("request_id")?,
+        trace_id: row.try_get("trace_id")?,
+        timestamp: row.try_get("timestamp")?,
+    })
+}

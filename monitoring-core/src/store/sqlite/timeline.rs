@@ -1,0 +1,167 @@
+//! Timelines of incidents.
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use uuid::Uuid;
+
+use super::incidents::{attached_event, change, comment};
+use super::{Sqlite, time};
+use crate::model::{Comment, Event, IncidentChange, IncidentId, Page, to_micros};
+use crate::store::StoreError;
+use crate::store::row::Place;
+use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, TimelineStore, Window};
+
+impl TimelineStore for Sqlite<'_> {
+    async fn timeline_keys(&mut self, window: &Window, page: &Page) -> Result<Vec<TimelineKey>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT time, origin, version, id
+             FROM (
+                 SELECT * FROM (SELECT timestamp AS time, 0 AS origin, 0 AS version, id
+                  FROM monitoring_events
+                  WHERE timestamp >= ?2 AND timestamp <= ?3
+                    AND id NOT IN (SELECT event_id FROM monitoring_incident_events WHERE incident_id = ?1)
+                  ORDER BY timestamp, id
+                  LIMIT ?4)
+                 UNION ALL
+                 SELECT * FROM (SELECT timestamp, 1, 0, event_id
+                  FROM monitoring_incident_events
+                  WHERE incident_id = ?1
+                  ORDER BY timestamp, event_id
+                  LIMIT ?4)
+                 UNION ALL
+                 SELECT * FROM (SELECT changed_at, 2, version, zeroblob(16)
+                  FROM monitoring_incident_changes
+                  WHERE incident_id = ?1
+                  ORDER BY changed_at, version
+                  LIMIT ?4)
+                 UNION ALL
+                 SELECT * FROM (SELECT created_at, 3, 0, id
+                  FROM monitoring_incident_comments
+                  WHERE incident_id = ?1
+                  ORDER BY created_at, id
+                  LIMIT ?4)
+             ) AS entries
+             ORDER BY time, origin, version, id
+             LIMIT ?5 OFFSET ?6",
+        )
+        .bind(window.incident_id.into_uuid())
+        .bind(to_micros(window.start))
+        .bind(to_micros(window.end))
+        .bind(page.skip() + page.fetch())
+        .bind(page.fetch())
+        .bind(page.skip())
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.iter().map(key).collect()
+    }
+
+    async fn events_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<TimelineEvent>, StoreError> {
+        let sql = "SELECT id, event_type, source, message, level, tags, request_id, trace_id, timestamp
+             FROM monitoring_events
+             WHERE timestamp >= ?2 AND timestamp <= ?4
+               AND (timestamp, id) >= (?2, ?3) AND (timestamp, id) <= (?4, ?5)
+               AND id NOT IN (SELECT event_id FROM monitoring_incident_events WHERE incident_id = ?1)
+             ORDER BY timestamp, id";
+        let rows = self.rows_between(sql, incident, first, last).await?;
+        rows.iter().map(event).collect()
+    }
+
+    async fn attachments_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<Event>, StoreError> {
+        let sql = "SELECT event_id, event
+             FROM monitoring_incident_events
+             WHERE incident_id = ?1
+               AND (timestamp, event_id) >= (?2, ?3) AND (timestamp, event_id) <= (?4, ?5)
+             ORDER BY timestamp, event_id";
+        let rows = self.rows_between(sql, incident, first, last).await?;
+        rows.iter().map(attached_event).collect()
+    }
+
+    async fn changes_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<IncidentChange>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT incident_id, version, changed_by, changed_at, changes
+             FROM monitoring_incident_changes
+             WHERE incident_id = ?1
+               AND (changed_at, version) >= (?2, ?3) AND (changed_at, version) <= (?4, ?5)
+             ORDER BY changed_at, version",
+        )
+        .bind(incident.into_uuid())
+        .bind(to_micros(first.time))
+        .bind(first.version)
+        .bind(to_micros(last.time))
+        .bind(last.version)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.iter().map(change).collect()
+    }
+
+    async fn comments_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<Comment>, StoreError> {
+        let sql = "SELECT id, incident_id, author, body, created_at
+             FROM monitoring_incident_comments
+             WHERE incident_id = ?1
+               AND (created_at, id) >= (?2, ?3) AND (created_at, id) <= (?4, ?5)
+             ORDER BY created_at, id";
+        let rows = self.rows_between(sql, incident, first, last).await?;
+        rows.iter().map(comment).collect()
+    }
+}
+
+impl Sqlite<'_> {
+    async fn rows_between(
+        &mut self,
+        sql: &'static str,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        let query = sqlx::query(sql).bind(incident.into_uuid());
+        let query = query.bind(to_micros(first.time)).bind(first.id).bind(to_micros(last.time)).bind(last.id);
+        Ok(query.fetch_all(&mut *self.connection).await?)
+    }
+}
+
+fn key(row: &SqliteRow) -> Result<TimelineKey, StoreError> {
+    let origin: i32 = row.try_get("origin")?;
+    let id: Uuid = row.try_get("id")?;
+    Ok(TimelineKey {
+        time: time(row, "time", "timeline keys", id)?,
+        origin: Origin::of(origin.into()).expect("the statement writes no other numbers"),
+        version: row.try_get("version")?,
+        id,
+    })
+}
+
+fn event(row: &SqliteRow) -> Result<TimelineEvent, StoreError> {
+    let id: Uuid = row.try_get("id")?;
+    let place = Place { table: "monitoring_events", row: id };
+    Ok(TimelineEvent {
+        id: id.into(),
+        event_type: place.name(row, "event_type")?,
+        source: row.try_get("source")?,
+        message: row.try_get("message")?,
+        level: place.optional_name(row, "level")?,
+        tags: place.json(row, "tags")?,
+        request_id: row.try_get("request_id")?,
+        trace_id: row.try_get("trace_id")?,
+        timestamp: time(row, "timestamp", "monitoring_events", id)?,
+    })
+}

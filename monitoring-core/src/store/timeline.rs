@@ -1,0 +1,116 @@
+//! What a store promises about timelines.
+//!
+//! The database merges nothing but keys, each source in the order of an index and no further than
+//! the page asked for; then the rows of that one page are read. So a page costs what it shows,
+//! plus a walk over the keys before it, however many events the window holds.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::model::{Comment, Event, EventId, EventType, IncidentChange, IncidentId, Level, Page, Tags};
+
+/// Whose timeline, and which events belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub incident_id: IncidentId,
+    /// Events at or after this time.
+    pub start: DateTime<Utc>,
+    /// Events at or before this time.
+    pub end: DateTime<Utc>,
+}
+
+/// Where the line behind a key lies. What happens at one instant stands in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Origin {
+    Event,
+    Attachment,
+    Change,
+    Comment,
+}
+
+impl Origin {
+    const ALL: [Self; 4] = [Self::Event, Self::Attachment, Self::Change, Self::Comment];
+
+    /// The reverse of the number statements write for it.
+    pub(crate) fn of(number: i64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(number).ok()?).copied()
+    }
+}
+
+/// The place of one line on a timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TimelineKey {
+    pub time: DateTime<Utc>,
+    pub origin: Origin,
+    /// The version a change made; 0 for what has an id.
+    pub version: i64,
+    /// The id of an event or a comment; nil for a change.
+    pub id: Uuid,
+}
+
+/// What a timeline shows of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TimelineEvent {
+    pub id: EventId,
+    pub event_type: EventType,
+    pub source: String,
+    pub message: Option<String>,
+    pub level: Option<Level>,
+    pub tags: Tags,
+    pub request_id: Option<String>,
+    pub trace_id: Option<String>,
+    pub timestamp: DateTime<Utc>,
+}
+
+impl From<Event> for TimelineEvent {
+    fn from(event: Event) -> Self {
+        Self {
+            id: event.id,
+            event_type: event.event_type,
+            source: event.source,
+            message: event.message,
+            level: event.level,
+            tags: event.tags,
+            request_id: event.request_id,
+            trace_id: event.trace_id,
+            timestamp: event.timestamp,
+        }
+    }
+}
+
+super::store_trait! {
+    /// Timelines of incidents. The rows between two keys of a page are exactly those of the page.
+    TimelineStore {
+        /// The keys of a page, oldest first: events in the window, attached events wherever they
+        /// are, and all changes and comments.
+        fn timeline_keys(window: &Window, page: &Page) -> Vec<TimelineKey>;
+
+        /// Events that are not attached, between two keys and with them.
+        fn events_between(
+            incident: IncidentId,
+            first: &TimelineKey,
+            last: &TimelineKey,
+        ) -> Vec<TimelineEvent>;
+
+        /// Attached events, between two keys and with them.
+        fn attachments_between(
+            incident: IncidentId,
+            first: &TimelineKey,
+            last: &TimelineKey,
+        ) -> Vec<Event>;
+
+        /// Changes, between two keys and with them.
+        fn changes_between(
+            incident: IncidentId,
+            first: &TimelineKey,
+            last: &TimelineKey,
+        ) -> Vec<IncidentChange>;
+
+        /// Comments, between two keys and with them.
+        fn comments_between(
+            incident: IncidentId,
+            first: &TimelineKey,
+            last: &TimelineKey,
+        ) -> Vec<Comment>;
+    }
+}

@@ -27,6 +27,8 @@ pub use config::{IngestSettings, Redaction, Retention};
 pub use error::{Error, Result};
 pub use event_logger::{EventLogger, EventSink};
 pub use exposition::ExpositionFormat;
+#[doc(hidden)]
+pub use ingest::Captured;
 pub use ingest::{Anchor, Decode, Decoded, Deferred, FieldBytes, Lane, Recorder, ShedReason, Ticks};
 pub use model::*;
 pub use monitor::{Monitoring, MonitoringBuilder, ShutdownReport};

@@ -28,16 +28,16 @@ impl Layout {
         }
         Distribution { buckets, ..self.distribution.clone() }
     }
+}
 
-    /// Upper bounds with how many measurements lie below each, up to `+Inf`.
-    pub(super) fn cumulated(&self) -> impl Iterator<Item = (f64, u64)> {
-        let mut below = 0;
-        let finite = self.bounds.iter().zip(&self.distribution.buckets).map(move |(bound, count)| {
-            below += count;
-            (*bound, below)
-        });
-        finite.chain([(f64::INFINITY, self.distribution.count)])
-    }
+/// Upper bounds with how many measurements lie below each, up to `+Inf`.
+pub(super) fn cumulated(bounds: &[f64], of: &Distribution) -> impl Iterator<Item = (f64, u64)> {
+    let mut below = 0;
+    let finite = bounds.iter().zip(&of.buckets).map(move |(bound, count)| {
+        below += count;
+        (*bound, below)
+    });
+    finite.chain([(f64::INFINITY, of.count)])
 }
 
 #[cfg(test)]
@@ -54,7 +54,7 @@ mod tests {
     fn layouts_merge_at_common_bounds() {
         let merged = layout(&[1.0, 2.0, 4.0], &[0.5, 1.5, 3.0, 9.0])
             .merge(&layout(&[2.0, 3.0, 4.0], &[1.5, 2.5, 3.5, 9.0]));
-        let cumulated: Vec<_> = merged.cumulated().collect();
+        let cumulated: Vec<_> = cumulated(&merged.bounds, &merged.distribution).collect();
         assert_eq!(cumulated, [(2.0, 3), (4.0, 6), (f64::INFINITY, 8)]);
         assert_eq!(merged.distribution.sum, 30.5);
     }
@@ -62,6 +62,7 @@ mod tests {
     #[test]
     fn layouts_with_nothing_in_common_keep_their_count() {
         let merged = layout(&[1.0], &[0.5]).merge(&layout(&[2.0], &[0.5]));
-        assert_eq!(merged.cumulated().collect::<Vec<_>>(), [(f64::INFINITY, 2)]);
+        let cumulated: Vec<_> = cumulated(&merged.bounds, &merged.distribution).collect();
+        assert_eq!(cumulated, [(f64::INFINITY, 2)]);
     }
 }

@@ -8,6 +8,7 @@
 mod family;
 mod format;
 mod layout;
+mod text;
 mod writer;
 
 pub use format::ExpositionFormat;

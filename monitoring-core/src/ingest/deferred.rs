@@ -96,6 +96,12 @@ impl Default for FieldBytes {
 pub trait Decode: Send + 'static {
     /// Makes what the record stands for. It must take any bytes: a record may have been cut.
     fn decode(&mut self, record: &Deferred, decoded: &mut Decoded<'_>);
+
+    /// Called by the collector now and then, also while no records come: the place to observe
+    /// gauges.
+    fn sample(&mut self, decoded: &mut Decoded<'_>) {
+        let _ = decoded;
+    }
 }
 
 /// Where a [`Decode`] puts what it makes.

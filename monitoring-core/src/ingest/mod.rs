@@ -12,6 +12,7 @@
 
 mod aggregate;
 mod buffer;
+mod capture;
 mod deferred;
 mod destination;
 mod pipeline;
@@ -24,6 +25,7 @@ mod ticks;
 mod writer;
 
 pub(crate) use aggregate::SeriesSample;
+pub use capture::Captured;
 pub use deferred::{Decode, Decoded, Deferred, FieldBytes};
 pub(crate) use destination::Database;
 pub(crate) use pipeline::Pipeline;

@@ -16,7 +16,7 @@ use super::deferred::Sink;
 use super::recorder::WriterRequest;
 use super::self_metrics::SelfMetrics;
 use super::writer::{Commit, Job, Outcome};
-use super::{Anchor, Decode, Decoded, Deferred, Queue, Record, Recorder, ShedReason};
+use super::{Anchor, Decoded, Queue, Record, Recorder, ShedReason};
 use crate::config::IngestSettings;
 use crate::error::{Error, Result};
 use crate::model::{Event, Series};
@@ -111,7 +111,7 @@ impl Pipeline {
             match record {
                 Record::Deferred(lane, record) => {
                     if let Some(decoder) = lanes.get_mut(usize::from(lane)) {
-                        self.intake.decode(decoder.as_mut(), &record, anchor);
+                        self.intake.guarded(anchor, |decoded| decoder.decode(&record, decoded));
                     }
                 }
                 Record::Event(event) => self.intake.take_event(*event),
@@ -162,9 +162,19 @@ impl Pipeline {
     /// Moves what was observed to what is to be written, unless that still waits for the database.
     fn collect_samples(&mut self) {
         if self.samples.is_empty() {
+            self.sample_gauges();
             self.intake.report_on_itself();
             self.samples = self.intake.aggregator.take();
             self.intake.entered += self.samples.len() as u64;
+        }
+    }
+
+    fn sample_gauges(&mut self) {
+        let queue = &self.recorder.shared().queue;
+        let anchor = Anchor::now(self.intake.context.settings.clock.now());
+        let mut lanes = queue.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for decoder in &mut *lanes {
+            self.intake.guarded(anchor, |decoded| decoder.sample(decoded));
         }
     }
 
@@ -229,8 +239,8 @@ impl Intake {
     }
 
     /// A decoder that panics costs one record, not the pipeline.
-    fn decode(&mut self, decoder: &mut dyn Decode, record: &Deferred, anchor: Anchor) {
-        let decoding = AssertUnwindSafe(|| decoder.decode(record, &mut Decoded::new(anchor, self)));
+    fn guarded(&mut self, anchor: Anchor, decode: impl FnOnce(&mut Decoded<'_>)) {
+        let decoding = AssertUnwindSafe(|| decode(&mut Decoded::new(anchor, self)));
         if catch_unwind(decoding).is_err() {
             self.queue().counters.shed(ShedReason::Invalid, 1);
         }

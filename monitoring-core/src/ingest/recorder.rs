@@ -126,6 +126,13 @@ impl Recorder {
         answer.await.unwrap_or(Err(Error::ShutDown))
     }
 
+    /// Whether values under this key are secret, so that a producer need not even read them. Until
+    /// a pipeline is attached, the default rules hold.
+    #[must_use]
+    pub fn is_secret_key(&self, key: &str) -> bool {
+        self.context().redactor.is_secret_key(key)
+    }
+
     /// Records shed for this reason since the process started.
     #[must_use]
     pub fn shed_total(&self, reason: ShedReason) -> u64 {

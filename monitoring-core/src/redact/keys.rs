@@ -8,6 +8,8 @@
 //! `password_changed_at`). So `pin` is not found in `pinned` or `shipping`, nor `token` in
 //! `tokens_used`.
 
+use std::ops::Range;
+
 /// Words behind a secret name that make the value harmless.
 const HARMLESS: [&str; 48] = [
     "age",
@@ -60,26 +62,39 @@ const HARMLESS: [&str; 48] = [
     "valid",
 ];
 
-/// The secret names, lower case, letters and digits only.
+/// The secret names, lower case, letters and digits only, by their first byte.
 #[derive(Debug)]
-pub(super) struct SecretKeys(Vec<Vec<u8>>);
+pub(super) struct SecretKeys {
+    names: Vec<Vec<u8>>,
+    /// Where in `names` those that begin with a byte are. Few words begin like a secret, and the
+    /// others are passed over at once.
+    by_first: Box<[Range<usize>; 256]>,
+}
 
 impl SecretKeys {
     pub(super) fn new(names: &[String]) -> Self {
-        let fold =
-            |name: &String| name.bytes().filter(|b| is_letter(*b)).map(|b| b.to_ascii_lowercase()).collect();
-        Self(names.iter().map(fold).filter(|name: &Vec<u8>| !name.is_empty()).collect())
+        let fold = |name: &String| {
+            name.bytes().filter(|b| is_letter(*b)).map(|b| b.to_ascii_lowercase()).collect::<Vec<_>>()
+        };
+        let mut names: Vec<_> = names.iter().map(fold).filter(|name| !name.is_empty()).collect();
+        names.sort_unstable();
+        let by_first = std::array::from_fn(|first| {
+            let start = names.partition_point(|name| usize::from(name[0]) < first);
+            start..names.partition_point(|name| usize::from(name[0]) <= first)
+        });
+        Self { names, by_first: Box::new(by_first) }
     }
 
     /// Whether this key tells.
     pub(super) fn contains(&self, key: &str) -> bool {
         let key = key.as_bytes();
-        let starts = (0..key.len()).filter(|at| is_letter(key[*at]) && is_border(key, *at));
-        starts.into_iter().any(|start| {
-            self.0.iter().any(|name| match end_of(key, start, name) {
-                Some(end) => !is_harmless(&key[end..]),
-                None => false,
-            })
+        key.iter().enumerate().any(|(start, first)| {
+            let names = &self.by_first[usize::from(first.to_ascii_lowercase())];
+            !names.is_empty()
+                && is_border(key, start)
+                && self.names[names.clone()]
+                    .iter()
+                    .any(|name| end_of(key, start, name).is_some_and(|end| !is_harmless(&key[end..])))
         })
     }
 }

@@ -7,7 +7,7 @@ use regex::{Regex, RegexSet};
 use crate::config::Redaction;
 use crate::model::Invalid;
 
-/// Forms of secrets. Where a pattern has a group, only that is secret.
+/// Forms of secrets. What each begins with also stands in [`hints`](super::hints).
 ///
 /// All run in time linear in the text, as everything does in the `regex` crate.
 const FORMS: [&str; 9] = [
@@ -36,41 +36,43 @@ const SCHEME: &str = r"(?i-u)\b(?:bearer|basic)[ \t]+([a-z0-9._~+/=-]{6,})";
 const EMAIL: &str =
     r"(?i-u)\b[a-z0-9._%+-]+@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+";
 
-/// One set says at once whether any pattern matches at all.
+/// Compiled once.
 #[derive(Debug)]
 pub(super) struct Patterns {
-    any: RegexSet,
-    each: Vec<Regex>,
-    scheme: usize,
+    forms: RegexSet,
+    each_form: Vec<Regex>,
+    scheme: Regex,
+    /// What this host wants removed besides.
+    chosen: Vec<Regex>,
 }
 
 impl Patterns {
     pub(super) fn new(rules: &Redaction) -> Result<Self, Invalid> {
-        let mut texts = FORMS.map(str::to_owned).to_vec();
-        let scheme = texts.len();
-        texts.push(SCHEME.to_owned());
-        if rules.emails {
-            texts.push(EMAIL.to_owned());
-        }
         check(&rules.patterns)?;
-        texts.extend(rules.patterns.iter().cloned());
         let wrong = |error: regex::Error| Invalid::field("redaction.patterns", error.to_string());
-        let each = texts.iter().map(|text| Regex::new(text)).collect::<Result<_, _>>().map_err(wrong)?;
-        Ok(Self { any: RegexSet::new(&texts).map_err(wrong)?, each, scheme })
+        let email = rules.emails.then_some(EMAIL);
+        let chosen = email.into_iter().chain(rules.patterns.iter().map(String::as_str));
+        Ok(Self {
+            forms: RegexSet::new(FORMS).map_err(wrong)?,
+            each_form: FORMS.into_iter().map(Regex::new).collect::<Result<_, _>>().map_err(wrong)?,
+            scheme: Regex::new(SCHEME).map_err(wrong)?,
+            chosen: chosen.map(Regex::new).collect::<Result<_, _>>().map_err(wrong)?,
+        })
     }
 
-    /// Adds where matches are.
-    pub(super) fn find(&self, text: &str, spans: &mut Vec<Range<usize>>) {
-        if !self.any.is_match(text) {
-            return;
+    /// Adds where secrets with a form of their own are.
+    pub(super) fn find_forms(&self, text: &str, spans: &mut Vec<Range<usize>>) {
+        for index in self.forms.matches(text) {
+            spans.extend(self.each_form[index].find_iter(text).map(|found| found.range()));
         }
-        for index in self.any.matches(text) {
-            if index == self.scheme {
-                let groups = self.each[index].captures_iter(text).filter_map(|captures| captures.get(1));
-                spans.extend(groups.filter(|group| !is_word(group.as_str())).map(|group| group.range()));
-            } else {
-                spans.extend(self.each[index].find_iter(text).map(|found| found.range()));
-            }
+        let groups = self.scheme.captures_iter(text).filter_map(|captures| captures.get(1));
+        spans.extend(groups.filter(|group| !is_word(group.as_str())).map(|group| group.range()));
+    }
+
+    /// Adds where what this host wants removed is.
+    pub(super) fn find_chosen(&self, text: &str, spans: &mut Vec<Range<usize>>) {
+        for pattern in &self.chosen {
+            spans.extend(pattern.find_iter(text).map(|found| found.range()));
         }
     }
 }

@@ -5,13 +5,17 @@ use std::ops::Range;
 /// A user name this long, alone before the `@`, is a token.
 const TOKEN_BYTES_MIN: usize = 20;
 
+/// Bytes of a URL that are searched for a password. A bound keeps the work linear in the text.
+const URL_BYTES_MAX: usize = 512;
+
 /// Adds where passwords are.
 pub(super) fn find(text: &str, spans: &mut Vec<Range<usize>>) {
     let mut from = 0;
     while let Some(at) = text[from..].find("://") {
         let start = from + at + 3;
-        let length = text[start..].find(is_outside).unwrap_or(text.len() - start);
-        spans.extend(password(&text[start..start + length]).map(|span| start + span.start..start + span.end));
+        let rest = &text[start..text.floor_char_boundary(start + URL_BYTES_MAX)];
+        let url = rest.split(is_outside).next().unwrap_or_default();
+        spans.extend(password(url).map(|span| start + span.start..start + span.end));
         // Not behind the URL: it may hold another, as a parameter.
         from = start;
     }

@@ -14,6 +14,9 @@ use crate::store::{AsConnection, Connection, Context};
 
 /// Stores an event. Inside an open transaction of the host's, it exists exactly if that commits.
 ///
+/// A timestamp older than what is kept, or more than a day ahead, is refused; any other finds a
+/// home, however late the event comes.
+///
 /// ```no_run
 /// # async fn example(conn: &mut sqlx::PgConnection) -> monitoring_core::Result<()> {
 /// use std::collections::HashMap;
@@ -167,7 +170,7 @@ pub async fn follow_events(
     Ok(events)
 }
 
-/// Stores checked events as one, whatever transaction the connection is in.
+/// Stores and counts checked events as one, whatever transaction the connection is in.
 async fn insert(connection: &mut Connection<'_>, events: &[Event]) -> Result<()> {
     let mut transaction = connection.begin().await?;
     transaction.store().insert_events(events).await?;

@@ -6,11 +6,12 @@ use super::get_monitoring_stats;
 use crate::error::Result;
 use crate::exposition::{ExpositionFormat, Writer};
 use crate::model::{MetricType, MonitoringStats, SeriesId};
-use crate::store::metrics::{MetricMetadata, MetricStore as _, SeriesTotal};
+use crate::store::metrics::{MetricMetadata, MetricStore as _};
+use crate::store::totals::{SeriesTotal, TotalStore as _};
 use crate::store::{AsConnection, Connection};
 
 /// Series read at once. A histogram's takes some 2 KB of text.
-const SERIES_PER_CHUNK: u32 = 500;
+const SERIES_PER_CHUNK: u32 = 1_000;
 
 /// A scrape in progress: portions of text, read from the store as they are asked for, so that
 /// memory stays bounded however many series there are.

@@ -13,6 +13,7 @@ use crate::model::{
 };
 use crate::random::random_u64;
 use crate::store::metrics::{MetricMetadata, MetricStore as _, metric, registered};
+use crate::store::totals::TotalStore as _;
 use crate::store::{AsConnection, Connection, Context};
 
 /// Totals of writers silent for so long are folded; a writer that is at work is left alone.
@@ -325,3 +326,7 @@ impl Recording {
         Ok(connection.store().record(&series, &self.samples, writer, now).await?)
     }
 }
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

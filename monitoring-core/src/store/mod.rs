@@ -21,6 +21,7 @@ pub(crate) mod metrics;
 pub(crate) mod partitions;
 pub(crate) mod stats;
 pub(crate) mod timeline;
+pub(crate) mod totals;
 
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

@@ -82,6 +82,7 @@ impl Pool {
     /// exists once per connection, so there the writer also reads.
     #[cfg(feature = "sqlite")]
     pub(crate) fn open_sqlite(options: SqliteConnectOptions, in_memory: bool, context: Arc<Context>) -> Self {
+        let in_memory = in_memory || is_in_memory(&options.get_filename().to_string_lossy());
         let options = options
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -162,8 +163,9 @@ impl fmt::Debug for Pool {
 }
 
 #[cfg(feature = "sqlite")]
-fn is_in_memory(url: &str) -> bool {
-    url.contains(":memory:") || url.contains("mode=memory")
+fn is_in_memory(url_or_file: &str) -> bool {
+    // The last is what the driver calls the file of `sqlite::memory:`.
+    [":memory:", "mode=memory", "sqlx-in-memory"].iter().any(|sign| url_or_file.contains(sign))
 }
 
 const fn supported_schemes() -> &'static str {

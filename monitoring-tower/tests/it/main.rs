@@ -1,1 +1,5 @@
 //! Integration tests.
+
+#![allow(clippy::unwrap_used)] // helpers are tests too
+
+mod middleware;

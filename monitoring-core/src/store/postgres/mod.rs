@@ -14,6 +14,7 @@ mod metrics;
 mod partitions;
 mod stats;
 mod timeline;
+mod totals;
 
 /// The statements, run on one connection.
 pub(crate) struct Postgres<'c> {

@@ -17,23 +17,6 @@ const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 /// Days whose strays one call moves, per table.
 const STRAY_DAYS_MAX: usize = 8;
 
-#[derive(Clone, Copy)]
-enum Table {
-    Events,
-    MetricSamples,
-}
-
-impl Table {
-    const ALL: [Self; 2] = [Self::Events, Self::MetricSamples];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-            Self::MetricSamples => "metric_samples",
-        }
-    }
-}
-
 impl PartitionStore for Postgres<'_> {
     async fn prepare_partitions(&mut self, first: NaiveDate, last: NaiveDate) -> Result<(), StoreError> {
         for table in Table::ALL {
@@ -155,13 +138,30 @@ impl Postgres<'_> {
     }
 }
 
-/// One replica at a time changes partitions; the wait for the others is not the one to cut short.
+#[derive(Clone, Copy)]
+enum Table {
+    Events,
+    MetricSamples,
+}
+
+impl Table {
+    const ALL: [Self; 2] = [Self::Events, Self::MetricSamples];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::MetricSamples => "metric_samples",
+        }
+    }
+}
+
+/// One replica at a time changes partitions.
 async fn begin_ddl(connection: &mut PgConnection) -> Result<(), StoreError> {
     /// Identifies the lock among the database's advisory locks: the letters `monpart`.
     const LOCK: i64 = 0x6d_6f6e_7061_7274;
 
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *connection).await?;
     sqlx::query(LOCK_TIMEOUT).execute(&mut *connection).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *connection).await?;
     Ok(())
 }
 

@@ -47,6 +47,12 @@ impl EventStore for Sqlite<'_> {
     async fn events(&mut self, filter: &EventFilter, page: &Page) -> Result<Slice<Event>, StoreError> {
         let mut query = QueryBuilder::new(SELECT);
         push_filter(&mut query, filter);
+        if let Some(tokens) = tokens_sought(filter)
+            && self.are_rare(&tokens).await?
+        {
+            query.push(" AND ");
+            push_indexed(&mut query, tokens);
+        }
         if let Some(cursor) = page.after {
             query.push(" AND (timestamp, id) < (").push_bind(to_micros(cursor.time));
             query.push(", ").push_bind(cursor.id).push(")");
@@ -120,6 +126,24 @@ impl Sqlite<'_> {
         Ok(rows.len() as u64)
     }
 
+    /// Whether so few events have these tags that looking at each is cheaper than walking through
+    /// time until a page is full.
+    async fn are_rare(&mut self, tokens: &str) -> Result<bool, StoreError> {
+        /// A hit costs 5 µs; on a million events, a page of tags as common as this costs the same.
+        const HITS_MAX: i64 = 10_000;
+
+        let hits: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM (
+                 SELECT rowid FROM monitoring_event_tags WHERE monitoring_event_tags MATCH ?1 LIMIT ?2
+             )",
+        )
+        .bind(tokens)
+        .bind(HITS_MAX)
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(hits < HITS_MAX)
+    }
+
     /// Adds the tags of freshly inserted events, given by number and id, to the tag index.
     async fn index_tags(&mut self, events: &[Event], inserted: &[(i64, Uuid)]) -> Result<(), StoreError> {
         let tags: HashMap<Uuid, &Tags> =
@@ -145,6 +169,7 @@ fn is_common(rows: usize) -> bool {
     rows == 1 || rows == ROWS_MAX
 }
 
+/// Everything the filter says, checked on the row. The tag index only narrows down.
 fn push_filter(query: &mut QueryBuilder<sqlx::Sqlite>, filter: &EventFilter) {
     push(query, " AND timestamp >= ", filter.start_time.map(to_micros));
     push(query, " AND timestamp < ", filter.end_time.map(to_micros));
@@ -175,23 +200,25 @@ where
     }
 }
 
-/// The index finds candidates; the row decides.
 fn push_tag(query: &mut QueryBuilder<sqlx::Sqlite>, key: &str, text: &str) {
     query.push(" AND (");
     if let Some(column) = lifted_column(key) {
         query.push(column).push(" = ").push_bind(text).push(" OR ");
+        push_indexed(query, alternatives(key, text));
+        query.push(" AND ");
     }
-    let values = tag_values(text);
-    let tokens: Vec<_> = values.iter().map(|value| token(key, value)).collect();
-    query.push("seq IN (SELECT rowid FROM monitoring_event_tags WHERE monitoring_event_tags MATCH ");
-    query.push_bind(tokens.join(" OR "));
-    query.push(") AND EXISTS (SELECT 1 FROM json_each(monitoring_events.tags) AS tag WHERE tag.key = ");
+    query.push("EXISTS (SELECT 1 FROM json_each(monitoring_events.tags) AS tag WHERE tag.key = ");
     query.push_bind(key).push(" AND (");
-    for (n, value) in values.into_iter().enumerate() {
+    for (n, value) in tag_values(text).into_iter().enumerate() {
         query.push(if n == 0 { "" } else { " OR " });
         push_tag_value(query, value);
     }
     query.push(")))");
+}
+
+fn push_indexed(query: &mut QueryBuilder<sqlx::Sqlite>, tokens: String) {
+    query.push("seq IN (SELECT rowid FROM monitoring_event_tags WHERE monitoring_event_tags MATCH ");
+    query.push_bind(tokens).push(")");
 }
 
 fn push_tag_value(query: &mut QueryBuilder<sqlx::Sqlite>, value: Value) {
@@ -209,6 +236,18 @@ fn push_tag_value(query: &mut QueryBuilder<sqlx::Sqlite>, value: Value) {
             .push("tag.type = 'text' AND tag.value = ")
             .push_bind(text.as_str().unwrap_or_default().to_owned()),
     };
+}
+
+/// What the tag index is asked to narrow a search down; `None` if it has nothing to say.
+fn tokens_sought(filter: &EventFilter) -> Option<String> {
+    let tags = filter.tags.iter().filter(|(key, _)| lifted_column(key).is_none());
+    let tokens: Vec<_> = tags.map(|(key, text)| format!("({})", alternatives(key, text))).collect();
+    (!tokens.is_empty()).then(|| tokens.join(" AND "))
+}
+
+/// Each token that a tag reading so may have.
+fn alternatives(key: &str, text: &str) -> String {
+    tag_values(text).iter().map(|value| token(key, value)).collect::<Vec<_>>().join(" OR ")
 }
 
 /// What the tag index keeps of an event.

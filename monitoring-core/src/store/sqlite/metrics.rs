@@ -5,7 +5,6 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use futures_util::TryStreamExt as _;
 use sqlx::query_builder::Separated;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
@@ -18,13 +17,13 @@ use crate::model::{
 };
 use crate::store::StoreError;
 use crate::store::metrics::{
-    COMMON_WRITER, MetricMetadata, MetricStore, SampleKey, SeriesTotal, Total, columns, cursor_at,
-    cursor_key, from_columns, in_key_order, merge_by_series, metric, time_range, to_i64, to_u64,
-    totals_of_inserted,
+    MetricMetadata, MetricStore, SampleKey, columns, cursor_at, cursor_key, from_columns, in_key_order,
+    metric, time_range, to_i64,
 };
+use crate::store::totals::totals_of_inserted;
 
 /// Rows in one statement: more are hardly faster, and each row takes up to eight parameters.
-const ROWS_MAX: usize = 100;
+pub(super) const ROWS_MAX: usize = 100;
 
 impl MetricStore for Sqlite<'_> {
     async fn record(
@@ -114,43 +113,6 @@ impl MetricStore for Sqlite<'_> {
         self.slice(rows, page).await
     }
 
-    async fn totals_page(
-        &mut self,
-        after: Option<&(String, SeriesId)>,
-        limit: u32,
-    ) -> Result<Vec<SeriesTotal>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, name, metric_type, temporality, labels, bounds
-             FROM monitoring_metric_series
-             WHERE (name, id) > (?1, ?2)
-             ORDER BY name, id, created_at, registered_by
-             LIMIT ?3",
-        )
-        .bind(after.map_or("", |(name, _)| name))
-        .bind(after.map_or(i64::MIN, |(_, id)| id.as_i64()))
-        .bind(i64::from(limit))
-        .fetch_all(&mut *self.connection)
-        .await?;
-        let series = distinct(&rows)?;
-        let mut totals = self.totals_of(&series).await?;
-        let with_total = |series: Series| {
-            let value = totals.remove(&series.id).map(|total| total.value);
-            SeriesTotal { series, value }
-        };
-        Ok(series.into_iter().map(with_total).collect())
-    }
-
-    async fn mixed_histograms(&mut self) -> Result<Vec<String>, StoreError> {
-        let names = sqlx::query_scalar(
-            "SELECT name
-             FROM monitoring_metric_series
-             WHERE metric_type = 'histogram'
-             GROUP BY name HAVING min(bounds) <> max(bounds)
-             ORDER BY name",
-        );
-        Ok(names.fetch_all(&mut *self.connection).await?)
-    }
-
     async fn describe_metric(&mut self, metadata: &MetricMetadata) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO monitoring_metric_metadata (name, help, unit)
@@ -176,37 +138,6 @@ impl MetricStore for Sqlite<'_> {
         .fetch_all(&mut *self.connection)
         .await?;
         rows.iter().map(metadata).collect()
-    }
-
-    async fn fold_totals(
-        &mut self,
-        before: DateTime<Utc>,
-        now: DateTime<Utc>,
-        limit: u32,
-    ) -> Result<u64, StoreError> {
-        let rows = sqlx::query(
-            "DELETE FROM monitoring_metric_totals
-             WHERE (series_id, writer) IN (
-                 SELECT series_id, writer
-                 FROM monitoring_metric_totals
-                 WHERE writer <> ?1 AND updated_at < ?2
-                 ORDER BY series_id, writer
-                 LIMIT ?3
-             )
-             RETURNING series_id, value, count, buckets, observations, timestamp",
-        )
-        .bind(COMMON_WRITER)
-        .bind(to_micros(before))
-        .bind(i64::from(limit))
-        .fetch_all(&mut *self.connection)
-        .await?;
-        let mut folded = rows.iter().map(total).collect::<Result<Vec<_>, _>>()?;
-        folded.sort_by_key(|total| total.timestamp);
-        let ids: HashSet<_> = folded.iter().map(|total| total.series_id).collect();
-        let kinds = self.known_series(&ids.into_iter().collect::<Vec<_>>()).await?;
-        let count = folded.len() as u64;
-        self.merge_totals(merge_by_series(&kinds, folded.into_iter())?, COMMON_WRITER, now).await?;
-        Ok(count)
     }
 }
 
@@ -267,79 +198,6 @@ impl Sqlite<'_> {
         Ok(inserted)
     }
 
-    /// Reads, merges and writes back, which is safe because there is one writer at a time.
-    async fn merge_totals(
-        &mut self,
-        mut totals: Vec<(SeriesKind, Total)>,
-        writer: i64,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        let ids: Vec<_> = totals.iter().map(|(_, total)| total.series_id).collect();
-        let mut stored = self.totals_of_writer(&ids, writer).await?;
-        for (kind, total) in &mut totals {
-            if let Some(mut merged) = stored.remove(&total.series_id) {
-                std::mem::swap(total, &mut merged);
-                total.merge(merged, *kind);
-            }
-        }
-        for totals in totals.chunks(ROWS_MAX) {
-            let mut sql = QueryBuilder::<Database>::new(
-                "INSERT OR REPLACE INTO monitoring_metric_totals
-                     (series_id, writer, value, count, buckets, observations, timestamp, updated_at) ",
-            );
-            sql.push_values(totals, |mut row, (_, total)| {
-                row.push_bind(total.series_id.as_i64()).push_bind(writer);
-                push_value(&mut row, &total.value);
-                row.push_bind(to_i64(total.observations))
-                    .push_bind(to_micros(total.timestamp))
-                    .push_bind(to_micros(now));
-            });
-            sql.build().execute(&mut *self.connection).await?;
-        }
-        Ok(())
-    }
-
-    async fn totals_of_writer(
-        &mut self,
-        ids: &[SeriesId],
-        writer: i64,
-    ) -> Result<HashMap<SeriesId, Total>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT series_id, value, count, buckets, observations, timestamp
-             FROM monitoring_metric_totals
-             WHERE series_id IN (SELECT value FROM json_each(?1)) AND writer = ?2
-             ORDER BY series_id",
-        )
-        .bind(numbers(ids))
-        .bind(writer)
-        .fetch_all(&mut *self.connection)
-        .await?;
-        rows.iter().map(|row| total(row).map(|total| (total.series_id, total))).collect()
-    }
-
-    /// The sums over all writers.
-    async fn totals_of(&mut self, series: &[Series]) -> Result<HashMap<SeriesId, Total>, StoreError> {
-        let kinds: HashMap<_, _> = series.iter().map(|series| (series.id, series.kind())).collect();
-        let ids: Vec<_> = series.iter().map(|series| series.id).collect();
-        let mut rows = sqlx::query(
-            "SELECT series_id, value, count, buckets, observations, timestamp
-             FROM monitoring_metric_totals
-             WHERE series_id IN (SELECT value FROM json_each(?1))
-             ORDER BY series_id, writer",
-        )
-        .bind(numbers(&ids))
-        .fetch(&mut *self.connection);
-        let mut totals = HashMap::<SeriesId, Total>::with_capacity(series.len());
-        while let Some(row) = rows.try_next().await? {
-            let part = total(&row)?;
-            match (totals.get_mut(&part.series_id), kinds.get(&part.series_id)) {
-                (Some(total), Some(kind)) => total.merge(part, *kind),
-                _ => drop(totals.insert(part.series_id, part)),
-            }
-        }
-        Ok(totals)
-    }
-
     async fn slice(&mut self, rows: Vec<SqliteRow>, page: &Page) -> Result<Slice<Metric>, StoreError> {
         let ids = rows.iter().map(|row| row.try_get("series_id")).collect::<Result<HashSet<i64>, _>>()?;
         let series = self.series_by_id(ids.into_iter().map(SeriesId::new).collect()).await?;
@@ -388,7 +246,7 @@ fn push_series(sql: &mut QueryBuilder<Database>, filter: &MetricFilter) {
     sql.push(")");
 }
 
-fn numbers(ids: &[SeriesId]) -> String {
+pub(super) fn numbers(ids: &[SeriesId]) -> String {
     let ids: Vec<_> = ids.iter().map(|id| id.as_i64()).collect();
     array(&ids)
 }
@@ -413,7 +271,7 @@ fn from_array<T: FromStr>(text: &str) -> Option<Vec<T>> {
 }
 
 /// SQLite would turn a NaN into NULL, so it is kept as its bits.
-fn push_value(row: &mut Separated<'_, Database, &'static str>, value: &SampleValue) {
+pub(super) fn push_value(row: &mut Separated<'_, Database, &'static str>, value: &SampleValue) {
     let (value, count, buckets) = columns(value);
     if value.is_nan() {
         row.push_bind(value.to_be_bytes().to_vec());
@@ -442,7 +300,7 @@ fn name_use(row: &SqliteRow) -> Result<NameUse, StoreError> {
 }
 
 /// Of a series that was registered more than once, the first.
-fn distinct(rows: &[SqliteRow]) -> Result<Vec<Series>, StoreError> {
+pub(super) fn distinct(rows: &[SqliteRow]) -> Result<Vec<Series>, StoreError> {
     let mut series = rows.iter().map(series).collect::<Result<Vec<_>, _>>()?;
     series.dedup_by_key(|series| series.id);
     Ok(series)
@@ -460,7 +318,7 @@ fn series(row: &SqliteRow) -> Result<Series, StoreError> {
     Ok(Series { id, name: row.try_get("name")?, labels, metric_type, temporality, bounds })
 }
 
-fn value(row: &SqliteRow) -> Result<SampleValue, StoreError> {
+pub(super) fn value(row: &SqliteRow) -> Result<SampleValue, StoreError> {
     let wrong = |column| {
         let id: i64 = row.try_get("series_id").unwrap_or_default();
         StoreError::inconsistent("monitoring_metric_samples", column, id, "not a number")
@@ -474,16 +332,6 @@ fn value(row: &SqliteRow) -> Result<SampleValue, StoreError> {
     let buckets: Option<&str> = row.try_get("buckets")?;
     let buckets = buckets.map_or(Some(Vec::new()), from_array).ok_or_else(|| wrong("buckets"))?;
     Ok(from_columns(value, row.try_get("count")?, buckets))
-}
-
-fn total(row: &SqliteRow) -> Result<Total, StoreError> {
-    let id: i64 = row.try_get("series_id")?;
-    Ok(Total {
-        series_id: SeriesId::new(id),
-        value: value(row)?,
-        observations: to_u64(row.try_get("observations")?),
-        timestamp: time(row, "timestamp", "monitoring_metric_totals", id)?,
-    })
 }
 
 fn metadata(row: &SqliteRow) -> Result<MetricMetadata, StoreError> {

@@ -15,6 +15,7 @@ mod metrics;
 mod partitions;
 mod stats;
 mod timeline;
+mod totals;
 
 /// The statements, run on one connection.
 pub(crate) struct Sqlite<'c> {

@@ -55,6 +55,7 @@ async fn every_type_appears_in_both_formats(database: &Database) {
         histogram("wait_seconds", &labels, 0.2),
         request(MetricType::Summary, "size_bytes", &labels, 100.0),
         request(MetricType::Summary, "change", &[], -100.0),
+        histogram("drift", &[], -100.0),
     ];
     create_all(&monitoring, batch).await;
     for format in FORMATS {
@@ -66,8 +67,12 @@ async fn every_type_appears_in_both_formats(database: &Database) {
         assert!(scrape.value("nothing").is_nan());
         assert_eq!(scrape.value(&of("wait_seconds_sum")), 0.2);
         assert_eq!(scrape.value(&of("size_bytes_count")), 1.0);
-        let negative_sum = format == ExpositionFormat::Prometheus;
-        assert_eq!(scrape.has("change_sum"), negative_sum, "a sum that falls is none to OpenMetrics");
+        assert_eq!(scrape.value("change_count"), 1.0);
+        assert_eq!(scrape.value("drift_bucket{le=\"+Inf\"}"), 1.0);
+        for sum in ["change_sum", "drift_sum"] {
+            let has_sum = format == ExpositionFormat::Prometheus;
+            assert_eq!(scrape.has(sum), has_sum, "to OpenMetrics a sum never falls: {sum}");
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Metrics, their totals and their exposition, on both databases.
 
+#![expect(clippy::unwrap_used, reason = "in a test, whatever fails fails the test")]
+
 mod exposition;
 mod fixture;
 mod parser;

@@ -141,7 +141,10 @@ impl Family {
             let (last, all) = *buckets.last().unwrap();
             assert_eq!(last, f64::INFINITY, "no +Inf bucket");
             let set = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
-            assert_eq!(self.samples[&format!("{name}_count{set}")], all);
+            match self.samples.get(&format!("{name}_count{set}")) {
+                Some(count) => assert_eq!(*count, all),
+                None => assert!(!self.samples.contains_key(&format!("{name}_sum{set}")), "a sum alone"),
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use monitoring_core::services;
 use monitoring_core::{Metric, MetricFilter, MetricType, Monitoring, Page, Slice};
 
-use super::fixture::{at, counter, create, create_all, gauge, histogram, request, scrape, start, start_time};
+use super::fixture::{at, counter, create, create_all, gauge, request, scrape, start, start_time};
 use crate::support::database::{Database, on_each_database};
 
 on_each_database! {

@@ -161,11 +161,35 @@ async fn hostile_values_find_nothing_and_break_nothing(database: &Database) {
     }
 }
 
+/// The tag index is no help where nearly everything is a hit.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_tag_that_most_events_have_is_found_too() {
+    let fixture = Fixture::start(&Database::sqlite()).await;
+    let common = |n| {
+        let mut request = tagged("common", "env", json!("prod"));
+        request.timestamp = Some(noon() - TimeDelta::seconds(n));
+        request
+    };
+    for batch in 0..3 {
+        store(&fixture, (0..4_000).map(|n| common(batch * 4_000 + n)).collect()).await;
+    }
+    let mut rare = common(6_000);
+    rare.source = "rare".to_owned();
+    rare.tags.insert("n".to_owned(), json!(7));
+    store(&fixture, vec![tagged("other", "env", json!("test")), rare]).await;
+    assert_eq!(find(&fixture, |f| f.tags = tag("env", "test")).await, ["other"]);
+    let both = [tag("env", "prod"), tag("n", "7")].concat();
+    assert_eq!(find(&fixture, |f| f.tags = both.clone()).await, ["rare"]);
+    let found = find(&fixture, |f| f.tags = tag("env", "prod")).await;
+    assert_eq!((found.len(), found[0].as_str()), (1_000, "common"));
+}
+
 /// What the filter says, as a loop.
 fn matches(filter: &EventFilter, event: &Event) -> bool {
     let reads = |key: &str, text: &str| match event.tags.get(key) {
         Some(Value::String(value)) => value == text,
-        Some(value) => value.to_string() == text,
+        Some(value) => format!("{value}") == text,
         None => false,
     };
     let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;

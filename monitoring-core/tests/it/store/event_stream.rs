@@ -103,3 +103,23 @@ async fn another_replicas_events_arrive(database: &Database) {
     assert_eq!(arrivals(&ours, &mut position).await, ["behind"]);
     assert!(arrivals(&ours, &mut position).await.is_empty());
 }
+
+/// SQLite has one writer at a time, so there nobody commits late.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn an_event_that_is_committed_late_is_streamed_late() {
+    let Some(database) = Database::postgres().await else { return };
+    let fixture = Fixture::start(&database).await;
+    let mut position = position(&fixture).await;
+    let host = sqlx::PgPool::connect(&database.url()).await.unwrap();
+    let mut transaction = host.begin().await.unwrap();
+    let mut conn = fixture.monitoring.connection(&mut transaction);
+    services::create_event(&mut conn, request("slow")).await.unwrap();
+
+    fixture.clock.advance(Duration::from_secs(5));
+    create(&fixture, request("fast")).await;
+    assert_eq!(arrivals(&fixture, &mut position).await, ["fast"]);
+    transaction.commit().await.unwrap();
+    assert_eq!(arrivals(&fixture, &mut position).await, ["slow"]);
+    assert!(arrivals(&fixture, &mut position).await.is_empty());
+}

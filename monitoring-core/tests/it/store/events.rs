@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use monitoring_core::{Error, EventFilter, EventId, Page, services};
+use monitoring_core::{Error, EventFilter, EventId, Page, Recorder, services};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -21,6 +21,7 @@ on_each_database!(
     a_timestamp_outside_what_is_kept_is_refused,
     every_kept_timestamp_finds_a_home,
     odd_numbers_survive,
+    a_submitted_batch_is_stored_when_the_call_returns,
 );
 
 async fn count(fixture: &Fixture) -> usize {
@@ -197,4 +198,29 @@ async fn odd_numbers_survive(database: &Database) {
     };
     assert_eq!(floats(&read), floats(&created));
     assert_eq!(read.tags["big"].as_f64(), Some(u64::MAX as f64));
+}
+
+async fn a_submitted_batch_is_stored_when_the_call_returns(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let recorder = fixture.monitoring.recorder();
+    let user = Uuid::from_u128(3);
+    let submit = async |source: &str| {
+        let batch = vec![request(source), request(source)];
+        services::submit_events(recorder, batch, Some(user)).await.unwrap()
+    };
+    let (a, b) = tokio::join!(submit("a"), submit("b"));
+    let mut conn = fixture.conn().await;
+    for created in a.into_iter().chain(b) {
+        assert_eq!(created.created_by, Some(user));
+        assert_eq!(services::event(&mut conn, created.id).await.unwrap(), created);
+    }
+}
+
+/// The recorder leads nowhere, so waiting for it would never end.
+#[tokio::test]
+async fn a_submitted_batch_is_checked_before_the_pipeline_sees_it() {
+    let batch = vec![request("good"), request("")];
+    let error = services::submit_events(&Recorder::detached(), batch, None).await.unwrap_err();
+    let Error::Invalid(invalid) = error else { panic!("not refused as invalid") };
+    assert_eq!(invalid.errors()[0].field, "[1].source");
 }

@@ -179,3 +179,17 @@ async fn another_schema_holds_everything() {
     assert_eq!(database.number(strays).await, 0);
     start("watch_1").await;
 }
+
+/// As for a role that is named like our schema.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn books_are_found_again_where_our_schema_comes_first_in_the_path() {
+    let Some(database) = Database::postgres().await else { return };
+    let url = format!("{}&options=-c%20search_path%3Dmonitoring,public", database.url());
+    for _ in 0..2 {
+        Monitoring::builder().database_url(&url).start().await.unwrap();
+    }
+    let books = "SELECT count(*) FROM pg_class WHERE relname = '_monitoring_migrations'";
+    assert_eq!(database.number(books).await, 1);
+    database.migrate(&command_line_migrator(&database).await).await.unwrap();
+}

@@ -1,9 +1,12 @@
 //! What is too old leaves, everything else stays.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use chrono::TimeDelta;
-use monitoring_core::{CreateEventRequest, EventFilter, Page, Retention, services};
+use chrono::{DateTime, TimeDelta, Utc};
+use monitoring_core::{
+    CreateEventRequest, CreateMetricRequest, EventFilter, MetricFilter, MetricType, Page, Retention, services,
+};
 use serde_json::{Value, json};
 
 use crate::handlers::Tasks;
@@ -54,39 +57,42 @@ async fn old_events_leave_with_their_tags_and_the_rest_stays(database: &Database
     assert_eq!(again, json!({"events_deleted": 0, "samples_deleted": 0, "partitions_dropped": 0}));
 }
 
+async fn count(fixture: &Fixture, timestamp: DateTime<Utc>) {
+    let request = CreateMetricRequest {
+        name: "jobs_total".to_owned(),
+        metric_type: MetricType::Counter,
+        value: 1.0,
+        labels: HashMap::new(),
+        timestamp: Some(timestamp),
+    };
+    services::create_metric(&mut fixture.conn().await, request).await.unwrap();
+}
+
 async fn samples_leave_by_their_own_age_and_totals_stay(database: &Database) {
     let fixture = Fixture::start_with(database, |builder| builder.retention(Retention::days(90, 30))).await;
     services::create_event(&mut fixture.conn().await, request("kept")).await.unwrap();
-    let (samples, totals) = (database.table("metric_samples"), database.table("metric_totals"));
-    let time = |days: i64| {
-        let time = noon() + TimeDelta::days(days);
-        match database {
-            #[cfg(feature = "sqlite")]
-            Database::Sqlite(_) => time.timestamp_micros().to_string(),
-            #[cfg(feature = "postgres")]
-            Database::Postgres(_) => format!("'{}'", time.to_rfc3339()),
-        }
-    };
-    for days in [-20, 0, 30] {
-        let values = format!("(7, {}, 1, 1.0)", time(days));
-        database
-            .execute(format!("INSERT INTO {samples} (series_id, timestamp, origin, value) VALUES {values}"))
-            .await;
+    for days in [-20, 0, 0] {
+        count(&fixture, noon() + TimeDelta::days(days)).await;
     }
-    database
-        .execute(format!(
-            "INSERT INTO {totals} (series_id, writer, value, observations, timestamp, updated_at)
-             VALUES (7, 1, 3.0, 3, {}, {})",
-            time(-20),
-            time(-20)
-        ))
-        .await;
-
     fixture.clock.advance(32 * DAY);
+    count(&fixture, fixture.clock.now()).await;
+
     Tasks::of(&fixture).await.run("monitoring_data_retention", Value::Null).await.unwrap();
 
-    assert_eq!(database.number(format!("SELECT count(*) FROM {samples}")).await, 1);
-    assert_eq!(database.number(format!("SELECT count(*) FROM {totals}")).await, 1);
+    let mut filter = MetricFilter::default();
+    filter.name = Some("jobs_total".to_owned());
+    let mut conn = fixture.conn().await;
+    let left = services::query_metrics(&mut conn, &filter, &Page::default()).await.unwrap();
+    let times: Vec<_> = left.items.iter().map(|sample| sample.timestamp).collect();
+    assert_eq!(times, [fixture.clock.now()]);
+    drop(conn);
+    let total = format!(
+        "SELECT CAST(sum(total.value) AS BIGINT) FROM {} AS total WHERE series_id IN (
+             SELECT id FROM {} WHERE name = 'jobs_total')",
+        database.table("metric_totals"),
+        database.table("metric_series")
+    );
+    assert_eq!(database.number(total).await, 4);
     assert_eq!(found(&fixture, &EventFilter::default()).await, ["kept"]);
 }
 

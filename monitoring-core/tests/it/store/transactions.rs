@@ -30,6 +30,8 @@ macro_rules! host_transactions {
                 let mut connection = pool.acquire().await.unwrap();
                 assert_eq!(events(services_query!(&mut connection)), 0);
                 assert_eq!(events(services_query!(&mut connection, tagged)), 0);
+                let stats = services::get_monitoring_stats(&mut connection).await.unwrap();
+                assert_eq!(stats.total_events, 0);
             }
 
             #[tokio::test]
@@ -45,6 +47,8 @@ macro_rules! host_transactions {
                 // The bare connection inside the pool's.
                 assert_eq!(events(services_query!(&mut *connection)), 2);
                 assert_eq!(events(services_query!(&mut *connection, tagged)), 1);
+                let stats = services::get_monitoring_stats(&mut *connection).await.unwrap();
+                assert_eq!((stats.total_events, stats.events_last_hour), (2, 2));
             }
 
             #[tokio::test]

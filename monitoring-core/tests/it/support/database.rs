@@ -39,7 +39,7 @@ pub(crate) enum Database {
     #[cfg(feature = "sqlite")]
     Sqlite(Folder),
     #[cfg(feature = "postgres")]
-    Postgres(postgres::TestDatabase),
+    Postgres(Box<postgres::TestDatabase>),
 }
 
 impl Database {
@@ -51,7 +51,7 @@ impl Database {
     /// `None` where there is no server, after saying so.
     #[cfg(feature = "postgres")]
     pub(crate) async fn postgres() -> Option<Self> {
-        postgres::database().await.map(Self::Postgres)
+        postgres::database().await.map(|database| Self::Postgres(Box::new(database)))
     }
 
     /// As `DATABASE_URL` would say it.

@@ -1,0 +1,108 @@
+//! The lines of a family.
+
+use std::fmt::{Arguments, Write as _};
+
+use super::ExpositionFormat;
+use super::family::{Family, Kind};
+use super::format::{Bound, Help, LabelSet, Number};
+use super::layout::cumulated;
+use crate::model::{Distribution, Labels, MetricType, SampleValue, default_help};
+use crate::store::metrics::MetricMetadata;
+
+/// Text in one of the formats, growing line by line.
+#[derive(Debug)]
+pub(super) struct Text {
+    pub format: ExpositionFormat,
+    text: String,
+}
+
+impl Text {
+    pub(super) const fn new(format: ExpositionFormat) -> Self {
+        Self { format, text: String::new() }
+    }
+
+    /// What there is, leaving nothing.
+    pub(super) fn take(&mut self) -> String {
+        std::mem::take(&mut self.text)
+    }
+
+    /// What a family is and what it is about.
+    pub(super) fn header(&mut self, family: &Family, metric: &str, metadata: Option<&MetricMetadata>) {
+        let Family { name, kind } = family;
+        let described = metadata.map(|metadata| metadata.help.as_str()).filter(|help| !help.is_empty());
+        let help = described.unwrap_or(default_help(metric));
+        if !help.is_empty() {
+            let help = Help(help, self.format);
+            self.line(format_args!("# HELP {name} {help}"));
+        }
+        self.line(format_args!("# TYPE {name} {}", kind.as_str()));
+        let unit = metadata.map_or("", |metadata| metadata.unit.as_str());
+        let is_in_name = name.strip_suffix(unit).is_some_and(|name| name.ends_with('_'));
+        if self.format == ExpositionFormat::OpenMetrics && !unit.is_empty() && is_in_name {
+            self.line(format_args!("# UNIT {name} {unit}"));
+        }
+    }
+
+    /// Says that a metric does not appear, where the format has words for it.
+    pub(super) fn left_out(&mut self, metric: &str) {
+        if self.format == ExpositionFormat::Prometheus {
+            self.line(format_args!("# {metric} is left out: another metric appears under that name"));
+        }
+    }
+
+    pub(super) fn sample(&mut self, family: &Family, labels: &Labels, bounds: &[f64], value: &SampleValue) {
+        match value {
+            SampleValue::Number(number) => self.number(family, labels, *number),
+            SampleValue::Distribution(of) if family.kind == Kind::Is(MetricType::Histogram) => {
+                self.histogram(&family.name, labels, bounds, of);
+            }
+            SampleValue::Distribution(of) => self.summary(&family.name, labels, of),
+        }
+    }
+
+    fn number(&mut self, family: &Family, labels: &Labels, value: f64) {
+        let is_counter = family.kind == Kind::Is(MetricType::Counter);
+        let is_total = is_counter && self.format == ExpositionFormat::OpenMetrics;
+        let suffix = if is_total { "_total" } else { "" };
+        let labels = LabelSet { labels, le: None };
+        self.line(format_args!("{}{suffix}{labels} {}", family.name, Number(value)));
+    }
+
+    pub(super) fn histogram(&mut self, family: &str, labels: &Labels, bounds: &[f64], of: &Distribution) {
+        for (bound, below) in cumulated(bounds, of) {
+            let labels = LabelSet { labels, le: Some(Bound(bound, self.format)) };
+            self.line(format_args!("{family}_bucket{labels} {below}"));
+        }
+        let may_be_negative = of.sum < 0.0 || bounds.first().is_some_and(|bound| *bound < 0.0);
+        if self.has_sum(may_be_negative) {
+            let labels = LabelSet { labels, le: None };
+            self.line(format_args!("{family}_sum{labels} {}", Number(of.sum)));
+            self.line(format_args!("{family}_count{labels} {}", of.count));
+        }
+    }
+
+    fn summary(&mut self, family: &str, labels: &Labels, of: &Distribution) {
+        let labels = LabelSet { labels, le: None };
+        if self.has_sum(of.sum < 0.0) {
+            self.line(format_args!("{family}_sum{labels} {}", Number(of.sum)));
+        }
+        self.line(format_args!("{family}_count{labels} {}", of.count));
+    }
+
+    /// To OpenMetrics a sum is a counter, which it cannot be where measurements are negative. A
+    /// histogram then has no count either: one comes with the other.
+    fn has_sum(&self, may_be_negative: bool) -> bool {
+        self.format == ExpositionFormat::Prometheus || !may_be_negative
+    }
+
+    pub(super) fn end_of_file(&mut self) {
+        if self.format == ExpositionFormat::OpenMetrics {
+            self.line(format_args!("# EOF"));
+        }
+    }
+
+    fn line(&mut self, line: Arguments<'_>) {
+        let _ = self.text.write_fmt(line); // writing to a String cannot fail
+        self.text.push('\n');
+    }
+}

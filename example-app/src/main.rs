@@ -24,7 +24,7 @@ RUST_LOG.";
 /// What the command line asks for.
 enum Command {
     Serve,
-    Demo(Option<DatabaseUrl>),
+    Demo(Option<Box<DatabaseUrl>>),
     Help,
 }
 
@@ -32,7 +32,7 @@ enum Command {
 async fn main() -> ExitCode {
     match command(std::env::args().skip(1)) {
         Ok(Command::Serve) => serve().await,
-        Ok(Command::Demo(database_url)) => match demo::run(database_url).await {
+        Ok(Command::Demo(database_url)) => match demo::run(database_url.map(|url| *url)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 complain("the demo stopped early:", &error);
@@ -58,7 +58,7 @@ fn command(mut arguments: impl Iterator<Item = String>) -> Result<Command, Box<d
             None => Command::Demo(None),
             Some("--database-url") => {
                 let url = arguments.next().ok_or("--database-url needs a URL")?;
-                Command::Demo(Some(url.parse()?))
+                Command::Demo(Some(Box::new(url.parse()?)))
             }
             Some(other) => return Err(unknown(other)),
         },
@@ -98,8 +98,9 @@ async fn run(settings: &Settings) -> Result<Stopped, Box<dyn Error>> {
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", settings.bind_addr))?;
     let app = App::start(settings, recorder).await?;
+    let stop = stop_signal();
     welcome(settings, &app, listener.local_addr()?);
-    Ok(app.serve(listener, stop_signal()).await?)
+    Ok(app.serve(listener, stop).await?)
 }
 
 #[expect(clippy::print_stdout, reason = "this is for the person at the terminal")]

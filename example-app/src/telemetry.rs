@@ -4,10 +4,10 @@ use std::io::IsTerminal;
 
 use monitoring_core::Recorder;
 use monitoring_tracing::RecorderLayer;
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::EnvFilter;
 
 use crate::Settings;
 

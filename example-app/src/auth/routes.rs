@@ -121,7 +121,9 @@ async fn check(
 enum Guess {
     Right(Credentials),
     /// The password is wrong, or nobody has the name.
-    Wrong { user_id: Option<Uuid> },
+    Wrong {
+        user_id: Option<Uuid>,
+    },
 }
 
 async fn matching(state: &AppState, username: &str, password: &Secret) -> Result<Guess, AppError> {

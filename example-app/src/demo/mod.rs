@@ -38,10 +38,11 @@ use stage::Stage;
 pub async fn run(database_url: Option<DatabaseUrl>) -> Result<(), DemoError> {
     let began = Instant::now();
     let mut screen = Screen::stdout();
+    let interrupted = crate::stop_signal();
     let stage = Stage::open(database_url).await?;
     tokio::select! {
         told = story::tell(&stage, &mut screen) => told?,
-        () = crate::stop_signal() => return Err(DemoError::Interrupted),
+        () = interrupted => return Err(DemoError::Interrupted),
     }
     stage.close().await?;
     story::farewell(&mut screen, began.elapsed())

@@ -111,6 +111,22 @@ impl Screen {
     }
 }
 
+/// Breaks a text into lines of so many characters, after a space or a comma where there is one.
+pub(super) fn wrap(text: &str, chars_max: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_inclusive([' ', ',']) {
+        let mut line = lines.pop().unwrap_or_default();
+        if !line.is_empty() && line.chars().count() + word.trim_end().chars().count() > chars_max {
+            lines.push(line.trim_end().to_owned());
+            line = String::new();
+        }
+        line.push_str(word);
+        lines.push(line);
+    }
+    // A word longer than a line is cut: nothing may stand out.
+    lines.iter().map(|line| cut(line.trim_end(), chars_max)).collect()
+}
+
 /// Cuts a text to so many characters, with a mark.
 pub(super) fn cut(text: &str, chars_max: usize) -> String {
     if text.chars().count() <= chars_max {
@@ -157,6 +173,14 @@ mod tests {
     #[test]
     fn colours_end_where_they_began() {
         assert!(printed(true).contains("\x1b[31merror\x1b[0m\n"));
+    }
+
+    #[test]
+    fn text_is_wrapped_between_words_and_after_commas() {
+        assert_eq!(wrap("", 10), [""]);
+        assert_eq!(wrap("status changed from open", 14), ["status changed", "from open"]);
+        assert_eq!(wrap("count{a=1,b=22,c=3} 7", 14), ["count{a=1,", "b=22,c=3} 7"]);
+        assert_eq!(wrap("a 0123456789abc", 10), ["a", "012345678…"]);
     }
 
     #[test]

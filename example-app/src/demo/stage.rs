@@ -26,16 +26,13 @@ pub(super) struct Stage {
 impl Stage {
     /// Starts a shop that nobody has used yet.
     pub(super) async fn open(database_url: Option<DatabaseUrl>) -> Result<Self, DemoError> {
-        let folder =
-            tempfile::tempdir().map_err(DemoError::io("a temporary folder could not be made"))?;
+        let folder = tempfile::tempdir().map_err(DemoError::io("a temporary folder could not be made"))?;
         let settings = settings(database_url, &folder)?;
         let recorder: Recorder = telemetry::init(&settings)?;
         let app = App::start(&settings, recorder).await?;
         let admin = app.first_admin().ok_or(DemoError::NotEmpty)?;
-        let (admin, admin_password) = (
-            admin.username().to_owned(),
-            admin.generated_password().ok_or(DemoError::NotEmpty)?.to_owned(),
-        );
+        let (admin, admin_password) =
+            (admin.username().to_owned(), admin.generated_password().ok_or(DemoError::NotEmpty)?.to_owned());
         let listen = DemoError::io("no port could be opened");
         let listener = TcpListener::bind(settings.bind_addr).await.map_err(listen)?;
         let address = listener.local_addr().map_err(DemoError::io("the port has no address"))?;

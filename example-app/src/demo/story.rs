@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::DemoError;
 use super::client::Client;
-use super::print::{Screen, Tone, WIDTH, cut};
+use super::print::{Screen, Tone, WIDTH, cut, wrap};
 use super::scrape;
 use super::stage::Stage;
 use super::table::{self, Row};
@@ -61,7 +61,8 @@ async fn a_good_morning(stage: &Stage, screen: &mut Screen) -> Result<Cast, Demo
     traffic::guess_password(shop, &customers[1]).await?;
     let tally = traffic::shop(&customers, MORNING_BASKETS).await?;
     traffic::try_empty_card(&customers[2]).await?;
-    screen.say(&format!("{} register, log in and buy coffee; {ON_CALL} is on call.", CUSTOMERS.join(", ")))?;
+    screen
+        .say(&format!("{} register, log in and buy coffee; {ON_CALL} is on call.", CUSTOMERS.join(", ")))?;
     screen.say(&format!(
         "{} payments went through in {:.1} s. Somebody guessed at bob's password, and one",
         tally.captured,
@@ -144,7 +145,8 @@ async fn the_incident(cast: &Cast, events: &[Value], screen: &mut Screen) -> Res
     screen.gap()?;
     screen.command(&format!("GET …{}/timeline", incident.trim_start_matches(MONITORING_PATH)))?;
     screen.gap()?;
-    let rows: Vec<Row> = entries.iter().filter(|entry| matters(entry)).map(|entry| Row::timeline(entry).brief()).collect();
+    let rows: Vec<Row> =
+        entries.iter().filter(|entry| matters(entry)).map(|entry| Row::timeline(entry).brief()).collect();
     table::print(screen, &rows)
 }
 
@@ -179,7 +181,9 @@ async fn the_scrape(cast: &Cast, screen: &mut Screen) -> Result<(), DemoError> {
     let scrape = cast.on_call.get(&path).await?.expect(200)?.text();
     for line in scrape::excerpt(&scrape) {
         let tone = if line.starts_with('#') { Tone::Faint } else { Tone::Plain };
-        screen.line(&[(&cut(line, WIDTH - 2), tone)])?;
+        for (index, part) in wrap(line, WIDTH - 6).iter().enumerate() {
+            screen.line(&[(if index == 0 { "" } else { "    " }, Tone::Plain), (part, tone)])?;
+        }
     }
     screen.line(&[(&format!("… {} lines in all", scrape.lines().count()), Tone::Faint)])
 }
@@ -196,7 +200,8 @@ async fn the_figures(cast: &Cast, screen: &mut Screen) -> Result<(), DemoError> 
         ("open incidents", "open_incidents"),
     ];
     for (name, field) in figures {
-        screen.line(&[(&format!("{name:16}"), Tone::Faint), (&format!("{:>6}", stats[field]), Tone::Plain)])?;
+        screen
+            .line(&[(&format!("{name:16}"), Tone::Faint), (&format!("{:>6}", stats[field]), Tone::Plain)])?;
     }
     Ok(())
 }
@@ -204,7 +209,10 @@ async fn the_figures(cast: &Cast, screen: &mut Screen) -> Result<(), DemoError> 
 /// What to try next, once the shop is closed.
 pub(super) fn farewell(screen: &mut Screen, took: Duration) -> Result<(), DemoError> {
     screen.heading("Your turn")?;
-    screen.say(&format!("That took {:.0} s; the shop has stopped in order and its telemetry is all", took.as_secs_f64()))?;
+    screen.say(&format!(
+        "That took {:.0} s; the shop has stopped in order and its telemetry is all",
+        took.as_secs_f64()
+    ))?;
     screen.say("written. Start it for yourself; it prints the administrator's password:")?;
     screen.gap()?;
     screen.command("cargo run -p example-app")?;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::DemoError;
-use super::print::{Screen, Tone, WIDTH, cut};
+use super::print::{Screen, Tone, WIDTH, wrap};
 use super::traffic::text;
 
 const INDENT_CHARS: usize = 2;
@@ -26,7 +26,8 @@ impl Row {
     /// An event of `GET /events`.
     pub(super) fn event(event: &Value) -> Self {
         let mut row = Self::new(event, &text(&event["event_type"]), &event["tags"]);
-        let duration = [&event["tags"], &event["payload"]].into_iter().find_map(|map| map["duration_ms"].as_f64());
+        let duration =
+            [&event["tags"], &event["payload"]].into_iter().find_map(|map| map["duration_ms"].as_f64());
         if let Some(milliseconds) = duration {
             row.what = format!("{}, {milliseconds:.0} ms", row.what);
         }
@@ -35,7 +36,11 @@ impl Row {
 
     /// An entry of an incident's timeline.
     pub(super) fn timeline(entry: &Value) -> Self {
-        Self::new(entry, &text(&entry["kind"]).replace('_', " "), &entry["details"])
+        let kind = match entry["kind"].as_str() {
+            Some("status_change") => "status",
+            other => other.unwrap_or_default(),
+        };
+        Self::new(entry, kind, &entry["details"])
     }
 
     fn new(json: &Value, kind: &str, tags: &Value) -> Self {
@@ -59,22 +64,26 @@ impl Row {
 
 /// Prints rows under one another.
 pub(super) fn print(screen: &mut Screen, rows: &[Row]) -> Result<(), DemoError> {
-    let widest = |column: fn(&Row) -> &str| rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
+    let widest =
+        |column: fn(&Row) -> &str| rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
     let (time, kind) = (widest(|row| &row.time), widest(|row| &row.kind));
     let (level, source) = (widest(|row| &row.level), widest(|row| &row.source));
     let before = time + kind + level + source + 4 * GAP.len();
     let left = WIDTH.saturating_sub(INDENT_CHARS + before);
     for row in rows {
         let tone = Tone::of_level(&row.level);
+        let mut what = wrap(&row.what, left).into_iter();
         screen.line(&[
             (&format!("{:time$}{GAP}{:kind$}{GAP}", row.time, row.kind), Tone::Faint),
             (&format!("{:level$}{GAP}", row.level), tone),
             (&format!("{:source$}{GAP}", row.source), Tone::Plain),
-            (&cut(&row.what, left), tone),
+            (&what.next().unwrap_or_default(), tone),
         ])?;
-        for note in &row.notes {
-            let note = cut(note, left.saturating_sub(GAP.len()));
-            screen.line(&[(&format!("{:before$}{GAP}{note}", ""), Tone::Faint)])?;
+        for more in what {
+            screen.line(&[(&format!("{:before$}{more}", ""), tone)])?;
+        }
+        for note in row.notes.iter().flat_map(|note| wrap(note, left)) {
+            screen.line(&[(&format!("{:before$}{note}", ""), Tone::Faint)])?;
         }
     }
     Ok(())

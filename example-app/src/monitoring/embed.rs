@@ -17,7 +17,9 @@ pub(crate) async fn start(
         .recorder(recorder)
         .retention(retention(settings))
         .buckets(metrics::PAYMENT_AMOUNT_CENTS, metrics::PAYMENT_AMOUNT_BUCKETS);
-    in_database(builder, database).start().await
+    let monitoring = in_database(builder, database).start().await?;
+    metrics::describe(&monitoring).await?;
+    Ok(monitoring)
 }
 
 fn in_database(builder: MonitoringBuilder, database: &Database) -> MonitoringBuilder {

@@ -5,12 +5,27 @@
 
 use std::collections::HashMap;
 
-use monitoring_core::{CreateMetricRequest, MetricType, Monitoring, Recorder};
+use monitoring_core::{CreateMetricRequest, MetricType, Monitoring, Recorder, Result, services};
 
 pub(super) const PAYMENT_AMOUNT_CENTS: &str = "payment_amount_cents";
 /// From a mug to a hundred grinders.
-pub(super) const PAYMENT_AMOUNT_BUCKETS: [f64; 8] =
-    [1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6];
+pub(super) const PAYMENT_AMOUNT_BUCKETS: [f64; 8] = [1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6];
+
+const ORDERS: &str = "orders_total";
+const PAYMENTS: &str = "payments_total";
+
+/// Says what the metrics mean, for those who read the scrape.
+pub(super) async fn describe(monitoring: &Monitoring) -> Result<()> {
+    let mut connection = monitoring.acquire().await?;
+    for (name, help, unit) in [
+        (ORDERS, "Orders placed, by product.", ""),
+        (PAYMENTS, "Payments tried, by outcome.", ""),
+        (PAYMENT_AMOUNT_CENTS, "What captured payments brought in.", "cents"),
+    ] {
+        services::describe_metric(&mut connection, name, help, unit).await?;
+    }
+    Ok(())
+}
 
 /// How a payment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +62,12 @@ impl BusinessMetrics {
 
     /// `orders_total{product}`: an order was placed.
     pub(crate) fn order_placed(&self, product: &str) {
-        self.count("orders_total", ("product", product));
+        self.count(ORDERS, ("product", product));
     }
 
     /// `payments_total{outcome}`, and the amount if the money arrived.
     pub(crate) fn payment_ended(&self, outcome: Outcome, amount_cents: i64) {
-        self.count("payments_total", ("outcome", outcome.as_str()));
+        self.count(PAYMENTS, ("outcome", outcome.as_str()));
         if outcome == Outcome::Captured {
             self.record(PAYMENT_AMOUNT_CENTS, MetricType::Histogram, amount_cents as f64, HashMap::new());
         }

@@ -1,6 +1,7 @@
 //! The shop as a process: settings, what it prints, and how it stops.
 
 use std::process::Output;
+use std::time::Duration;
 
 use serde_json::json;
 

@@ -35,10 +35,10 @@ async fn an_order_and_its_event_exist_together(database: TestDatabase) {
 
 /// Makes the commit of every order fail, after all of its statements have succeeded.
 async fn break_commits_of_orders(database: &TestDatabase) {
-    database.execute("CREATE TABLE nothing (id INTEGER PRIMARY KEY)").await;
+    database.execute("CREATE TABLE creditors (id INTEGER PRIMARY KEY)").await;
     database
         .execute(
-            "CREATE TABLE debts (nothing INTEGER REFERENCES nothing (id) DEFERRABLE INITIALLY DEFERRED)",
+            "CREATE TABLE debts (creditor INTEGER REFERENCES creditors (id) DEFERRABLE INITIALLY DEFERRED)",
         )
         .await;
     if database.is_postgres() {
@@ -51,9 +51,7 @@ async fn break_commits_of_orders(database: &TestDatabase) {
         database.execute("CREATE TRIGGER owe AFTER INSERT ON orders EXECUTE FUNCTION owe()").await;
     } else {
         database
-            .execute(
-                "CREATE TRIGGER owe AFTER INSERT ON orders BEGIN INSERT INTO debts VALUES (1); END",
-            )
+            .execute("CREATE TRIGGER owe AFTER INSERT ON orders BEGIN INSERT INTO debts VALUES (1); END")
             .await;
     }
 }
@@ -78,7 +76,9 @@ async fn refuse_events_of(database: &TestDatabase, source: &'static str) {
         }
         (true, _) => {
             database
-                .execute("ALTER TABLE monitoring.events ADD CONSTRAINT no CHECK (source <> 'payment-service')")
+                .execute(
+                    "ALTER TABLE monitoring.events ADD CONSTRAINT no CHECK (source <> 'payment-service')",
+                )
                 .await;
         }
         (false, "order-service") => {

@@ -69,7 +69,12 @@ async fn the_demo_refuses_a_database_with_a_shop_in_it() {
 
 #[test]
 fn a_wrong_command_line_exits_with_2_and_says_what_is_right() {
-    for arguments in [&["dmeo"][..], &["demo", "--fast"], &["demo", "--database-url"], &["demo", "--database-url", "mysql://x"]] {
+    for arguments in [
+        &["dmeo"][..],
+        &["demo", "--fast"],
+        &["demo", "--database-url"],
+        &["demo", "--database-url", "mysql://x"],
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let output = command(&folder).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

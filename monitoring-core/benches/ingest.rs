@@ -18,7 +18,6 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::process::Command;
 
 #[path = "../tests/it/support/postgres.rs"]
-#[expect(dead_code, reason = "it also serves the tests")]
 mod postgres;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;

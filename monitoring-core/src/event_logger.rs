@@ -21,7 +21,7 @@ const DETAILS_CHARS_MAX: usize = 10_000;
 ///
 /// ```no_run
 /// # async fn charge() -> Result<(), std::io::Error> { Ok(()) }
-/// # async fn example(mut conn: sqlx::PgConnection, request_id: String) -> monitoring_core::Result<()> {
+/// # async fn example(mut conn: impl monitoring_core::AsConnection, request_id: String) -> monitoring_core::Result<()> {
 /// use std::collections::HashMap;
 ///
 /// use monitoring_core::EventLogger;

@@ -41,6 +41,12 @@ impl Monitoring {
         &self.inner.recorder
     }
 
+    /// Bounds on what one event, metric or request may carry.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.context().settings.limits
+    }
+
     /// A connection to call services with, from our own pool.
     ///
     /// # Errors
@@ -71,7 +77,13 @@ impl Monitoring {
         const PATIENCE: Duration = Duration::from_secs(2);
         let answers = async { self.acquire_read().await?.as_connection().ping().await.map_err(Error::from) };
         let answered = tokio::time::timeout(PATIENCE, answers).await;
-        matches!(answered, Ok(Ok(()))) && !self.inner.pipeline.token.is_cancelled()
+        matches!(answered, Ok(Ok(()))) && !self.is_shut_down()
+    }
+
+    /// Whether [`Monitoring::shutdown`] has begun.
+    #[must_use]
+    pub fn is_shut_down(&self) -> bool {
+        self.inner.pipeline.token.is_cancelled()
     }
 
     /// Takes no more records, writes those it has, and stops everything, in about `deadline`.

@@ -6,16 +6,22 @@
 //!
 //! Partitions leave whole, so on PostgreSQL telemetry is kept up to a day longer than asked for.
 
-use chrono::{DateTime, Days, Utc};
+use chrono::{DateTime, Days, TimeDelta, Utc};
 
 use crate::config::Retention;
 use crate::store::partitions::{Expired, PartitionStore as _};
-use crate::store::{Access, AsConnection as _, Pool, StoreError};
+use crate::store::totals::TotalStore as _;
+use crate::store::{Access, AsConnection as _, Connection, Pool, StoreError};
 
 /// Days for which partitions are made ahead: a week without upkeep goes unnoticed.
 const DAYS_AHEAD: Days = Days::new(7);
 /// Rows deleted at once. Small, because SQLite's other writers wait meanwhile.
 const ROWS_MAX: u32 = 2_000;
+
+/// Totals of writers silent for so long are folded; a writer that is at work is left alone.
+const FOLD_AFTER: TimeDelta = TimeDelta::minutes(5);
+/// Totals folded in one transaction.
+const FOLD_ROWS_MAX: u32 = 5_000;
 
 /// Makes the partitions of yesterday (clocks differ) up to a week ahead. Cheap when they exist.
 ///
@@ -49,6 +55,26 @@ pub(crate) async fn apply(pool: &Pool) -> Result<Expired, StoreError> {
         total += expired;
         if expired.is_nothing() && connection.store().move_strays().await? == 0 {
             return Ok(total);
+        }
+    }
+}
+
+/// Merges the totals of writers that are gone into one row a series, and returns how many there
+/// were. Totals stay exact whatever is recorded meanwhile.
+///
+/// # Errors
+///
+/// Storage failed; what was merged before stays merged.
+pub(crate) async fn fold_totals(connection: &mut Connection<'_>) -> Result<u64, StoreError> {
+    let now = connection.context().settings.clock.now();
+    let mut folded = 0;
+    loop {
+        let mut transaction = connection.begin().await?;
+        let more = transaction.store().fold_totals(now - FOLD_AFTER, now, FOLD_ROWS_MAX).await?;
+        transaction.commit().await?;
+        folded += more;
+        if more < u64::from(FOLD_ROWS_MAX) {
+            return Ok(folded);
         }
     }
 }

@@ -1,10 +1,16 @@
-//! Request monitoring for tower and axum: a layer that correlates and records every request.
+//! Request monitoring for tower and axum, and the HTTP interface of `monitoring-core`.
 
 mod middleware;
+#[cfg(feature = "api")]
+mod router;
 
 #[cfg(feature = "axum")]
 pub use middleware::MissingMonitoringLayer;
 pub use middleware::{
     MonitoringBody, MonitoringFuture, MonitoringLayer, MonitoringRoute, MonitoringService, MonitoringTags,
     Outcome, RequestContext, RequestId, RequestSummary, SpanId, TraceContext, TraceId,
+};
+#[cfg(feature = "api")]
+pub use router::{
+    Access, Authentication, Authenticator, Endpoint, FromExtensions, RouterBuilder, endpoints, router,
 };

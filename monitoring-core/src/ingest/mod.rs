@@ -24,6 +24,7 @@ mod shed;
 mod ticks;
 mod writer;
 
+#[cfg(test)]
 pub(crate) use aggregate::SeriesSample;
 pub use capture::Captured;
 pub use deferred::{Decode, Decoded, Deferred, FieldBytes};

@@ -205,6 +205,7 @@ pub struct Incident {
 
 /// One change to an incident: what was and what is, field by field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IncidentChange {
     /// The incident.
     pub incident_id: IncidentId,

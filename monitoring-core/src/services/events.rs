@@ -18,7 +18,7 @@ use crate::store::{AsConnection, Connection, Context};
 /// home, however late the event comes.
 ///
 /// ```no_run
-/// # async fn example(conn: &mut sqlx::PgConnection) -> monitoring_core::Result<()> {
+/// # async fn example(conn: &mut impl monitoring_core::AsConnection) -> monitoring_core::Result<()> {
 /// use std::collections::HashMap;
 ///
 /// use monitoring_core::{CreateEventRequest, EventType, services};

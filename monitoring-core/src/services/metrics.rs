@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::error::Result;
 use crate::ingest::Recorder;
@@ -12,14 +12,10 @@ use crate::model::{
     is_metric_name, is_own_metric, metric_count_series,
 };
 use crate::random::random_u64;
+use crate::retention;
 use crate::store::metrics::{MetricMetadata, MetricStore as _, metric, registered};
-use crate::store::totals::TotalStore as _;
 use crate::store::{AsConnection, Connection, Context};
 
-/// Totals of writers silent for so long are folded; a writer that is at work is left alone.
-const FOLD_AFTER: TimeDelta = TimeDelta::minutes(5);
-/// Totals folded in one transaction.
-const FOLD_ROWS_MAX: u32 = 5_000;
 /// Characters of a metric's description.
 const HELP_CHARS_MAX: usize = 1_000;
 
@@ -155,18 +151,7 @@ pub async fn track_endpoint_performance<C: AsConnection>(
 ///
 /// Storage failed; what was merged before stays merged.
 pub async fn fold_metric_totals(conn: &mut impl AsConnection) -> Result<u64> {
-    let mut connection = conn.as_connection();
-    let now = connection.context().settings.clock.now();
-    let mut folded = 0;
-    loop {
-        let mut transaction = connection.begin().await?;
-        let more = transaction.store().fold_totals(now - FOLD_AFTER, now, FOLD_ROWS_MAX).await?;
-        transaction.commit().await?;
-        folded += more;
-        if more < u64::from(FOLD_ROWS_MAX) {
-            return Ok(folded);
-        }
-    }
+    Ok(retention::fold_totals(&mut conn.as_connection()).await?)
 }
 
 /// Counts stored events, in the transaction they are stored in. When too many sources are told

@@ -9,7 +9,6 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr as _, SqlStr};
 
 use super::StoreError;
-use crate::config::Settings;
 
 /// Where our migrations keep their books; `sqlx.toml` tells the command line the same.
 const TABLE: &str = "_monitoring_migrations";
@@ -37,7 +36,7 @@ pub(super) async fn postgres(
     let mut connection = sqlx::PgConnection::connect_with(options).await?;
     sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
     let mut migrator = migrator(SCRIPTS, |sql| super::postgres::in_schema(sql, schema));
-    if schema == Settings::SCHEMA {
+    if schema == crate::config::Settings::SCHEMA {
         keep_books_out_of(&mut connection, schema).await?;
     } else {
         migrator.create_schema(schema.to_owned());

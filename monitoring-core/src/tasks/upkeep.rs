@@ -9,11 +9,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::supervisor::INTERNAL_TARGET;
-use crate::error::Result;
 use crate::random::random_u64;
 use crate::retention;
-use crate::services;
-use crate::store::{Access, Pool};
+use crate::store::{Access, AsConnection as _, Pool, StoreError};
 
 /// How often there is something to do.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -32,9 +30,9 @@ pub(crate) async fn run_upkeep(pool: Pool, stop: CancellationToken) {
     }
 }
 
-async fn keep_up(pool: &Pool) -> Result<()> {
+async fn keep_up(pool: &Pool) -> Result<(), StoreError> {
     retention::prepare(pool).await?;
-    services::fold_metric_totals(&mut pool.acquire(Access::Write).await?).await?;
+    retention::fold_totals(&mut pool.acquire(Access::Write).await?.as_connection()).await?;
     retention::apply(pool).await?;
     Ok(())
 }

@@ -4,11 +4,15 @@
 
 mod support;
 
-mod alerts;
-mod architecture;
-mod event_logger;
-mod handlers;
-mod incidents;
-mod metrics;
-mod store;
-mod timeline;
+/// The name lets `cargo nextest run monitoring` find them.
+#[path = "."]
+mod monitoring {
+    mod alerts;
+    mod architecture;
+    mod event_logger;
+    mod handlers;
+    mod incidents;
+    mod metrics;
+    mod store;
+    mod timeline;
+}

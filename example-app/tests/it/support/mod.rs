@@ -52,25 +52,20 @@ pub(crate) use on_each_database;
 /// A database nobody else uses, gone after the test.
 pub(crate) struct TestDatabase {
     pub(crate) url: String,
-    _place: Place,
-}
-
-/// What the database lives in, gone with it.
-enum Place {
-    Folder { _folder: TempDir },
-    Server { _database: postgres::TestDatabase },
+    _folder: Option<TempDir>,
+    _on_server: Option<postgres::TestDatabase>,
 }
 
 impl TestDatabase {
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("data/shop.db").display());
-        Self { url, _place: Place::Folder { _folder: folder } }
+        Self { url, _folder: Some(folder), _on_server: None }
     }
 
     pub(crate) async fn postgres() -> Option<Self> {
         let database = postgres::database().await?;
-        Some(Self { url: database.url.clone(), _place: Place::Server { _database: database } })
+        Some(Self { url: database.url.clone(), _folder: None, _on_server: Some(database) })
     }
 
     pub(crate) fn settings(&self) -> Settings {

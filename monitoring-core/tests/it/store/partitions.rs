@@ -9,7 +9,7 @@ use monitoring_core::{CreateEventRequest, Event, services};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::handlers::Tasks;
+use crate::monitoring::handlers::Tasks;
 use crate::support::database::Database;
 use crate::support::fixture::{Fixture, noon, request};
 

@@ -9,7 +9,7 @@ use monitoring_core::{
 };
 use serde_json::{Value, json};
 
-use crate::handlers::Tasks;
+use crate::monitoring::handlers::Tasks;
 use crate::support::database::{Database, on_each_database};
 use crate::support::fixture::{Fixture, noon, request};
 

@@ -1,0 +1,54 @@
+//! What every request passes on its way in and out: an id, a limit in time, safe headers, and
+//! problems made into bodies.
+
+use axum::body::Body;
+use axum::extract::{OriginalUri, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderName, HeaderValue};
+
+use super::error::{Code, Problem};
+use super::state::RouterState;
+use crate::middleware::{RequestContext, RequestId};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Wraps the whole router, its fallbacks included.
+pub(super) async fn pass(State(state): State<RouterState>, request: Request, next: Next) -> Response {
+    let request_id = request_id(&request);
+    let instance = path(&request);
+    let served = tokio::time::timeout(state.options().request_timeout, next.run(request)).await;
+    let mut response = served.unwrap_or_else(|_| {
+        Problem::new(Code::TimedOut, "the request took too long and was given up").into_response()
+    });
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        *response.body_mut() = Body::from(problem.render(&instance, request_id.as_str()));
+        response.headers_mut().remove(http::header::CONTENT_LENGTH);
+    }
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(X_REQUEST_ID).or_insert_with(|| request_id.as_header().clone());
+    response
+}
+
+/// The span around everything handlers do. The tracing layer records nothing inside it: a stream of
+/// events that shows the statements it is made of would never rest.
+pub(super) fn own_work() -> tracing::Span {
+    tracing::error_span!(target: "monitoring::internal", "router")
+}
+
+/// The id the layer has given the request; without a layer, the sender's own if it is fit to be
+/// repeated, else a new one.
+fn request_id(request: &Request) -> RequestId {
+    let sent = || request.headers().get(&X_REQUEST_ID).and_then(RequestId::from_header);
+    let known = RequestContext::current().map(|context| context.request_id);
+    known.or_else(sent).unwrap_or_else(RequestId::random)
+}
+
+/// The path as the client sees it, whatever the router is nested in.
+fn path(request: &Request) -> String {
+    let original = request.extensions().get::<OriginalUri>();
+    original.map_or(request.uri(), |original| &original.0).path().to_owned()
+}

@@ -1,0 +1,243 @@
+//! The only place that knows status codes: every error becomes a problem (RFC 9457) with a stable
+//! code and a sentence that is safe to show. Causes go to the log.
+//!
+//! A handler's problem travels to the [edge](super::edge) as a response extension, where the
+//! request id and the path are known, and becomes a body there.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use monitoring_core::{Error, FieldError, Forbidden, Invalid, StoreError};
+use serde::Serialize;
+
+/// Errors told of in one answer; a batch may have thousands.
+const FIELD_ERRORS_MAX: usize = 100;
+const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
+
+/// What a handler answers.
+pub(super) type Answer<T> = Result<T, Problem>;
+
+/// Why a request was not served.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    code: Code,
+    detail: String,
+    errors: Vec<FieldError>,
+}
+
+/// The stable names of problems. Clients may match on them; a name never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    ValidationFailed,
+    MalformedJson,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Conflict,
+    IllegalStatus,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    Internal,
+    NotAvailable,
+    Overloaded,
+    Unavailable,
+    TimedOut,
+}
+
+impl Code {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::ValidationFailed => "validation_failed",
+            Self::MalformedJson => "malformed_json",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Conflict => "conflict",
+            Self::IllegalStatus => "illegal_status",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::Internal => "internal",
+            Self::NotAvailable => "not_available",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+            Self::TimedOut => "timed_out",
+        }
+    }
+
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::ValidationFailed | Self::MalformedJson => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict | Self::IllegalStatus => StatusCode::CONFLICT,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotAvailable => StatusCode::NOT_IMPLEMENTED,
+            Self::Overloaded | Self::Unavailable | Self::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Overloaded => Some(OVERLOADED_RETRY),
+            Self::Unavailable | Self::TimedOut => Some(UNAVAILABLE_RETRY),
+            _ => None,
+        }
+    }
+}
+
+impl Problem {
+    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// One field that breaks a rule.
+    pub(super) fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Invalid::field(field, message).into()
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        Self::new(Code::Unauthorized, "the request carries no valid credentials")
+    }
+
+    pub(super) fn not_found(what: &str, id: impl std::fmt::Display) -> Self {
+        Self::new(Code::NotFound, format!("no {what} {id}"))
+    }
+
+    /// The same problem, told of parts of the system instead of fields.
+    pub(super) fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// The answer in full.
+    pub(super) fn render(mut self, instance: &str, request_id: &str) -> Vec<u8> {
+        let surplus = self.errors.len().saturating_sub(FIELD_ERRORS_MAX);
+        if surplus > 0 {
+            self.errors.truncate(FIELD_ERRORS_MAX);
+            self.detail = format!("{}; {surplus} more errors are not shown", self.detail);
+        }
+        let status = self.code.status();
+        let details = ProblemDetails {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            detail: &self.detail,
+            instance,
+            success: false,
+            code: self.code.as_str(),
+            errors: &self.errors,
+            request_id,
+        };
+        serde_json::to_vec(&details).expect("texts and numbers always serialize")
+    }
+}
+
+/// An error as RFC 9457 has it, with members of our own.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub(super) struct ProblemDetails<'a> {
+    /// Always `about:blank`: the status and the code say what kind of problem it is.
+    #[serde(rename = "type")]
+    kind: &'a str,
+    /// The status in words.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// What went wrong this time.
+    detail: &'a str,
+    /// The path that was asked for.
+    instance: &'a str,
+    /// Always false.
+    success: bool,
+    /// What went wrong, as a name that never changes, such as `validation_failed`.
+    code: &'a str,
+    /// What was wrong with which field.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+    /// Id of the request, to be quoted when asking for help.
+    request_id: &'a str,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(after) = self.code.retry_after() {
+            headers.insert(RETRY_AFTER, after.as_secs().into());
+        }
+        if self.code == Code::Unauthorized {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        let detail = match invalid.errors() {
+            [only] => format!("{}: {}", only.field, only.message),
+            errors => format!("{} fields are invalid", errors.len()),
+        };
+        Self::new(Code::ValidationFailed, detail).with_errors(invalid.errors().to_vec())
+    }
+}
+
+impl From<Forbidden> for Problem {
+    fn from(error: Forbidden) -> Self {
+        Self::new(Code::Forbidden, error.to_string())
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let code = match error {
+            Error::Invalid(invalid) => return invalid.into(),
+            Error::Store(error) => return error.into(),
+            Error::NotFound { .. } => Code::NotFound,
+            Error::Conflict { .. } | Error::AlreadyExists { .. } => Code::Conflict,
+            Error::IllegalStatus { .. } => Code::IllegalStatus,
+            Error::Forbidden { .. } => Code::Forbidden,
+            Error::Overloaded => Code::Overloaded,
+            Error::ShutDown => Code::Unavailable,
+            Error::NotAvailable { .. } => Code::NotAvailable,
+            unknown => return internal(&unknown),
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Conflict { .. } => Self::new(Code::Conflict, error.to_string()),
+            StoreError::Unavailable(_) => {
+                tracing::warn!(target: "monitoring_tower", error = &error as &dyn std::error::Error,
+                    "a request found the database unavailable");
+                Self::new(Code::Unavailable, "the database does not answer; try again later")
+            }
+            StoreError::Refused(_) => {
+                tracing::warn!(target: "monitoring_tower", error = &error as &dyn std::error::Error,
+                    "the database refused a request's value");
+                Self::new(Code::ValidationFailed, "the database refused a value of the request")
+            }
+            _ => internal(&error),
+        }
+    }
+}
+
+/// Says nothing but that it is our fault; the cause is for the log.
+fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
+    tracing::error!(target: "monitoring_tower", error, "a request failed");
+    Problem::new(Code::Internal, "something went wrong on our side; the log has the cause")
+}

@@ -1,0 +1,150 @@
+//! The HTTP interface: every endpoint and who may use it, on one page.
+//!
+//! A request passes the [edge](edge) (id, time limit, headers), then its route's
+//! [check](security), then its handler, which takes [parameters](params) or a [body](extract),
+//! asks one service of `monitoring-core` and puts the result in an [envelope](respond). Handlers
+//! know no status codes but those of success, and no SQL.
+
+mod api;
+mod authenticator;
+mod builder;
+mod edge;
+mod error;
+mod extract;
+#[cfg(feature = "openapi")]
+mod openapi;
+mod params;
+#[cfg(feature = "prometheus")]
+mod prometheus;
+mod respond;
+mod security;
+mod state;
+mod stream;
+#[cfg(feature = "swagger-ui")]
+mod swagger;
+
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use http::Method;
+use monitoring_core::Permission;
+
+pub use authenticator::{Authentication, Authenticator, FromExtensions};
+pub use builder::{RouterBuilder, router};
+pub use security::Access;
+
+use state::RouterState;
+
+/// Everything the router serves. There is no other way to a handler than through this table.
+fn table() -> Vec<Route> {
+    use Access::{Needs, Open};
+    use Permission::{
+        CreateIncidents, ManageAlerts, OwnIncidents, ReadAudit, ReadMetrics, ReadOwnEvents, ReadStats,
+        ReadSummary, WriteTelemetry,
+    };
+    use api::{alerts, audit, events, health, incidents, metrics, stats, timeline};
+
+    #[allow(unused_mut)] // without optional faces
+    let mut table = vec![
+        post("/events", Needs(WriteTelemetry), events::create),
+        get("/events", Needs(ReadOwnEvents), events::list),
+        get("/events/stream", Needs(ReadOwnEvents), stream::events),
+        get("/events/{id}", Needs(ReadOwnEvents), events::show),
+        post("/metrics", Needs(WriteTelemetry), metrics::create),
+        get("/metrics", Needs(ReadMetrics), metrics::list),
+        post("/alerts", Needs(ManageAlerts), alerts::create),
+        get("/alerts", Needs(ManageAlerts), alerts::list),
+        get("/alerts/{id}", Needs(ManageAlerts), alerts::show),
+        put("/alerts/{id}", Needs(ManageAlerts), alerts::update),
+        patch("/alerts/{id}", Needs(ManageAlerts), alerts::patch),
+        delete("/alerts/{id}", Needs(ManageAlerts), alerts::delete),
+        post("/alerts/{id}/enable", Needs(ManageAlerts), alerts::enable),
+        post("/alerts/{id}/disable", Needs(ManageAlerts), alerts::disable),
+        post("/incidents", Needs(CreateIncidents), incidents::create),
+        get("/incidents", Needs(OwnIncidents), incidents::list),
+        get("/incidents/{id}", Needs(OwnIncidents), incidents::show),
+        put("/incidents/{id}", Needs(OwnIncidents), incidents::update),
+        patch("/incidents/{id}", Needs(OwnIncidents), incidents::patch),
+        get("/incidents/{id}/timeline", Needs(OwnIncidents), timeline::show),
+        get("/incidents/{id}/history", Needs(OwnIncidents), incidents::history),
+        post("/incidents/{id}/comments", Needs(OwnIncidents), incidents::comment),
+        get("/incidents/{id}/comments", Needs(OwnIncidents), incidents::comments),
+        post("/incidents/{id}/events", Needs(OwnIncidents), incidents::attach),
+        get("/incidents/{id}/events", Needs(OwnIncidents), incidents::events),
+        delete("/incidents/{id}/events/{event_id}", Needs(OwnIncidents), incidents::detach),
+        get("/stats", Needs(ReadStats), stats::system),
+        get("/stats/summary", Needs(ReadSummary), stats::summary),
+        get("/audit", Needs(ReadAudit), audit::list),
+        get("/livez", Open, health::live),
+        get("/readyz", Open, health::ready),
+    ];
+    #[cfg(feature = "prometheus")]
+    table.push(get("/metrics/prometheus", Needs(ReadMetrics), prometheus::exposition::expose));
+    #[cfg(feature = "openapi")]
+    table.push(get("/openapi.json", Access::Authenticated, openapi::document));
+    #[cfg(feature = "swagger-ui")]
+    table.extend([
+        get("/docs", Access::Authenticated, swagger::entrance),
+        get("/docs/", Access::Authenticated, swagger::file),
+        get("/docs/{*file}", Access::Authenticated, swagger::file),
+    ]);
+    table
+}
+
+/// One line of the table.
+struct Route {
+    method: Method,
+    path: &'static str,
+    access: Access,
+    handler: MethodRouter<RouterState>,
+}
+
+fn get<H: Handler<T, RouterState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    route(Method::GET, path, access, on(MethodFilter::GET, handler))
+}
+
+fn post<H: Handler<T, RouterState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    route(Method::POST, path, access, on(MethodFilter::POST, handler))
+}
+
+fn put<H: Handler<T, RouterState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    route(Method::PUT, path, access, on(MethodFilter::PUT, handler))
+}
+
+fn patch<H: Handler<T, RouterState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    route(Method::PATCH, path, access, on(MethodFilter::PATCH, handler))
+}
+
+fn delete<H: Handler<T, RouterState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    route(Method::DELETE, path, access, on(MethodFilter::DELETE, handler))
+}
+
+fn route(method: Method, path: &'static str, access: Access, handler: MethodRouter<RouterState>) -> Route {
+    Route { method, path, access, handler }
+}
+
+/// A method and path the router answers to, and who may use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// The method. Whatever answers to `GET` answers to `HEAD` too.
+    pub method: Method,
+    /// The path below the mount, with `{names}` for what varies.
+    pub path: &'static str,
+    /// Who may use it.
+    pub access: Access,
+}
+
+/// Every endpoint of the router as it was compiled, for hosts that list or check what is open to
+/// whom.
+///
+/// ```
+/// use monitoring_tower::{Access, endpoints};
+///
+/// let open: Vec<_> = endpoints().into_iter().filter(|e| e.access == Access::Open).collect();
+/// assert!(open.iter().all(|endpoint| ["/livez", "/readyz"].contains(&endpoint.path)));
+/// ```
+#[must_use]
+pub fn endpoints() -> Vec<Endpoint> {
+    let endpoint = |Route { method, path, access, .. }| Endpoint { method, path, access };
+    table().into_iter().map(endpoint).collect()
+}

@@ -1,0 +1,3 @@
+//! What Prometheus and its relatives speak.
+
+pub(super) mod exposition;

@@ -1,0 +1,93 @@
+//! Who may pass: every route is wrapped in the check its line of the table asks for.
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
+use monitoring_core::{Permission, Principal};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::edge::own_work;
+use super::error::{Answer, Code, Problem};
+use super::state::RouterState;
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Access {
+    /// Everybody, without credentials.
+    Open,
+    /// Everybody the host knows.
+    Authenticated,
+    /// Whoever has the permission.
+    Needs(Permission),
+}
+
+/// Lets a request pass to its handler if its sender may, and tells the handler who that is.
+pub(super) async fn authorize(
+    State((state, access)): State<(RouterState, Access)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if access == Access::Open {
+        return next.run(request).instrument(own_work()).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    match admit(&state, &parts, access).await {
+        Ok(caller) => {
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).instrument(own_work()).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn admit(state: &RouterState, parts: &Parts, access: Access) -> Answer<Caller> {
+    let principal = state.authenticator().authenticate(parts).await.map_err(|error| {
+        tracing::error!(target: "monitoring_tower", error = &*error as &dyn std::error::Error,
+            "the host cannot tell who is calling");
+        Problem::new(Code::Unavailable, "credentials cannot be checked at the moment; try again later")
+    })?;
+    let principal = principal.ok_or_else(Problem::unauthorized)?;
+    if let Access::Needs(permission) = access {
+        principal.require(permission)?;
+    }
+    Ok(Caller(principal))
+}
+
+/// Who sent the request, after the check of its route.
+#[derive(Clone, Debug)]
+pub(super) struct Caller(Principal);
+
+impl Caller {
+    pub(super) fn id(&self) -> Uuid {
+        self.0.id
+    }
+
+    pub(super) fn may(&self, permission: Permission) -> bool {
+        self.0.may(permission)
+    }
+
+    pub(super) fn require(&self, permission: Permission) -> Answer<()> {
+        Ok(self.0.require(permission)?)
+    }
+
+    /// The caller's own id, if without this permission they see only what is theirs.
+    pub(super) fn limited_to(&self, all: Permission) -> Option<Uuid> {
+        (!self.may(all)).then_some(self.0.id)
+    }
+}
+
+impl FromRequestParts<RouterState> for Caller {
+    type Rejection = Problem;
+
+    /// Behind a route's check the caller is known already; the fallbacks have no such check, so
+    /// that strangers learn nothing about which paths exist.
+    async fn from_request_parts(parts: &mut Parts, state: &RouterState) -> Answer<Self> {
+        match parts.extensions.get::<Self>() {
+            Some(caller) => Ok(caller.clone()),
+            None => admit(state, parts, Access::Authenticated).await,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What all handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _, Shared};
+use monitoring_core::{Monitoring, PooledConnection};
+use tokio::sync::Semaphore;
+
+use super::authenticator::AnyAuthenticator;
+use super::error::Answer;
+
+/// How long an answer waits for what this process has just recorded.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Shared by all handlers of one router; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct RouterState {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    monitoring: Monitoring,
+    authenticator: AnyAuthenticator,
+    options: Options,
+    streams: Arc<Semaphore>,
+}
+
+/// What the builder can change.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub request_timeout: Duration,
+    pub streams_max: usize,
+    pub stream_poll_interval: Duration,
+    /// Resolves when streams shall end; never, unless the host says so.
+    pub shutdown: Shared<BoxFuture<'static, ()>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(30),
+            streams_max: 64,
+            stream_poll_interval: Duration::from_secs(1),
+            shutdown: std::future::pending().boxed().shared(),
+        }
+    }
+}
+
+impl RouterState {
+    pub(super) fn new(monitoring: Monitoring, authenticator: AnyAuthenticator, options: Options) -> Self {
+        let streams = Arc::new(Semaphore::new(options.streams_max));
+        Self { inner: Arc::new(Inner { monitoring, authenticator, options, streams }) }
+    }
+
+    pub(super) fn monitoring(&self) -> &Monitoring {
+        &self.inner.monitoring
+    }
+
+    pub(super) fn authenticator(&self) -> &AnyAuthenticator {
+        &self.inner.authenticator
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// One permit for each open stream.
+    pub(super) fn streams(&self) -> &Arc<Semaphore> {
+        &self.inner.streams
+    }
+
+    /// A connection to look things up with.
+    pub(super) async fn read(&self) -> Answer<PooledConnection> {
+        Ok(self.inner.monitoring.acquire_read().await?)
+    }
+
+    /// A connection to change things with.
+    pub(super) async fn write(&self) -> Answer<PooledConnection> {
+        Ok(self.inner.monitoring.acquire().await?)
+    }
+
+    /// Lets what this process has recorded so far reach the database, so that a caller finds in
+    /// the answer what it has just sent. An answer that misses the latest is better than none, so
+    /// this waits for a moment only and never fails.
+    pub(super) async fn flush(&self) {
+        self.wait_for(self.inner.monitoring.recorder().flush()).await;
+    }
+
+    /// Like [`flush`](Self::flush), for figures: they come from counters, which the pipeline raises
+    /// once a record is stored. So what a first flush stores, a second one counts.
+    pub(super) async fn flush_figures(&self) {
+        let recorder = self.inner.monitoring.recorder();
+        self.wait_for(async {
+            recorder.flush().await?;
+            recorder.flush().await
+        })
+        .await;
+    }
+
+    async fn wait_for(&self, flush: impl Future<Output = monitoring_core::Result<()>>) {
+        if !matches!(tokio::time::timeout(FLUSH_TIMEOUT, flush).await, Ok(Ok(()))) {
+            tracing::debug!(target: "monitoring_tower", "answering before the latest records are stored");
+        }
+    }
+}

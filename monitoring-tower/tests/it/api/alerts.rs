@@ -1,0 +1,97 @@
+//! `/alerts`
+
+use axum::body::Body;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN, Answer, MODERATOR, Service, exchange, on_both_databases, request};
+
+on_both_databases! {
+    a_rule_lives_from_creation_to_deletion
+    a_broken_query_is_refused_with_its_position
+    a_name_can_be_taken_once
+    a_change_meant_for_another_version_is_refused
+    changes_of_rules_are_in_the_audit_log
+}
+
+fn rule(name: &str) -> Value {
+    json!({
+        "name": name,
+        "description": "CPU usage above 80% for more than 5 minutes",
+        "query": "cpu_usage > 80",
+        "threshold_value": 80.0,
+        "for": 300,
+    })
+}
+
+async fn a_rule_lives_from_creation_to_deletion(service: &Service) {
+    let answer = service.post("/alerts", MODERATOR, rule("High CPU Usage")).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+    assert_eq!(answer.header("etag"), "\"1\"");
+    let created = answer.data();
+    assert_eq!(created["for"], 300);
+    assert_eq!(created["created_by"], json!(MODERATOR.id));
+    let path = format!("/alerts/{}", created["id"].as_str().unwrap());
+    assert_eq!(answer.header("location"), format!("/api/v1/monitoring{path}"));
+    assert_eq!(service.get(&path, MODERATOR).await.data(), created);
+
+    let disabled = service.post(&format!("{path}/disable"), MODERATOR, Value::Null).await;
+    assert_eq!(disabled.data()["enabled"], false);
+    assert_eq!(disabled.header("etag"), "\"2\"");
+    assert_eq!(service.get("/alerts?enabled=true", MODERATOR).await.data(), json!([]));
+    let enabled = service.post(&format!("{path}/enable"), MODERATOR, Value::Null).await;
+    assert_eq!(enabled.data()["enabled"], true);
+    let changed = service.put(&path, MODERATOR, json!({"severity": "critical"})).await.data();
+    assert_eq!((&changed["severity"], &changed["query"]), (&json!("critical"), &created["query"]));
+    let list = service.get("/alerts?severity=critical&q=cpu", MODERATOR).await.data();
+    assert_eq!(list, json!([changed]));
+
+    let deleted = service.delete(&path, MODERATOR).await;
+    assert_eq!((deleted.status, deleted.body.len()), (StatusCode::NO_CONTENT, 0));
+    service.get(&path, MODERATOR).await.problem(StatusCode::NOT_FOUND, "not_found");
+    service.delete(&path, MODERATOR).await.problem(StatusCode::NOT_FOUND, "not_found");
+}
+
+async fn a_broken_query_is_refused_with_its_position(service: &Service) {
+    let mut broken = rule("broken");
+    broken["query"] = json!("cpu_usage >> 80");
+    let answer = service.post("/alerts", MODERATOR, broken).await;
+    assert_eq!(answer.invalid_fields(), ["query"]);
+    assert_eq!(service.get("/alerts", MODERATOR).await.data(), json!([]));
+}
+
+async fn a_name_can_be_taken_once(service: &Service) {
+    service.post("/alerts", MODERATOR, rule("twice")).await.data();
+    let again = service.post("/alerts", MODERATOR, rule("twice")).await;
+    again.problem(StatusCode::CONFLICT, "conflict");
+}
+
+async fn put_if_match(service: &Service, path: &str, etag: &str, body: Value) -> Answer {
+    let request = request(Method::PUT, path, Some(MODERATOR))
+        .header("content-type", "application/json")
+        .header("if-match", etag);
+    exchange(&service.app, request.body(Body::from(body.to_string())).unwrap()).await
+}
+
+async fn a_change_meant_for_another_version_is_refused(service: &Service) {
+    let created = service.post("/alerts", MODERATOR, rule("contended")).await.data();
+    let path = format!("/alerts/{}", created["id"].as_str().unwrap());
+    let first = put_if_match(service, &path, "\"1\"", json!({"for": 60})).await;
+    assert_eq!(first.header("etag"), "\"2\"");
+    let second = put_if_match(service, &path, "\"1\"", json!({"for": 90})).await;
+    second.problem(StatusCode::CONFLICT, "conflict");
+    let by_body = service.put(&path, MODERATOR, json!({"for": 90, "version": 1})).await;
+    by_body.problem(StatusCode::CONFLICT, "conflict");
+    let contradiction = put_if_match(service, &path, "\"2\"", json!({"for": 90, "version": 1})).await;
+    assert_eq!(contradiction.invalid_fields(), ["version"]);
+    let no_etag = put_if_match(service, &path, "2", json!({"for": 90})).await;
+    assert_eq!(no_etag.invalid_fields(), ["if-match"]);
+    assert_eq!(service.get(&path, MODERATOR).await.data()["for"], 60);
+}
+
+async fn changes_of_rules_are_in_the_audit_log(service: &Service) {
+    service.post("/alerts", MODERATOR, rule("audited")).await.data();
+    let log = service.get("/audit", ADMIN).await.data();
+    assert_eq!(log[0]["action"], "alert_rule.create");
+    assert_eq!(log[0]["actor"], json!(MODERATOR.id));
+}

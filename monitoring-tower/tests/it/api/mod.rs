@@ -1,0 +1,17 @@
+//! The REST interface, one subject a file.
+
+mod alerts;
+mod bodies;
+mod events;
+mod health;
+mod incidents;
+mod metrics;
+mod own_work;
+mod problems;
+#[cfg(feature = "prometheus")]
+mod scrape;
+mod statistics;
+mod stream;
+#[cfg(feature = "swagger-ui")]
+mod swagger;
+mod timeline;

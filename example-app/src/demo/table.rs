@@ -82,6 +82,8 @@ pub(super) fn print(screen: &mut Screen, rows: &[Row]) -> Result<(), DemoError> 
         for more in what {
             screen.line(&[(&format!("{:before$}{more}", ""), tone)])?;
         }
+        // Under the source, where there is more room.
+        let (before, left) = (before - source - GAP.len(), left + source + GAP.len());
         for note in row.notes.iter().flat_map(|note| wrap(note, left)) {
             screen.line(&[(&format!("{:before$}{note}", ""), Tone::Faint)])?;
         }

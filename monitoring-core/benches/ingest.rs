@@ -86,11 +86,11 @@ async fn record(monitoring: &Monitoring) -> Outcome<f64> {
 
 /// About 390 bytes, as a request's event has.
 fn event(n: usize) -> CreateEventRequest {
-    let level = if n % 20 == 0 { "warn" } else { "info" };
+    let level = if n.is_multiple_of(20) { "warn" } else { "info" };
     let tags = [
         ("method", json!("POST")),
         ("route", json!("/api/v1/orders/{id}")),
-        ("status", json!(if n % 20 == 0 { 404 } else { 201 })),
+        ("status", json!(if n.is_multiple_of(20) { 404 } else { 201 })),
         ("user_id", json!(n % 5_000)),
         ("region", json!(["eu-west-1", "us-east-1", "ap-south-1"][n % 3])),
         ("request_id", json!(format!("{:032x}", n as u128 * 0x9e37_79b9_7f4a_7c15_f39c))),
@@ -129,6 +129,7 @@ fn median(mut rates: Vec<f64>) -> f64 {
     rates[rates.len() / 2]
 }
 
+#[expect(clippy::print_stdout, reason = "the figures are the point of the program")]
 fn report(name: &str, copy: f64, writer: f64, file: f64) {
     println!(
         "{name:8}  psql \\copy {copy:8.0}/s   PostgreSQL {writer:8.0}/s ({:.2} of \\copy)   SQLite {file:8.0}/s",

@@ -279,7 +279,7 @@ fn start_pipeline(supervisor: &Supervisor, pool: &Pool, recorder: &Recorder) -> 
     })?;
     let settings = context.settings.ingest.clone();
     let pipeline = Pipeline::new(recorder.clone(), context.clone(), tokio::time::Instant::now());
-    let writer = Writer::new(Database::new(pool.clone()), &context.settings.limits, settings.write_timeout);
+    let writer = Writer::new(Database::new(pool.clone()), &context.settings);
     let stop = Stop::new(supervisor.stop_token());
     supervisor.spawn("ingest", run_pipeline(pipeline, writer, requests, settings, stop.clone()));
     Ok(stop)

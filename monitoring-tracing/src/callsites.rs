@@ -43,7 +43,7 @@ impl Callsite {
             .fields()
             .iter()
             .take(Self::FIELDS_MAX)
-            .filter(|field| is_secret_key(recorder, field.name()))
+            .filter(|field| recorder.is_secret_key(field.name()))
             .fold(0, |secret, field| secret | 1 << field.index());
         Self { metadata, id, kind: Kind::of(metadata), secret_fields }
     }
@@ -53,20 +53,6 @@ impl Callsite {
     pub(crate) fn is_secret(&self, field: usize) -> bool {
         self.secret_fields != 0 && field < Self::FIELDS_MAX && self.secret_fields >> field & 1 == 1
     }
-}
-
-/// Whether values under this name are secret, by the default rules.
-fn is_secret_key(_recorder: &Recorder, key: &str) -> bool {
-    static KEYS: std::sync::LazyLock<Vec<String>> = std::sync::LazyLock::new(|| {
-        monitoring_core::Redaction::default().keys.iter().map(|key| fold(key)).collect()
-    });
-    let key = fold(key);
-    KEYS.iter().any(|secret| key.contains(secret.as_str()))
-}
-
-/// Lower case, letters and digits only.
-fn fold(key: &str) -> String {
-    key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 type Segment = Box<[OnceLock<Callsite>]>;

@@ -10,10 +10,12 @@ use tokio::sync::oneshot;
 
 use super::aggregate::{SeriesSample, random_origin};
 use super::series::SeriesTable;
+use crate::clock::Clock;
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::model::{
-    Event, EventId, EventType, Invalid, Level, Limits, NameUse, Observation, Sample, Series, SeriesId,
-    SeriesKind, cut,
+    Event, EventId, EventType, Invalid, Level, NameUse, Observation, Sample, Series, SeriesId, SeriesKind,
+    cut,
 };
 use crate::store::StoreError;
 
@@ -94,12 +96,15 @@ pub(crate) struct Outcome {
 pub(crate) struct Writer<D> {
     destination: D,
     series: SeriesTable,
+    clock: Clock,
     timeout: Duration,
 }
 
 impl<D: Destination> Writer<D> {
-    pub(crate) fn new(destination: D, limits: &Limits, timeout: Duration) -> Self {
-        Self { destination, series: SeriesTable::new(limits.series_per_metric_max), timeout }
+    pub(crate) fn new(destination: D, settings: &Settings) -> Self {
+        let series = SeriesTable::new(settings.limits.series_per_metric_max);
+        let timeout = settings.ingest.write_timeout;
+        Self { destination, series, clock: settings.clock.clone(), timeout }
     }
 
     /// Does a job. Whoever waits for it gets an answer before this returns.
@@ -176,6 +181,10 @@ impl<D: Destination> Writer<D> {
     async fn write_events(&mut self, events: Vec<Event>, outcome: &mut Outcome) {
         let mut batches = vec![events];
         while let Some(mut batch) = batches.pop() {
+            // Live streams follow the time of arrival, which is now, not when an earlier attempt
+            // failed.
+            let now = self.clock.now();
+            batch.iter_mut().for_each(|event| event.created_at = now);
             match self.store(&batch, &[]).await {
                 Ok(()) => outcome.stored_events.extend(batch),
                 Err(error) if error.is_transient() => {

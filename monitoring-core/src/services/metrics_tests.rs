@@ -223,7 +223,7 @@ async fn events_are_counted_by_type_level_and_source(fixture: &Fixture) {
     let stats = get_monitoring_stats(&mut conn).await.unwrap();
     assert_eq!((stats.total_events, stats.events_last_hour), (5, 4));
     assert_eq!(stats.total_metrics, 0, "counting events is no metric of the host's");
-    let summary = get_stats_summary(&mut conn, Vec::new()).await.unwrap();
+    let summary = get_stats_summary(&mut conn, uuid::Uuid::nil()).await.unwrap();
     assert_eq!((summary.events_last_hour, summary.errors_last_hour), (4, 3));
     // Events of one series and second share a sample.
     let stored = query_metrics(&mut conn, &MetricFilter::default(), &Page::first(10)).await.unwrap();

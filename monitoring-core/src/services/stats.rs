@@ -4,9 +4,13 @@
 //! whether the tables hold a thousand rows or a billion.
 
 use chrono::TimeDelta;
+use uuid::Uuid;
 
 use crate::error::Result;
-use crate::model::{EVENTS_TOTAL, Incident, Labels, Level, METRICS_TOTAL, MonitoringStats, StatsSummary};
+use crate::model::{
+    EVENTS_TOTAL, IncidentFilter, Labels, Level, METRICS_TOTAL, MonitoringStats, Page, StatsSummary,
+};
+use crate::store::incidents::IncidentStore as _;
 use crate::store::stats::StatsStore as _;
 use crate::store::{AsConnection, Connection};
 
@@ -34,22 +38,22 @@ async fn monitoring_stats(connection: &mut Connection<'_>) -> Result<MonitoringS
     })
 }
 
-/// The last hour in general figures, beside the caller's own open incidents.
+/// The last hour in general figures, and the incidents this user has opened or is assigned that are
+/// neither resolved nor closed: the newest hundred.
 ///
 /// # Errors
 ///
 /// Storage failed.
-pub async fn get_stats_summary(
-    conn: &mut impl AsConnection,
-    my_open_incidents: Vec<Incident>,
-) -> Result<StatsSummary> {
+pub async fn get_stats_summary(conn: &mut impl AsConnection, user: Uuid) -> Result<StatsSummary> {
     let mut connection = conn.as_connection();
     let LastHour { events, errors, metrics } = last_hour(&mut connection).await?;
+    let filter = IncidentFilter { unresolved: true, visible_to: Some(user), ..IncidentFilter::default() };
+    let own = connection.store().incidents(&filter, &Page::default()).await?;
     Ok(StatsSummary {
         events_last_hour: events,
         errors_last_hour: errors,
         metrics_last_hour: metrics,
-        my_open_incidents,
+        my_open_incidents: own.items,
     })
 }
 

@@ -29,9 +29,6 @@ super::store_trait! {
         /// What each of the names is used for, if it is used. Series are counted up to `max`.
         fn name_uses(names: &[String], max: usize) -> HashMap<String, NameUse>;
 
-        /// All series of a metric, by id.
-        fn series_of(name: &str) -> Vec<Series>;
-
         /// Samples, newest first.
         fn samples(filter: &MetricFilter, page: &Page) -> Slice<Metric>;
 

@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 /// - `auth`, `error`: what an answer may be instead of a value. They stand before `ingest`,
 ///   because the recorder answers its callers with the public error.
 /// - `ingest` to `retention`: the stages in the life of the data, each using the ones before.
-/// - `services` act for a person, `tasks` for the clock, which may use what a person may; never
-///   the reverse.
+/// - `services` act for a person, `tasks` for the clock; neither calls the other.
 /// - `monitor` starts it all; `event_logger` and `handlers` are conveniences over all of it.
 const ORDER: [&str; 23] = [
     "random",
@@ -40,6 +39,9 @@ const ORDER: [&str; 23] = [
     "http",
     "lib",
 ];
+
+/// Modules that stand at the same place in the list in spirit: neither may use the other.
+const STRANGERS: [(&str, &str); 1] = [("services", "tasks")];
 
 struct Source {
     /// Below `src/`, such as `store/postgres/audit.rs`.
@@ -145,6 +147,19 @@ fn imports_point_to_the_left() {
         }
     }
     assert!(wrong.is_empty(), "imports pointing back:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn services_and_tasks_do_not_know_each_other() {
+    for source in sources() {
+        for (one, other) in STRANGERS {
+            for (module, stranger) in [(one, other), (other, one)] {
+                let uses =
+                    source.module() == module && source.imports().iter().any(|import| import == stranger);
+                assert!(!uses, "{} uses {stranger}", source.path.display());
+            }
+        }
+    }
 }
 
 #[test]

@@ -301,7 +301,7 @@ async fn an_attached_event_is_kept_as_a_copy(database: &Database) {
     services::attach_event(&mut conn, id, &event, Some(BOSS)).await.unwrap();
     services::attach_event(&mut conn, id, &event, Some(BOSS)).await.unwrap();
     let attached = services::attached_events(&mut conn, id, &Page::default()).await.unwrap();
-    assert_eq!(attached.items, [event.clone()], "though no such event is stored, and once");
+    assert_eq!(attached.items, std::slice::from_ref(&event), "though no such event is stored, and once");
     services::detach_event(&mut conn, id, event.id, Some(BOSS)).await.unwrap();
     assert!(services::attached_events(&mut conn, id, &Page::default()).await.unwrap().items.is_empty());
     let again = services::detach_event(&mut conn, id, event.id, None).await.unwrap_err();

@@ -52,14 +52,15 @@ where
     }
 }
 
-/// The span the handler's own events are recorded in, if anybody listens. Asking for the level
+/// The span the handler's own events are recorded in, if anybody listens. It is of the highest
+/// level, so that a host that only wants warnings still gets their request ids. Asking for the level
 /// first matters where `tracing` is built with its `log` feature, as sqlx does: without a
 /// subscriber it would make the values for nothing.
 fn open_span<B>(request: &Request<B>, context: &RequestContext) -> Option<Span> {
-    if Level::INFO > LevelFilter::current() {
+    if Level::ERROR > LevelFilter::current() {
         return None;
     }
-    let span = tracing::info_span!(
+    let span = tracing::error_span!(
         target: "monitoring::request",
         "request",
         request_id = context.request_id.as_str(),

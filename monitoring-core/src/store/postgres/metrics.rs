@@ -72,17 +72,6 @@ impl MetricStore for Postgres<'_> {
         rows.iter().map(|row| Ok((row.try_get("name")?, name_use(row)?))).collect()
     }
 
-    async fn series_of(&mut self, name: &str) -> Result<Vec<Series>, StoreError> {
-        let sql = self.sql(
-            "SELECT DISTINCT ON (id) id, name, metric_type, temporality, labels, bounds
-             FROM monitoring.metric_series
-             WHERE name = $1
-             ORDER BY id, created_at, registered_by",
-        );
-        let rows = sqlx::query(sql).bind(name).fetch_all(&mut *self.connection).await?;
-        rows.iter().map(series).collect()
-    }
-
     async fn samples(&mut self, filter: &MetricFilter, page: &Page) -> Result<Slice<Metric>, StoreError> {
         let (from, to) = time_range(filter, page);
         let Some(newest) = self.newest_sample(filter).await? else {

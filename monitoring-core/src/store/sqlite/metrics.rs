@@ -80,19 +80,6 @@ impl MetricStore for Sqlite<'_> {
         rows.iter().map(|row| Ok((row.try_get("name")?, name_use(row)?))).collect()
     }
 
-    async fn series_of(&mut self, name: &str) -> Result<Vec<Series>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, name, metric_type, temporality, labels, bounds
-             FROM monitoring_metric_series
-             WHERE name = ?1
-             ORDER BY id, created_at, registered_by",
-        )
-        .bind(name)
-        .fetch_all(&mut *self.connection)
-        .await?;
-        distinct(&rows)
-    }
-
     async fn samples(&mut self, filter: &MetricFilter, page: &Page) -> Result<Slice<Metric>, StoreError> {
         let (from, to) = time_range(filter, page);
         let mut sql = QueryBuilder::<Database>::new(

@@ -99,7 +99,7 @@ impl System {
         let recorder = Recorder::detached();
         let supervisor = Supervisor::default();
         let stop = Stop::new(supervisor.stop_token());
-        let writer = Writer::new(memory.clone(), &context.settings.limits, Duration::from_secs(30));
+        let writer = Writer::new(memory.clone(), &context.settings);
         let requests = recorder.attach(&context).unwrap();
         let pipeline = Pipeline::new(recorder.clone(), context.clone(), Instant::now());
         let settings = context.settings.ingest.clone();

@@ -24,7 +24,7 @@ async fn observations_are_counted_in_all_and_in_the_last_hour(database: &Databas
     let mut conn = monitoring.acquire_read().await.unwrap();
     let stats = services::get_monitoring_stats(&mut conn).await.unwrap();
     assert_eq!((stats.total_metrics, stats.metrics_last_hour), (5, 3));
-    let summary = services::get_stats_summary(&mut conn, Vec::new()).await.unwrap();
+    let summary = services::get_stats_summary(&mut conn, uuid::Uuid::nil()).await.unwrap();
     assert_eq!(summary.metrics_last_hour, 3);
 }
 

@@ -40,7 +40,11 @@ impl Row {
             Some("status_change") => "status",
             other => other.unwrap_or_default(),
         };
-        Self::new(entry, kind, &entry["details"])
+        let mut row = Self::new(entry, kind, &entry["details"]);
+        if entry["attached"] == true {
+            row.what.push_str(" (attached)");
+        }
+        row
     }
 
     fn new(json: &Value, kind: &str, tags: &Value) -> Self {

@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use axum::Json;
+use axum::extract::OriginalUri;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{self, Content, Ref, ResponseBuilder};
@@ -14,12 +15,15 @@ use super::error::ProblemDetails;
 use super::security::Access;
 use super::{Endpoint, endpoints, stream};
 
-/// This document.
+/// This document. It names the path the router is nested at, which only a request knows.
 #[utoipa::path(get, path = "/openapi.json", tag = "documentation",
     responses((status = 200, description = "The OpenAPI document")))]
-pub(super) async fn document() -> Json<&'static openapi::OpenApi> {
+pub(super) async fn document(OriginalUri(uri): OriginalUri) -> Json<openapi::OpenApi> {
     static DOCUMENT: LazyLock<openapi::OpenApi> = LazyLock::new(Document::openapi);
-    Json(&DOCUMENT)
+    let mut document = DOCUMENT.clone();
+    let mount = uri.path().trim_end_matches("/openapi.json");
+    document.servers = (!mount.is_empty()).then(|| vec![openapi::Server::new(mount)]);
+    Json(document)
 }
 
 #[derive(OpenApi)]

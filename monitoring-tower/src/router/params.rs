@@ -150,8 +150,11 @@ fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use chrono::FixedOffset;
     use monitoring_core::EventType;
+    use proptest::prelude::*;
+
+    use super::*;
 
     fn params(query: &str) -> Params {
         let uri = format!("/?{query}").parse().unwrap();
@@ -183,6 +186,29 @@ mod tests {
         assert!(parse_time("2026-01-31").unwrap_err().starts_with("has no time of day"));
         assert!(parse_time("2026-01-31T12:00:00").unwrap_err().starts_with("has no UTC offset"));
         assert!(parse_time("yesterday").unwrap_err().starts_with("is no time"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_instant_is_understood_in_any_offset(seconds in 0..4_102_444_800_i64, minutes in -1_080..1_080) {
+            let offset = FixedOffset::east_opt(minutes * 60).unwrap();
+            let instant = DateTime::from_timestamp(seconds, 0).unwrap();
+            let text = instant.with_timezone(&offset).to_rfc3339();
+            prop_assert_eq!(parse_time(&text), Ok(instant));
+            prop_assert_eq!(parse_time(&text.replace('+', " ")), Ok(instant));
+        }
+
+        #[test]
+        fn no_query_is_too_strange(query in "[ -~]{0,60}") {
+            let Ok(uri) = format!("/?{query}").parse() else { return Ok(()) };
+            let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&uri).unwrap();
+            let known = ["start_time", "end_time", "limit", "offset", "cursor"];
+            let has_unknown = pairs.iter().any(|(name, _)| !known.contains(&name.as_str()));
+            let mut params = Params { pairs, ..Params::default() };
+            params.period();
+            params.page();
+            prop_assert!(params.finish().is_err() || !has_unknown);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
-use monitoring_core::{Permission, Principal};
+use monitoring_core::{Incident, Permission, Principal};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -67,6 +67,10 @@ impl Caller {
 
     pub(super) fn may(&self, permission: Permission) -> bool {
         self.0.may(permission)
+    }
+
+    pub(super) fn may_see(&self, incident: &Incident) -> bool {
+        self.0.may_see(incident)
     }
 
     pub(super) fn require(&self, permission: Permission) -> Answer<()> {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use http::StatusCode;
 use monitoring_tower::{Access, endpoints};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{ADMIN, Service};
+use crate::support::{ADMIN, MOUNT, Service};
 
 async fn document() -> Value {
     let answer = Service::sqlite().await.get("/openapi.json", ADMIN).await;
@@ -34,6 +34,11 @@ async fn document_and_routes_are_the_same_set() {
         .map(|endpoint| (endpoint.method.to_string(), endpoint.path.to_owned()))
         .collect();
     assert_eq!(documented, routes);
+}
+
+#[tokio::test]
+async fn document_names_the_path_the_router_is_nested_at() {
+    assert_eq!(document().await["servers"], json!([{"url": MOUNT}]));
 }
 
 #[tokio::test]

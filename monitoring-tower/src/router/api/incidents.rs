@@ -253,9 +253,5 @@ pub(super) async fn visible(
     id: IncidentId,
 ) -> Answer<Incident> {
     let incident = services::incident(conn, id).await?;
-    let visible = match caller.limited_to(Permission::AllIncidents) {
-        Some(own) => [incident.created_by, incident.assigned_to].contains(&Some(own)),
-        None => true,
-    };
-    if visible { Ok(incident) } else { Err(Problem::not_found("incident", id)) }
+    if caller.may_see(&incident) { Ok(incident) } else { Err(Problem::not_found("incident", id)) }
 }

@@ -123,6 +123,8 @@ fn weight(ranges: &[MediaRange<'_>], kind: &str, subtype: &str) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn format(accept: &str) -> ExpositionFormat {
@@ -149,6 +151,21 @@ mod tests {
         assert_eq!(preferred(&HeaderMap::new()), ExpositionFormat::Prometheus);
         assert_eq!(format("*/*"), ExpositionFormat::Prometheus);
         assert_eq!(format("text/html, */*;q=0.8"), ExpositionFormat::Prometheus);
+    }
+
+    proptest! {
+        #[test]
+        fn no_accept_is_too_strange(accept in "[ -~]{0,80}") {
+            format(&accept);
+        }
+
+        #[test]
+        fn the_greater_weight_wins(classic in 0..=1_000_u32, open in 0..=1_000_u32) {
+            let weight = |thousandths: u32| f64::from(thousandths) / 1_000.0;
+            let (classic_q, open_q) = (weight(classic), weight(open));
+            let accept = format!("text/plain;q={classic_q}, application/openmetrics-text;q={open_q}");
+            prop_assert_eq!(format(&accept) == ExpositionFormat::OpenMetrics, open > classic);
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::process::{Process, command, exchange};
 use crate::support::{PASSWORD, TestDatabase, on_each_database};
@@ -65,4 +67,28 @@ async fn order_until_refused(shop: &Process, token: &str, accepted: &AtomicUsize
             shop.terminate();
         }
     }
+}
+
+#[tokio::test]
+async fn someone_who_follows_the_events_does_not_hold_up_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = Process::start(command(&folder).env("ADMIN_PASSWORD", PASSWORD));
+    let admin = shop.login("admin").await;
+    let mut stream = TcpStream::connect(&shop.address).await.unwrap();
+    let request = format!(
+        "GET /api/v1/monitoring/events/stream HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {admin}\r\n\r\n",
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut seen = String::new();
+    while !seen.contains("listening") {
+        let mut bytes = [0; 1024];
+        let length = stream.read(&mut bytes).await.unwrap();
+        assert!(length > 0, "the stream ended early: {seen}");
+        seen.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+    }
+    shop.terminate();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    let (code, _, stderr) = shop.output();
+    assert_eq!(code, Some(0), "cut off at the deadline: {stderr}");
 }

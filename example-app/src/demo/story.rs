@@ -223,7 +223,7 @@ pub(super) fn farewell(screen: &mut Screen, took: Duration) -> Result<(), DemoEr
     screen.command("TOKEN=$(curl -s $API/auth/login -H content-type:application/json \\")?;
     screen.command("  -d '{\"username\":\"admin\",\"password\":\"…\"}' | jq -r .data.token)")?;
     screen.command("AUTH=\"authorization: Bearer $TOKEN\"")?;
-    screen.command("curl -s $API/monitoring/events?level=warn -H \"$AUTH\" | jq")?;
+    screen.command("curl -s \"$API/monitoring/events?level=warn\" -H \"$AUTH\" | jq")?;
     screen.command("curl -N $API/monitoring/events/stream -H \"$AUTH\"")?;
     screen.command("curl -s $API/monitoring/metrics/prometheus -H \"$AUTH\"")?;
     screen.gap()?;

@@ -6,26 +6,32 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use monitoring_core::{Monitoring, Recorder};
+use monitoring_tower::MonitoringLayer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Lockout, PasswordHasher};
 use crate::database::{Database, DatabaseError};
 use crate::faults::FaultSwitches;
+use crate::monitoring::BusinessMetrics;
 use crate::payments::Gateway;
 use crate::settings::Settings;
 use crate::state::{AppState, Parts};
 use crate::tasks::{TaskProcessor, TaskQueue, Workers};
 use crate::users::FirstAdmin;
-use crate::{auth, faults, http, orders, payments, tasks, users};
+use crate::{auth, faults, http, monitoring, orders, payments, tasks, users};
 
 const CONNECTIONS_MAX: u32 = 10;
 /// The job queue has a pool of its own: its polling never waits for the shop, nor the shop
 /// for it.
 const QUEUE_CONNECTIONS_MAX: u32 = 3;
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Where the monitoring's HTTP interface is; its layer leaves requests below it unrecorded.
+pub(crate) const MONITORING_PATH: &str = "/api/v1/monitoring";
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(25);
 
 /// A running shop without its socket.
@@ -34,6 +40,8 @@ pub struct App {
     state: AppState,
     workers: Workers,
     first_admin: Option<FirstAdmin>,
+    /// Cancelled when the server is told to stop; ends what would keep connections open.
+    stopping: CancellationToken,
 }
 
 /// Why the shop cannot start.
@@ -43,6 +51,9 @@ pub enum StartError {
     /// The database cannot be used.
     #[error("the database cannot be used")]
     Database(#[from] DatabaseError),
+    /// The monitoring cannot start.
+    #[error("the monitoring cannot start")]
+    Monitoring(#[from] monitoring_core::Error),
     /// There is no administrator and none could be made.
     #[error("the first administrator could not be created")]
     FirstAdmin(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -59,15 +70,19 @@ pub enum Stopped {
 }
 
 impl App {
-    /// Opens the database, brings its tables up to date, makes the first administrator and
-    /// starts the worker.
+    /// Opens the database, brings its tables up to date, starts the monitoring in it, makes the
+    /// first administrator and starts the worker.
+    ///
+    /// `recorder` is the one [`telemetry::init`](crate::telemetry::init) returned, or a detached
+    /// one where nobody listens to `tracing`.
     ///
     /// # Errors
     ///
     /// When the database cannot be reached or brought up to date.
-    pub async fn start(settings: &Settings) -> Result<Self, StartError> {
+    pub async fn start(settings: &Settings, recorder: Recorder) -> Result<Self, StartError> {
         let database = Database::connect(&settings.database_url, CONNECTIONS_MAX).await?;
         database.migrate().await?;
+        let monitoring = monitoring::start(&database, &settings.monitoring, recorder).await?;
         let passwords = PasswordHasher::new();
         let first_admin = users::create_first_admin(&database, &passwords, &settings.admin)
             .await
@@ -77,8 +92,7 @@ impl App {
         let queue = TaskQueue::open(queue).await?;
         let processor = TaskProcessor::default();
         tasks::register_shop_handlers(&processor, &database);
-        // Monitoring: start it here with `settings.database_url` and `settings.monitoring`,
-        // and register its task handlers with `processor`.
+        monitoring::register_handlers(&processor, &monitoring).await;
         let workers = Workers::start(queue.clone(), processor.clone());
 
         let state = AppState::new(Parts {
@@ -89,8 +103,10 @@ impl App {
             tasks: queue,
             processor,
             background: TaskTracker::new(),
+            metrics: BusinessMetrics::new(&monitoring),
+            monitoring,
         });
-        Ok(Self { state, workers, first_admin })
+        Ok(Self { state, workers, first_admin, stopping: CancellationToken::new() })
     }
 
     /// The administrator, if this start was the first and made one.
@@ -103,6 +119,11 @@ impl App {
         self.state.processor()
     }
 
+    /// The monitoring that watches this shop.
+    pub fn monitoring(&self) -> &Monitoring {
+        self.state.monitoring()
+    }
+
     /// The whole HTTP surface.
     pub fn router(&self) -> Router {
         let api = Router::new()
@@ -112,17 +133,25 @@ impl App {
             .merge(payments::routes())
             .merge(faults::routes())
             .merge(tasks::routes());
-        // Monitoring: nest its router at `/api/v1/monitoring`, and put its layer outermost.
-        Router::new()
+        let shop = Router::new()
             .nest("/api/v1", api)
+            .merge(http::health_routes())
             .fallback(http::fallback)
             .method_not_allowed_fallback(http::method_not_allowed)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-            .with_state(self.state.clone())
+            .with_state(self.state.clone());
+        let monitoring = self.state.monitoring();
+        // Beside the shop, not inside it: the monitoring has body limits and answers of its own.
+        // The layer goes outermost, so that it sees every request there is.
+        Router::new()
+            .nest(MONITORING_PATH, monitoring::router(monitoring, self.state.database(), &self.stopping))
+            .merge(shop)
+            .layer(MonitoringLayer::new(monitoring))
     }
 
     /// Serves until `stop` completes, then stops in order: no new connections, requests
-    /// under way finish, payments under way settle, running tasks finish, the pools close.
+    /// under way finish, payments under way settle, running tasks finish, the monitoring writes
+    /// what all of that left behind, the pools close.
     ///
     /// # Errors
     ///
@@ -133,11 +162,13 @@ impl App {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<Stopped> {
         let router = self.router().into_make_service_with_connect_info::<SocketAddr>();
-        let (stopping, stopped) = oneshot::channel();
+        let (deadline_set, stopped) = oneshot::channel();
+        let stopping = self.stopping.clone();
         let stop = async move {
             stop.await;
             tracing::info!("stopping");
-            let _ = stopping.send(Instant::now() + SHUTDOWN_DEADLINE);
+            let _ = deadline_set.send(Instant::now() + SHUTDOWN_DEADLINE);
+            stopping.cancel();
         };
         let server = axum::serve(listener, router).with_graceful_shutdown(stop);
         let deadline = async {
@@ -155,20 +186,26 @@ impl App {
         Ok(if in_time { stopped } else { Stopped::CutOff })
     }
 
-    /// Stops what runs without a request: payments under way, then the worker, then the pools.
+    /// Stops what runs without a request: payments under way, then the worker, then the
+    /// monitoring, which has seen both, then the pools.
     pub async fn shutdown(self, deadline: Duration) -> Stopped {
+        self.stopping.cancel();
         let deadline = Instant::now() + deadline;
         let background = self.state.background();
         background.close();
         let settled = timeout_at(deadline, background.wait()).await.is_ok();
         let worked = self.workers.stop(deadline - Instant::now()).await;
-        // Monitoring: shut it down here, after everything it observes.
+        let report = self.state.monitoring().shutdown(deadline - Instant::now()).await;
+        if report.unwritten > 0 {
+            tracing::warn!(unwritten = report.unwritten, "telemetry was lost at shutdown");
+        }
         let pools = async {
             self.state.tasks().close().await;
             self.state.database().close().await;
         };
         let closed = timeout_at(deadline, pools).await.is_ok();
-        if settled && worked && closed { Stopped::Finished } else { Stopped::CutOff }
+        let written = report.unwritten == 0;
+        if settled && worked && written && closed { Stopped::Finished } else { Stopped::CutOff }
     }
 }
 
@@ -182,7 +219,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("shop.db").display());
         let settings = Settings::parse(|name| (name == "DATABASE_URL").then(|| url.clone().into())).unwrap();
-        let app = App::start(&settings).await.unwrap();
+        let app = App::start(&settings, Recorder::detached()).await.unwrap();
         let Database::Sqlite(pool) = app.state.database() else { unreachable!() };
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS_MAX {

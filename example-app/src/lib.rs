@@ -7,8 +7,8 @@
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let settings = example_app::Settings::from_env()?;
-//! example_app::telemetry::init(&settings)?;
-//! let app = example_app::App::start(&settings).await?;
+//! let recorder = example_app::telemetry::init(&settings)?;
+//! let app = example_app::App::start(&settings, recorder).await?;
 //! let listener = tokio::net::TcpListener::bind(settings.bind_addr).await?;
 //! app.serve(listener, example_app::stop_signal()).await?;
 //! # Ok(())
@@ -18,8 +18,10 @@
 mod app;
 mod auth;
 mod database;
+pub mod demo;
 mod faults;
 mod http;
+mod monitoring;
 mod orders;
 mod page;
 mod payments;
@@ -37,3 +39,8 @@ pub use settings::{AdminSettings, MonitoringSettings, Settings, SettingsError, S
 pub use signal::stop_signal;
 pub use tasks::{TaskCall, TaskFailure, TaskFuture, TaskHandler, TaskProcessor};
 pub use users::{FirstAdmin, Password, Role, UnknownRole, Username};
+
+/// Compiles the code of the workspace's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

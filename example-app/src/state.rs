@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use monitoring_core::{Monitoring, Recorder};
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Lockout, PasswordHasher};
 use crate::database::Database;
+use crate::monitoring::BusinessMetrics;
 use crate::payments::Gateway;
 use crate::tasks::{TaskProcessor, TaskQueue};
 
@@ -24,6 +26,8 @@ pub(crate) struct Parts {
     pub(crate) tasks: TaskQueue,
     pub(crate) processor: TaskProcessor,
     pub(crate) background: TaskTracker,
+    pub(crate) monitoring: Monitoring,
+    pub(crate) metrics: BusinessMetrics,
 }
 
 impl AppState {
@@ -53,6 +57,20 @@ impl AppState {
 
     pub(crate) fn processor(&self) -> &TaskProcessor {
         &self.parts.processor
+    }
+
+    pub(crate) fn monitoring(&self) -> &Monitoring {
+        &self.parts.monitoring
+    }
+
+    /// Where telemetry goes that nobody waits for.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        self.parts.monitoring.recorder()
+    }
+
+    /// What the shop counts of its business.
+    pub(crate) fn metrics(&self) -> &BusinessMetrics {
+        &self.parts.metrics
     }
 
     /// Work that goes on when its request is gone; shutdown waits for it.

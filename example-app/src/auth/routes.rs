@@ -8,9 +8,12 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use chrono::Utc;
+use monitoring_tower::RequestContext;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::caller::bearer_token;
+use super::events::AuthEvents;
 use super::{CurrentUser, session};
 use crate::http::{Answer, AppError, ClientAddress, FieldError, Json, created, ok};
 use crate::secret::Secret;
@@ -34,6 +37,8 @@ struct Register {
 
 async fn register(
     State(state): State<AppState>,
+    context: RequestContext,
+    ClientAddress(address): ClientAddress,
     Json(request): Json<Register>,
 ) -> Result<Answer<User>, AppError> {
     let mut errors = Vec::new();
@@ -48,7 +53,7 @@ async fn register(
     let user = store::insert(state.database(), &username, &hash, Role::User, Utc::now()).await?;
     let user = user
         .ok_or(AppError::Conflict { code: "username_taken", detail: "someone has this user name already" })?;
-    tracing::info!(user_id = %user.id, "user registered");
+    AuthEvents::new(state.recorder(), &context, address).registered(user.id).await;
     Ok(created(user))
 }
 
@@ -67,6 +72,7 @@ struct LoggedIn {
 
 async fn login(
     State(state): State<AppState>,
+    context: RequestContext,
     ClientAddress(address): ClientAddress,
     Json(request): Json<Login>,
 ) -> Result<Answer<LoggedIn>, AppError> {
@@ -74,32 +80,34 @@ async fn login(
     let new_password =
         new_password.map_err(|_| AppError::Invalid(vec![FieldError::new("new_password", Password::RULE)]))?;
     let password = Secret::new(request.password);
-    let credentials = check(&state, address, &request.username, &password).await?;
-    let user = renew_password(&state, credentials, &password, new_password).await?;
+    let mut events = AuthEvents::new(state.recorder(), &context, address);
+    let credentials = check(&state, &mut events, address, &request.username, &password).await?;
+    let user = renew_password(&state, &mut events, credentials, &password, new_password).await?;
     let token = session::open(state.database(), user.id, Utc::now()).await?;
-    tracing::info!(user_id = %user.id, "user logged in");
+    events.logged_in(user.id).await;
     Ok(ok(LoggedIn { token, user }))
 }
 
 /// Checks a password under the lock-out; unknown user and wrong password are one answer.
 async fn check(
     state: &AppState,
+    events: &mut AuthEvents<'_>,
     address: IpAddr,
     username: &str,
     password: &Secret,
 ) -> Result<Credentials, AppError> {
     let now = Instant::now();
     if let Err(retry_after) = state.lockout().attempt(username, address, now) {
-        tracing::warn!(%address, "login refused after too many failures");
+        events.locked_out().await;
         return Err(AppError::LockedOut { retry_after });
     }
     match matching(state, username, password).await {
-        Ok(Some(credentials)) => {
+        Ok(Guess::Right(credentials)) => {
             state.lockout().succeed(username, address, now);
             Ok(credentials)
         }
-        Ok(None) => {
-            tracing::warn!(%address, "login failed");
+        Ok(Guess::Wrong { user_id }) => {
+            events.login_failed(user_id).await;
             Err(AppError::WrongCredentials)
         }
         Err(error) => {
@@ -109,20 +117,29 @@ async fn check(
     }
 }
 
-async fn matching(
-    state: &AppState,
-    username: &str,
-    password: &Secret,
-) -> Result<Option<Credentials>, AppError> {
+/// What a name and a password were worth.
+enum Guess {
+    Right(Credentials),
+    /// The password is wrong, or nobody has the name.
+    Wrong {
+        user_id: Option<Uuid>,
+    },
+}
+
+async fn matching(state: &AppState, username: &str, password: &Secret) -> Result<Guess, AppError> {
     let found = store::credentials(state.database(), username).await?;
     let hash = found.as_ref().map(|credentials| credentials.password_hash.clone());
     let matches = state.passwords().verify(password.reveal().to_owned(), hash).await?;
-    Ok(found.filter(|_| matches))
+    Ok(match found {
+        Some(credentials) if matches => Guess::Right(credentials),
+        found => Guess::Wrong { user_id: found.map(|credentials| credentials.user.id) },
+    })
 }
 
 /// Sets the new password that came with a login, and insists on one where it is due.
 async fn renew_password(
     state: &AppState,
+    events: &mut AuthEvents<'_>,
     credentials: Credentials,
     old: &Secret,
     new: Option<Password>,
@@ -139,19 +156,21 @@ async fn renew_password(
     store::set_password(state.database(), user.id, &hash).await?;
     session::close_all(state.database(), user.id).await?;
     user.must_reset_password = false;
-    tracing::info!(user_id = %user.id, "password changed");
+    events.password_changed(user.id).await;
     Ok(user)
 }
 
 async fn logout(
     State(state): State<AppState>,
+    context: RequestContext,
+    ClientAddress(address): ClientAddress,
     CurrentUser(user): CurrentUser,
     headers: HeaderMap,
 ) -> Result<Answer<()>, AppError> {
     if let Some(token) = bearer_token(&headers) {
         session::close(state.database(), token).await?;
     }
-    tracing::info!(user_id = %user.id, "user logged out");
+    AuthEvents::new(state.recorder(), &context, address).logged_out(user.id).await;
     Ok(ok(()))
 }
 

@@ -67,7 +67,7 @@ impl Database {
     pub(crate) async fn connect(url: &DatabaseUrl, connections_max: u32) -> Result<Self, DatabaseError> {
         let connected = match url.target() {
             Target::Postgres(options) => {
-                let options = options.clone().application_name("shop");
+                let options = in_public(options.clone().application_name("shop"));
                 postgres(options, connections_max).await.map(Self::Postgres)
             }
             Target::Sqlite(options) => {
@@ -104,6 +104,13 @@ impl Database {
     pub(crate) async fn close(&self) {
         on_pool!(self, |pool| pool.close().await);
     }
+}
+
+/// Looks for tables in `public` unless the URL says where else. PostgreSQL itself looks first in
+/// a schema of the user's name: for a user named `monitoring`, in the monitoring's.
+fn in_public(options: PgConnectOptions) -> PgConnectOptions {
+    let says_where = options.get_options().is_some_and(|options| options.contains("search_path"));
+    if says_where { options } else { options.options([("search_path", "public")]) }
 }
 
 async fn postgres(options: PgConnectOptions, connections_max: u32) -> sqlx::Result<PgPool> {

@@ -1,9 +1,11 @@
 //! How the shop speaks HTTP: one envelope for success, one for failure.
 
 mod extract;
+mod health;
 mod problem;
 mod response;
 
 pub(crate) use extract::{ClientAddress, Json, PathId, Query};
+pub(crate) use health::health_routes;
 pub(crate) use problem::{AppError, FieldError, fallback, method_not_allowed};
 pub(crate) use response::{Answer, accepted, created, ok};

@@ -8,6 +8,7 @@ use axum::extract::rejection::{BytesRejection, FailedToBufferBody, JsonRejection
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use monitoring_tower::MonitoringTags;
 use serde::Serialize;
 
 /// Everything a handler may answer instead of success.
@@ -48,7 +49,7 @@ pub(crate) enum AppError {
     #[error("the service is busy; try again")]
     Busy,
     #[error("the database cannot be reached")]
-    DatabaseUnavailable(#[source] sqlx::Error),
+    DatabaseUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("something went wrong on our side")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -156,6 +157,8 @@ impl IntoResponse for AppError {
             errors: if let Self::Invalid(errors) = &self { errors } else { &[] },
         };
         let mut response = (status, axum::Json(problem)).into_response();
+        // So that the event of the request says what went wrong.
+        response.extensions_mut().insert(MonitoringTags::new().tag("code", self.code()));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
@@ -174,7 +177,19 @@ impl IntoResponse for AppError {
 
 impl From<sqlx::Error> for AppError {
     fn from(error: sqlx::Error) -> Self {
-        if is_unavailable(&error) { Self::DatabaseUnavailable(error) } else { Self::internal(error) }
+        if is_unavailable(&error) { Self::DatabaseUnavailable(error.into()) } else { Self::internal(error) }
+    }
+}
+
+/// An event that belongs to a change in the shop's own database could not be written.
+impl From<monitoring_core::Error> for AppError {
+    fn from(error: monitoring_core::Error) -> Self {
+        match error {
+            monitoring_core::Error::Store(error) if error.is_transient() => {
+                Self::DatabaseUnavailable(error.into())
+            }
+            other => Self::internal(other),
+        }
     }
 }
 

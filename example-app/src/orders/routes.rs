@@ -4,6 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post};
 use chrono::Utc;
+use monitoring_tower::RequestContext;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -34,6 +35,7 @@ fn one() -> i32 {
 
 async fn place_order(
     State(state): State<AppState>,
+    context: RequestContext,
     CurrentUser(user): CurrentUser,
     Json(request): Json<PlaceOrder>,
 ) -> Result<Answer<Order>, AppError> {
@@ -56,13 +58,8 @@ async fn place_order(
         quantity: request.quantity,
         total_cents: product.price_cents * i64::from(request.quantity),
     };
-    let order = store::insert(state.database(), order, Utc::now()).await?;
-    tracing::info!(
-        order_id = %order.id,
-        user_id = %user.id,
-        total_cents = order.total_cents,
-        "order placed",
-    );
+    let order = store::insert(state.database(), &context.request_id, order, Utc::now()).await?;
+    state.metrics().order_placed(product.name);
     Ok(created(order))
 }
 

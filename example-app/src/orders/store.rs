@@ -1,10 +1,15 @@
 //! Reading and writing orders. One SQL text per statement, for both dialects.
 
 use chrono::{DateTime, Utc};
+use monitoring_core::EventLogger;
+use monitoring_tower::RequestId;
 use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::database::{Database, on_pool};
+use crate::http::AppError;
+use crate::monitoring::{ORDER_SERVICE, tags};
 
 /// An order.
 #[derive(Debug, Clone, Serialize, sqlx::FromRow)]
@@ -27,21 +32,41 @@ pub(crate) struct NewOrder {
     pub(crate) total_cents: i64,
 }
 
-pub(crate) async fn insert(database: &Database, order: NewOrder, now: DateTime<Utc>) -> sqlx::Result<Order> {
+/// Writes the order and its event in one transaction: the event exists exactly if the order
+/// does.
+pub(crate) async fn insert(
+    database: &Database,
+    request_id: &RequestId,
+    order: NewOrder,
+    now: DateTime<Utc>,
+) -> Result<Order, AppError> {
     const SQL: &str = "
         INSERT INTO orders (id, user_id, product, quantity, total_cents, status, created_at)
         VALUES ($1, $2, $3, $4, $5, 'pending', $6)
         RETURNING id, user_id, product, quantity, total_cents, status, created_at";
     on_pool!(database, |pool| {
-        sqlx::query_as(SQL)
+        let mut tx = pool.begin().await?;
+        let order: Order = sqlx::query_as(SQL)
             .bind(Uuid::now_v7())
             .bind(order.user_id)
             .bind(order.product)
             .bind(order.quantity)
             .bind(order.total_cents)
             .bind(now)
-            .fetch_one(pool)
-            .await
+            .fetch_one(&mut *tx)
+            .await?;
+        let tags = tags([
+            ("action", json!("order_placed")),
+            ("order_id", json!(order.id)),
+            ("user_id", json!(order.user_id)),
+            ("product", json!(order.product)),
+            ("total_cents", json!(order.total_cents)),
+        ]);
+        EventLogger::new(&mut tx, request_id.to_string(), ORDER_SERVICE)
+            .log_info("order placed", tags)
+            .await?;
+        tx.commit().await?;
+        Ok(order)
     })
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::faults::FaultSwitches;
@@ -78,8 +79,24 @@ impl Gateway {
         self.connections.add_permits(self.leaked.swap(0, Ordering::Relaxed));
     }
 
-    /// Charges a card and returns the gateway's reference.
+    /// Charges a card and returns the gateway's reference. The card's token goes to the gateway
+    /// and nowhere else: no span, no log.
     pub(crate) async fn charge(&self, card_token: &str, amount_cents: i64) -> Result<String, GatewayError> {
+        let span = tracing::info_span!("charge card", amount_cents);
+        async {
+            let charged = self.call(card_token).await;
+            match &charged {
+                Ok(reference) => tracing::info!(reference, "card charged"),
+                Err(GatewayError::Declined) => tracing::warn!("card declined"),
+                Err(error) => tracing::error!(%error, "gateway call failed"),
+            }
+            charged
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn call(&self, card_token: &str) -> Result<String, GatewayError> {
         let connection = timeout(CONNECT_TIMEOUT, self.connections.acquire()).await;
         let connection =
             connection.map_err(|_| GatewayError::PoolExhausted)?.map_err(|_| GatewayError::PoolExhausted)?;
@@ -101,7 +118,6 @@ impl Gateway {
         if card_token == DECLINED_CARD {
             return Err(GatewayError::Declined);
         }
-        tracing::debug!(amount_cents, "card charged");
         Ok(format!("ch_{}", Uuid::new_v4().simple()))
     }
 }

@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
+use monitoring_tower::RequestContext;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -33,6 +34,7 @@ fn any_card() -> String {
 
 async fn pay(
     State(state): State<AppState>,
+    context: RequestContext,
     CurrentUser(user): CurrentUser,
     Json(request): Json<Pay>,
 ) -> Result<Answer<Payment>, AppError> {
@@ -42,5 +44,5 @@ async fn pay(
         let message = format!("the order costs {}", order.total_cents);
         return Err(AppError::Invalid(vec![FieldError::new("amount_cents", message)]));
     }
-    service::pay(state, order, request.card_token).await.map(created)
+    service::pay(state, context.request_id, order, request.card_token).await.map(created)
 }

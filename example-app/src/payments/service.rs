@@ -5,6 +5,7 @@
 //! nothing recorded. Shutdown waits for these tasks.
 
 use chrono::Utc;
+use monitoring_tower::RequestId;
 use serde_json::json;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -12,49 +13,51 @@ use uuid::Uuid;
 use super::gateway::GatewayError;
 use super::store::{self, Payment};
 use crate::http::AppError;
+use crate::monitoring::Outcome;
 use crate::orders::store::Order;
 use crate::state::AppState;
 use crate::tasks::SEND_RECEIPT;
 
 /// Charges a card for an order, whoever is still listening.
-pub(crate) async fn pay(state: AppState, order: Order, card_token: String) -> Result<Payment, AppError> {
+pub(crate) async fn pay(
+    state: AppState,
+    request_id: RequestId,
+    order: Order,
+    card_token: String,
+) -> Result<Payment, AppError> {
     let payment = store::begin(state.database(), order.id, order.total_cents, Utc::now()).await?;
     let payment = payment.ok_or(AppError::Conflict {
         code: "order_already_paid",
         detail: "this order is paid, or a payment for it is under way",
     })?;
-    let span = tracing::Span::current();
+    // A child of the request's span: whatever is logged in the task carries the request's ids.
+    let span = tracing::info_span!("payment", payment_id = %payment.id, order_id = %order.id);
     let background = state.background().clone();
-    let work = async move { settle(&state, payment.id, order, &card_token).await };
+    let work = async move { settle(&state, &request_id, payment.id, order, &card_token).await };
     background.spawn(work.instrument(span)).await.map_err(AppError::internal)?
 }
 
 async fn settle(
     state: &AppState,
+    request_id: &RequestId,
     payment_id: Uuid,
     order: Order,
     card_token: &str,
 ) -> Result<Payment, AppError> {
     let charged = state.gateway().charge(card_token, order.total_cents).await;
+    state.metrics().payment_ended(outcome(&charged), order.total_cents);
     let database = state.database();
     match charged {
         Ok(reference) => {
-            let captured = store::capture(database, payment_id, &reference, Utc::now()).await;
+            let captured = store::capture(database, request_id, payment_id, &reference, Utc::now()).await;
             let payment = captured.inspect_err(|error| {
-                tracing::error!(%payment_id, reference, %error, "money taken but not recorded");
+                tracing::error!(reference, %error, "money taken but not recorded");
             })?;
-            tracing::info!(
-                payment_id = %payment.id,
-                order_id = %order.id,
-                amount_cents = payment.amount_cents,
-                "payment captured",
-            );
             send_receipt(state, &payment, order.user_id).await;
             Ok(payment)
         }
         Err(error) => {
-            tracing::error!(payment_id = %payment_id, order_id = %order.id, %error, "payment failed");
-            store::fail(database, payment_id, &error.to_string(), Utc::now()).await?;
+            store::fail(database, request_id, payment_id, error, Utc::now()).await?;
             Err(error.into())
         }
     }
@@ -65,6 +68,16 @@ async fn send_receipt(state: &AppState, payment: &Payment, user_id: Uuid) {
     let payload = json!({ "payment_id": payment.id });
     if let Err(error) = state.tasks().enqueue(SEND_RECEIPT, payload, user_id).await {
         tracing::error!(payment_id = %payment.id, %error, "receipt not queued");
+    }
+}
+
+fn outcome(charged: &Result<String, GatewayError>) -> Outcome {
+    match charged {
+        Ok(_) => Outcome::Captured,
+        Err(GatewayError::Declined) => Outcome::Declined,
+        Err(GatewayError::Failed) => Outcome::GatewayFailed,
+        Err(GatewayError::Timeout) => Outcome::GatewayTimeout,
+        Err(GatewayError::PoolExhausted) => Outcome::GatewayPoolExhausted,
     }
 }
 

@@ -1,10 +1,16 @@
 //! Reading and writing payments. One SQL text per statement, for both dialects.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use monitoring_core::{AsConnection, EventLogger};
+use monitoring_tower::RequestId;
 use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 
+use super::gateway::GatewayError;
 use crate::database::{Database, on_pool};
+use crate::http::AppError;
+use crate::monitoring::{PAYMENT_SERVICE, tags};
 
 /// A payment still pending after this time was interrupted by a crash.
 const PENDING_MAX: TimeDelta = TimeDelta::minutes(2);
@@ -71,6 +77,7 @@ pub(crate) async fn begin(
 /// Records that the money arrived and marks the order paid.
 pub(crate) async fn capture(
     database: &Database,
+    request_id: &RequestId,
     id: Uuid,
     gateway_reference: &str,
     now: DateTime<Utc>,
@@ -86,24 +93,63 @@ pub(crate) async fn capture(
         let payment: Payment =
             sqlx::query_as(SQL).bind(id).bind(gateway_reference).bind(now).fetch_one(&mut *tx).await?;
         sqlx::query(PAY_ORDER).bind(payment.order_id).execute(&mut *tx).await?;
+        log_captured(&mut tx, request_id, &payment).await;
         tx.commit().await?;
         Ok(payment)
     })
 }
 
+/// The event is written in a savepoint of its own, so it may fail alone: the money is taken, and
+/// that must be on record with or without it.
+async fn log_captured(tx: &mut impl AsConnection, request_id: &RequestId, payment: &Payment) {
+    let tags = tags([
+        ("action", json!("payment_captured")),
+        ("payment_id", json!(payment.id)),
+        ("order_id", json!(payment.order_id)),
+        ("amount_cents", json!(payment.amount_cents)),
+    ]);
+    let mut logger = EventLogger::new(tx, request_id.to_string(), PAYMENT_SERVICE);
+    if let Err(error) = logger.log_info("payment completed", tags).await {
+        tracing::error!(%error, "payment completed, but its event could not be written");
+    }
+}
+
 /// Records that the money did not arrive, which frees the order for another try.
 pub(crate) async fn fail(
     database: &Database,
+    request_id: &RequestId,
     id: Uuid,
-    failure: &str,
+    failure: GatewayError,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> Result<(), AppError> {
     const SQL: &str = "
         UPDATE payments SET status = 'failed', failure = $2, settled_at = $3
         WHERE id = $1 AND status = 'pending'";
     on_pool!(database, |pool| {
-        sqlx::query(SQL).bind(id).bind(failure).bind(now).execute(pool).await.map(drop)
+        let mut tx = pool.begin().await?;
+        sqlx::query(SQL).bind(id).bind(failure.to_string()).bind(now).execute(&mut *tx).await?;
+        log_failed(&mut tx, request_id, id, failure).await?;
+        tx.commit().await?;
+        Ok(())
     })
+}
+
+/// A card without money is the customer's trouble; everything else is ours, and an alert.
+async fn log_failed(
+    tx: &mut impl AsConnection,
+    request_id: &RequestId,
+    id: Uuid,
+    failure: GatewayError,
+) -> Result<(), AppError> {
+    let mut logger = EventLogger::new(tx, request_id.to_string(), PAYMENT_SERVICE);
+    match failure {
+        GatewayError::Declined => {
+            let tags = tags([("action", json!("payment_declined")), ("payment_id", json!(id))]);
+            logger.log_warn("payment declined", tags).await?;
+        }
+        ours => logger.log_error("payment failed", &ours).await?,
+    }
+    Ok(())
 }
 
 /// What to write on the receipt of a captured payment.

@@ -3,12 +3,13 @@
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post, put};
+use monitoring_tower::RequestContext;
 use serde::Deserialize;
 
-use super::store::{self, RoleChange};
+use super::store::{self, By, RoleChange};
 use super::{Role, User};
 use crate::auth::CurrentUser;
-use crate::http::{Answer, AppError, Json, PathId, Query, ok};
+use crate::http::{Answer, AppError, ClientAddress, Json, PathId, Query, ok};
 use crate::page::Page;
 use crate::state::AppState;
 
@@ -36,16 +37,16 @@ struct ChangeRole {
 
 async fn change_role(
     State(state): State<AppState>,
+    context: RequestContext,
+    ClientAddress(address): ClientAddress,
     CurrentUser(caller): CurrentUser,
     PathId(id): PathId,
     Json(request): Json<ChangeRole>,
 ) -> Result<Answer<User>, AppError> {
     caller.require(Role::Admin)?;
-    match store::set_role(state.database(), id, request.role).await? {
-        RoleChange::Done(user) => {
-            tracing::info!(user_id = %id, role = user.role.as_str(), by = %caller.id, "role changed");
-            Ok(ok(user))
-        }
+    let by = By { user_id: caller.id, address, request_id: context.request_id };
+    match store::set_role(state.database(), &by, id, request.role).await? {
+        RoleChange::Done(user) => Ok(ok(user)),
         RoleChange::NoSuchUser => Err(AppError::NotFound("user")),
         RoleChange::LastAdmin => Err(AppError::Conflict {
             code: "last_admin",
@@ -56,6 +57,8 @@ async fn change_role(
 
 async fn force_password_reset(
     State(state): State<AppState>,
+    context: RequestContext,
+    ClientAddress(address): ClientAddress,
     CurrentUser(caller): CurrentUser,
     PathId(id): PathId,
 ) -> Result<Answer<User>, AppError> {
@@ -65,8 +68,7 @@ async fn force_password_reset(
     if target.role > caller.role {
         return Err(AppError::Forbidden("only an admin may reset the password of an admin"));
     }
-    let user = store::force_password_reset(database, id).await?;
-    let user = user.ok_or(AppError::NotFound("user"))?;
-    tracing::info!(user_id = %id, by = %caller.id, "password reset forced");
-    Ok(ok(user))
+    let by = By { user_id: caller.id, address, request_id: context.request_id };
+    let user = store::force_password_reset(database, &by, id).await?;
+    user.map(ok).ok_or(AppError::NotFound("user"))
 }

@@ -1,10 +1,17 @@
 //! Reading and writing users. One SQL text per statement, for both dialects.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
+use monitoring_core::{AsConnection, EventLogger};
+use monitoring_tower::RequestId;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{Role, User, Username};
 use crate::database::{Database, on_pool};
+use crate::http::AppError;
+use crate::monitoring::{USER_SERVICE, tags};
 
 /// A user with what is needed to check a password.
 #[derive(Debug, sqlx::FromRow)]
@@ -20,6 +27,35 @@ pub(crate) enum RoleChange {
     Done(User),
     NoSuchUser,
     LastAdmin,
+}
+
+/// Who changes an account, from where, in which request. Such changes leave an event, in the
+/// same transaction: nobody changes a role without a trace.
+#[derive(Debug)]
+pub(crate) struct By {
+    pub(crate) user_id: Uuid,
+    pub(crate) address: IpAddr,
+    pub(crate) request_id: RequestId,
+}
+
+impl By {
+    async fn log(
+        &self,
+        tx: &mut impl AsConnection,
+        message: &str,
+        action: &str,
+        user: &User,
+    ) -> Result<(), AppError> {
+        let tags = tags([
+            ("action", json!(action)),
+            ("user_id", json!(user.id)),
+            ("role", json!(user.role)),
+            ("by", json!(self.user_id)),
+            ("ip_address", json!(self.address)),
+        ]);
+        let mut logger = EventLogger::new(tx, self.request_id.to_string(), USER_SERVICE);
+        Ok(logger.log_info(message, tags).await?)
+    }
 }
 
 /// Adds a user; `None` when the name is taken.
@@ -82,7 +118,12 @@ pub(crate) async fn set_password(database: &Database, id: Uuid, password_hash: &
 }
 
 /// Changes a role, unless that would leave the shop without an administrator.
-pub(crate) async fn set_role(database: &Database, id: Uuid, role: Role) -> sqlx::Result<RoleChange> {
+pub(crate) async fn set_role(
+    database: &Database,
+    by: &By,
+    id: Uuid,
+    role: Role,
+) -> Result<RoleChange, AppError> {
     // Writing first takes the lock that makes two administrators demoting each other wait:
     // the rows on PostgreSQL, the database on SQLite.
     const LOCK_ADMINS: &str = "UPDATE users SET role = role WHERE role = 'admin'";
@@ -100,6 +141,7 @@ pub(crate) async fn set_role(database: &Database, id: Uuid, role: Role) -> sqlx:
             None => Ok(RoleChange::NoSuchUser),
             Some(user) if user.role != Role::Admin && !other_admin => Ok(RoleChange::LastAdmin),
             Some(user) => {
+                by.log(&mut tx, "role changed", "change_role", &user).await?;
                 tx.commit().await?;
                 Ok(RoleChange::Done(user))
             }
@@ -108,15 +150,22 @@ pub(crate) async fn set_role(database: &Database, id: Uuid, role: Role) -> sqlx:
 }
 
 /// Demands a new password at the next login and ends every session of the user.
-pub(crate) async fn force_password_reset(database: &Database, id: Uuid) -> sqlx::Result<Option<User>> {
+pub(crate) async fn force_password_reset(
+    database: &Database,
+    by: &By,
+    id: Uuid,
+) -> Result<Option<User>, AppError> {
     const SQL: &str = "
         UPDATE users SET must_reset_password = TRUE WHERE id = $1
         RETURNING id, username, role, must_reset_password, created_at";
     const END_SESSIONS: &str = "DELETE FROM sessions WHERE user_id = $1";
     on_pool!(database, |pool| {
         let mut tx = pool.begin().await?;
-        let user = sqlx::query_as(SQL).bind(id).fetch_optional(&mut *tx).await?;
+        let user: Option<User> = sqlx::query_as(SQL).bind(id).fetch_optional(&mut *tx).await?;
         sqlx::query(END_SESSIONS).bind(id).execute(&mut *tx).await?;
+        if let Some(user) = &user {
+            by.log(&mut tx, "password reset forced", "force_password_reset", user).await?;
+        }
         tx.commit().await?;
         Ok(user)
     })

@@ -1,85 +1,12 @@
 //! The shop as a process: settings, what it prints, and how it stops.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use serde_json::json;
 
 use crate::support::PASSWORD;
-
-fn command(folder: &TempDir) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_example-app"));
-    command.env_clear().current_dir(folder).env("BIND_ADDR", "127.0.0.1:0");
-    command
-}
-
-/// A shop in a folder of its own, ended with the test.
-struct Process {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    address: String,
-}
-
-impl Process {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let address = line.split("http://").nth(1).expect(&line).split('/').next().unwrap();
-        Self { address: address.to_owned(), child, stdout }
-    }
-
-    /// One request over a socket of its own; status and body.
-    async fn call(&self, request: &str, token: &str, body: Value) -> (u16, Value) {
-        call(&self.address, request, token, body).await
-    }
-
-    fn terminate(&self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    }
-
-    fn output(mut self) -> (Option<i32>, String, String) {
-        let mut stdout = String::new();
-        self.stdout.read_to_string(&mut stdout).unwrap();
-        let mut stderr = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        (self.child.wait().unwrap().code(), stdout, stderr)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-async fn call(address: &str, request: &str, token: &str, body: Value) -> (u16, Value) {
-    let mut socket = TcpStream::connect(address).await.unwrap();
-    let body = body.to_string();
-    let request = format!(
-        "{request} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
-         authorization: Bearer {token}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len(),
-    );
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let mut reply = String::new();
-    socket.read_to_string(&mut reply).await.unwrap();
-    let (head, body) = reply.split_once("\r\n\r\n").expect(&reply);
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap())
-}
-
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap()
-}
+use crate::support::process::{Process, call, command, text};
 
 #[test]
 fn bad_settings_exit_with_2_and_name_the_variables() {

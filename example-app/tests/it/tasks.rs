@@ -24,7 +24,7 @@ on_each_database!(
 );
 
 /// Waits until a task is completed or failed.
-async fn finished(shop: &Shop, token: &str, task: &Value) -> Value {
+pub(crate) async fn finished(shop: &Shop, token: &str, task: &Value) -> Value {
     let path = format!("/tasks/{}", task["id"].as_str().unwrap());
     let deadline = Instant::now() + Duration::from_secs(15);
     loop {
@@ -37,7 +37,7 @@ async fn finished(shop: &Shop, token: &str, task: &Value) -> Value {
     }
 }
 
-async fn submit(shop: &Shop, token: &str, task_type: &str, payload: Value) -> Value {
+pub(crate) async fn submit(shop: &Shop, token: &str, task_type: &str, payload: Value) -> Value {
     let body = json!({ "task_type": task_type, "payload": payload });
     shop.post("/tasks", token, body).await.data(202)
 }

@@ -3,7 +3,9 @@
 //! [`on_each_database!`] turns one test function into one test per database; a new database
 //! is a line there and a function that makes a fresh one.
 
+#[path = "../../../../monitoring-core/tests/it/support/postgres.rs"]
 mod postgres;
+pub(crate) mod process;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use example_app::{App, Settings};
 use http_body_util::BodyExt;
+use monitoring_core::Recorder;
 use serde_json::{Value, json};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -50,18 +53,19 @@ pub(crate) use on_each_database;
 pub(crate) struct TestDatabase {
     pub(crate) url: String,
     _folder: Option<TempDir>,
+    _on_server: Option<postgres::TestDatabase>,
 }
 
 impl TestDatabase {
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("data/shop.db").display());
-        Self { url, _folder: Some(folder) }
+        Self { url, _folder: Some(folder), _on_server: None }
     }
 
     pub(crate) async fn postgres() -> Option<Self> {
-        let url = postgres::fresh_database().await?;
-        Some(Self { url, _folder: None })
+        let database = postgres::database().await?;
+        Some(Self { url: database.url.clone(), _folder: None, _on_server: Some(database) })
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -114,7 +118,7 @@ impl TestDatabase {
     }
 
     pub(crate) async fn start(&self) -> Shop {
-        let app = App::start(&self.settings()).await.unwrap();
+        let app = App::start(&self.settings(), Recorder::detached()).await.unwrap();
         Shop { router: app.router(), app, address: SocketAddr::from(([127, 0, 0, 1], 4711)) }
     }
 }
@@ -132,6 +136,7 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
+    pub(crate) text: String,
 }
 
 impl Reply {
@@ -200,6 +205,31 @@ impl Shop {
         (self.register(username).await, self.login(username).await)
     }
 
+    /// Registers someone, gives them a role and returns their token.
+    pub(crate) async fn login_as(&self, username: &str, role: &str) -> String {
+        let (id, token) = self.register_and_login(username).await;
+        let admin = self.login(ADMIN).await;
+        let role = json!({ "role": role });
+        self.put(&format!("/users/{id}/role"), &admin, role).await.data(200);
+        token
+    }
+
+    /// The stored events that match, newest first, once everything recorded so far is stored.
+    pub(crate) async fn events(&self, filter: &str) -> Vec<Value> {
+        let admin = self.login(ADMIN).await;
+        self.app.monitoring().recorder().flush().await.unwrap();
+        let events = self.get(&format!("/monitoring/events?limit=1000&{filter}"), &admin).await.data(200);
+        events.as_array().unwrap().clone()
+    }
+
+    /// The scrape, once everything recorded so far is in it.
+    pub(crate) async fn scrape(&self, token: &str) -> String {
+        self.app.monitoring().recorder().flush().await.unwrap();
+        let reply = self.get("/monitoring/metrics/prometheus", token).await;
+        assert_eq!(reply.status.as_u16(), 200, "{}", reply.text);
+        reply.text
+    }
+
     pub(crate) async fn stop(self) -> example_app::Stopped {
         self.app.shutdown(Duration::from_secs(10)).await
     }
@@ -241,6 +271,7 @@ impl Client<'_> {
             status: parts.status,
             headers: parts.headers,
             body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
         }
     }
 }

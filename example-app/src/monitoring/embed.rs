@@ -1,0 +1,34 @@
+//! Starting it.
+
+use monitoring_core::{Monitoring, MonitoringBuilder, Recorder, Result, Retention};
+
+use super::metrics;
+use crate::database::Database;
+use crate::settings::MonitoringSettings;
+
+/// Starts the monitoring in the shop's database, with a small pool of its own so that neither
+/// waits for the other's connections. What `recorder` has gathered so far is written first.
+pub(crate) async fn start(
+    database: &Database,
+    settings: &MonitoringSettings,
+    recorder: Recorder,
+) -> Result<Monitoring> {
+    let builder = Monitoring::builder()
+        .recorder(recorder)
+        .retention(retention(settings))
+        .buckets(metrics::PAYMENT_AMOUNT_CENTS, metrics::PAYMENT_AMOUNT_BUCKETS);
+    let monitoring = in_database(builder, database).start().await?;
+    metrics::describe(&monitoring).await?;
+    Ok(monitoring)
+}
+
+fn in_database(builder: MonitoringBuilder, database: &Database) -> MonitoringBuilder {
+    match database {
+        Database::Postgres(pool) => builder.postgres(pool),
+        Database::Sqlite(pool) => builder.sqlite(pool),
+    }
+}
+
+fn retention(settings: &MonitoringSettings) -> Retention {
+    Retention::days(settings.event_retention_days.get(), settings.metric_retention_days.get())
+}

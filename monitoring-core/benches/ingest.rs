@@ -111,6 +111,8 @@ fn event(n: usize) -> CreateEventRequest {
 }
 
 async fn psql(url: &str, command: &str) -> Outcome<()> {
+    // Parameters of the URL are sqlx's own; psql refuses what it does not know.
+    let url = url.split_once('?').map_or(url, |(address, _)| address);
     let done =
         Command::new("psql").args(["-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", command]).status().await?;
     if done.success() { Ok(()) } else { Err(format!("psql: {done}").into()) }

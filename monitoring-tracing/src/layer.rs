@@ -4,6 +4,7 @@
 //! No lock is held while a value is formatted: its `Debug` may use the same span.
 
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -61,8 +62,15 @@ impl RecorderLayer {
     where
         S: for<'lookup> LookupSpan<'lookup>,
     {
-        let parent = span.parent()?;
-        parent.scope().find_map(|span| self.with_data(&span, SpanData::inherited))
+        let mut around = span.parent();
+        while let Some(span) = around {
+            let inherited = self.with_data(&span, SpanData::inherited);
+            if inherited.is_some() {
+                return inherited;
+            }
+            around = span.parent();
+        }
+        None
     }
 
     /// Adds the fields of the span and of those around it. False if the pipeline works there.
@@ -72,14 +80,15 @@ impl RecorderLayer {
         S: for<'lookup> LookupSpan<'lookup>,
     {
         let mut add_ids = add_ids;
-        for span in innermost.scope() {
+        // Not `scope()`, which looks the innermost span up a second time.
+        for span in iter::successors(Some(innermost), SpanRef::parent) {
             let is_pipeline = self.with_data(&span, |data| {
                 if std::mem::take(&mut add_ids) {
                     fields.push(&data.ids.to_bytes());
                 }
                 // What does not fit is left out, item by item.
                 if fields.push(&wire::span_head(data.callsite)) {
-                    fields.push(data.fields.as_slice());
+                    fields.push(data.record.fields.as_slice());
                 }
                 data.is_pipeline()
             });
@@ -99,12 +108,11 @@ where
         let Some(_recording) = Recording::begin() else { return };
         let Some(span) = context.span(id) else { return };
         let Some(callsite) = self.callsites.of(attributes.metadata()) else { return };
-        let mut fields = FieldBytes::new();
-        let mut writer = SpanFieldWriter::new(&mut fields, callsite);
+        let mut data = SpanData::new(self.id, callsite);
+        let mut writer = SpanFieldWriter::new(&mut data.record.fields, callsite);
         attributes.record(&mut writer);
         let own = writer.ids;
-        let kind = (callsite.id, callsite.kind);
-        let data = SpanData::new(self.id, kind, self.inherited(&span), own, fields);
+        data.take_place(own, self.inherited(&span));
         span.extensions_mut().replace(data);
     }
 
@@ -130,15 +138,14 @@ where
         if callsite.kind == Kind::Ours {
             return;
         }
-        let now = Ticks::now();
-        let mut fields = FieldBytes::new();
-        event.record(&mut FieldWriter::event(&mut fields, callsite));
+        let mut record = Deferred::at(Ticks::now(), Some(metadata));
+        event.record(&mut FieldWriter::event(&mut record.fields, callsite));
         if let Some(innermost) = context.event_span(event)
-            && !self.add_scope(innermost, true, &mut fields)
+            && !self.add_scope(innermost, true, &mut record.fields)
         {
             return;
         }
-        self.lane.push(Deferred { start: now, end: now, metadata: Some(metadata), fields });
+        self.lane.push(&mut record);
     }
 
     fn on_enter(&self, id: &span::Id, _: Context<'_, S>) {
@@ -155,19 +162,21 @@ where
 
     fn on_close(&self, id: span::Id, context: Context<'_, S>) {
         let Some(span) = context.span(&id) else { return };
-        let Some(data) = span.extensions_mut().remove::<SpanData>() else { return };
+        // No other span's data is behind this lock, so theirs can be read meanwhile.
+        let mut extensions = span.extensions_mut();
+        let Some(data) = extensions.get_mut::<SpanData>() else { return };
         if data.layer != self.id || data.kind != Kind::Host {
             return;
         }
         let (closed, ids) = (data.closed(), data.ids);
-        let mut fields = data.fields;
-        fields.push(&closed.to_bytes());
-        fields.push(&ids.to_bytes());
+        let record = &mut data.record;
+        record.fields.push(&closed.to_bytes());
+        record.fields.push(&ids.to_bytes());
         if let Some(parent) = span.parent() {
-            self.add_scope(parent, false, &mut fields);
+            self.add_scope(parent, false, &mut record.fields);
         }
-        let metadata = Some(span.metadata());
-        self.lane.push(Deferred { start: data.start, end: Ticks::now(), metadata, fields });
+        record.end = Ticks::now();
+        self.lane.push(record);
     }
 }
 

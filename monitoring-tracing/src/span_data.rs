@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use monitoring_core::{FieldBytes, Ticks, random_u64, random_u128};
+use monitoring_core::{Deferred, FieldBytes, Ticks, random_u64, random_u128};
 
-use crate::callsites::CallsiteId;
+use crate::callsites::{Callsite, CallsiteId};
 use crate::fields;
 use crate::filter::Kind;
 use crate::wire::{Closed, Ids};
@@ -16,12 +16,12 @@ pub(crate) struct SpanData {
     pub layer: u32,
     pub callsite: CallsiteId,
     pub kind: Kind,
-    pub start: Ticks,
     pub ids: Ids,
     /// The parent's span id, 0 if it has none.
     parent: u64,
     busy_nanos: AtomicU64,
-    pub fields: FieldBytes,
+    /// What is pushed when the span closes, from where it stands.
+    pub record: Deferred,
 }
 
 /// What a span takes over from the one around it.
@@ -32,32 +32,33 @@ pub(crate) struct Inherited {
 }
 
 impl SpanData {
-    /// `own` are the ids that the span's fields give.
+    /// A span that begins now. Its fields are still to be written, and its place to be
+    /// [taken](Self::take_place).
     #[inline]
-    pub(crate) fn new(
-        layer: u32,
-        callsite: (CallsiteId, Kind),
-        inherited: Option<Inherited>,
-        own: Ids,
-        fields: FieldBytes,
-    ) -> Self {
-        let (callsite, kind) = callsite;
+    pub(crate) fn new(layer: u32, callsite: &Callsite) -> Self {
+        Self {
+            layer,
+            callsite: callsite.id,
+            kind: callsite.kind,
+            ids: Ids::default(),
+            parent: 0,
+            busy_nanos: AtomicU64::new(0),
+            record: Deferred::at(Ticks::now(), Some(callsite.metadata)),
+        }
+    }
+
+    /// Takes its place in a trace. `own` are the ids that the span's fields give.
+    #[inline]
+    pub(crate) fn take_place(&mut self, own: Ids, inherited: Option<Inherited>) {
         let around = inherited.map(|inherited| inherited.ids).unwrap_or_default();
-        let is_pipeline = inherited.is_some_and(|inherited| inherited.is_pipeline);
-        let ids = Ids {
+        if inherited.is_some_and(|inherited| inherited.is_pipeline) {
+            self.kind = Kind::PipelineSpan;
+        }
+        self.ids = Ids {
             trace: first_nonzero([own.trace, around.trace]).unwrap_or_else(random_u128),
             span: first_nonzero([own.span]).unwrap_or_else(random_u64),
         };
-        Self {
-            layer,
-            callsite,
-            kind: if is_pipeline { Kind::PipelineSpan } else { kind },
-            start: Ticks::now(),
-            ids,
-            parent: around.span,
-            busy_nanos: AtomicU64::new(0),
-            fields,
-        }
+        self.parent = around.span;
     }
 
     #[inline]
@@ -78,7 +79,7 @@ impl SpanData {
 
     /// Takes over values recorded after the span began.
     pub(crate) fn update(&mut self, own: Ids, new: &FieldBytes) {
-        self.fields = fields::update(&self.fields, new);
+        self.record.fields = fields::update(&self.record.fields, new);
         self.ids.trace = first_nonzero([own.trace]).unwrap_or(self.ids.trace);
         self.ids.span = first_nonzero([own.span]).unwrap_or(self.ids.span);
     }

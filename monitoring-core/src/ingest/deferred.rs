@@ -23,6 +23,15 @@ pub struct Deferred {
     pub fields: FieldBytes,
 }
 
+impl Deferred {
+    /// A record that begins and ends at `time`, of no bytes yet.
+    #[inline]
+    #[must_use]
+    pub const fn at(time: Ticks, metadata: Option<&'static Metadata<'static>>) -> Self {
+        Self { start: time, end: time, metadata, fields: FieldBytes::new() }
+    }
+}
+
 /// Bytes kept inside the record while they are few, and on the heap once they are not.
 #[derive(Debug)]
 pub struct FieldBytes {
@@ -79,7 +88,21 @@ impl FieldBytes {
         }
     }
 
+    /// Takes all bytes out, to begin anew.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.len = 0;
+        self.spilled = None;
+    }
+
+    /// Moves the bytes out. What is left is empty.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        Self { len: std::mem::take(&mut self.len), inline: self.inline, spilled: self.spilled.take() }
+    }
+
     /// Bytes on the heap.
+    #[inline]
     pub(crate) fn heap_bytes(&self) -> usize {
         self.spilled.as_ref().map_or(0, |spilled| spilled.capacity())
     }

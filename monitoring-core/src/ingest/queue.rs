@@ -58,13 +58,33 @@ impl Queue {
     #[inline]
     pub(crate) fn push(&self, record: Record) -> bool {
         let heap_bytes = record.heap_bytes();
+        self.admits(heap_bytes) && self.push_admitted(record, heap_bytes)
+    }
+
+    /// Like [`push`](Self::push), and leaves the record without bytes.
+    #[inline]
+    pub(crate) fn push_deferred(&self, lane: u16, record: &mut Deferred) -> bool {
+        let heap_bytes = record.fields.heap_bytes();
+        let Deferred { start, end, metadata, ref mut fields } = *record;
+        self.admits(heap_bytes)
+            && self.push_admitted(
+                Record::Deferred(lane, Deferred { start, end, metadata, fields: fields.take() }),
+                heap_bytes,
+            )
+    }
+
+    /// Whether a record with so many bytes may come in. Makes room for them, or counts it shed.
+    #[inline]
+    fn admits(&self, heap_bytes: usize) -> bool {
         if heap_bytes > 0 && !self.reserve(heap_bytes) {
             self.counters.shed(ShedReason::QueueFull, 1);
             return false;
         }
-        if self.closed.load(Ordering::Relaxed) {
-            return self.refuse(heap_bytes, ShedReason::ShutDown);
-        }
+        !self.closed.load(Ordering::Relaxed) || self.refuse(heap_bytes, ShedReason::ShutDown)
+    }
+
+    #[inline]
+    fn push_admitted(&self, record: Record, heap_bytes: usize) -> bool {
         match self.slots.push(record) {
             Ok(()) => true,
             Err(_) => self.refuse(heap_bytes, ShedReason::QueueFull),

@@ -178,9 +178,12 @@ pub struct Lane {
 
 impl Lane {
     /// Adds a record, or counts it shed. True if it was taken.
+    ///
+    /// It is taken out of its place, which is left without bytes and may be filled again: a record
+    /// is so large that moving it costs more than queueing it.
     #[inline]
-    pub fn push(&self, record: Deferred) -> bool {
-        self.recorder.shared.queue.push(Record::Deferred(self.id, record))
+    pub fn push(&self, record: &mut Deferred) -> bool {
+        self.recorder.shared.queue.push_deferred(self.id, record)
     }
 
     /// The recorder behind the lane.

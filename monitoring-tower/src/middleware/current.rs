@@ -53,7 +53,7 @@ mod tests {
 
     fn new_request() -> Option<Box<Active>> {
         let context = RequestContext::of(&HeaderMap::new(), true);
-        Some(Active::new(context, None))
+        Some(Active::new(context))
     }
 
     fn context_of(request: &Option<Box<Active>>) -> Option<RequestContext> {

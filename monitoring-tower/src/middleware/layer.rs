@@ -82,13 +82,13 @@ impl MonitoringLayer {
     /// `/favicon.ico`, and everything below `/static`, `/assets` and `/api/v1/monitoring`.
     pub fn skip_path(self, path: impl Into<Box<str>>) -> Self {
         let path = path.into();
-        self.with(|policy| policy.skip.paths.push(path))
+        self.with(|policy| policy.skip.add_path(path))
     }
 
     /// Also skips requests to this path and to everything below it.
     pub fn skip_prefix(self, prefix: impl Into<Box<str>>) -> Self {
         let prefix = prefix.into();
-        self.with(|policy| policy.skip.prefixes.push(prefix))
+        self.with(|policy| policy.skip.add_prefix(&prefix))
     }
 
     /// Skips nothing but what is named after this call.

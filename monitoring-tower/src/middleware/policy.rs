@@ -61,14 +61,25 @@ impl fmt::Debug for Policy {
 /// Requests that are not recorded.
 #[derive(Clone, Debug)]
 pub(super) struct Skip {
-    pub paths: Vec<Box<str>>,
-    pub prefixes: Vec<Box<str>>,
+    paths: Vec<Box<str>>,
+    /// Without a slash at the end.
+    prefixes: Vec<Box<str>>,
 }
 
 impl Skip {
     /// Skips nothing.
     pub(super) const fn nothing() -> Self {
         Self { paths: Vec::new(), prefixes: Vec::new() }
+    }
+
+    /// Also skips exactly this path.
+    pub(super) fn add_path(&mut self, path: Box<str>) {
+        self.paths.push(path);
+    }
+
+    /// Also skips this path and everything below it.
+    pub(super) fn add_prefix(&mut self, prefix: &str) {
+        self.prefixes.push(prefix.trim_end_matches('/').into());
     }
 
     /// Whether requests to `path` are not recorded.
@@ -89,7 +100,6 @@ impl Default for Skip {
 
 /// Whole segments only: `/static` covers `/static/app.js`, not `/statistics`.
 fn is_below(path: &str, prefix: &str) -> bool {
-    let prefix = prefix.trim_end_matches('/');
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

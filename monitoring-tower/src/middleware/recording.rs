@@ -40,13 +40,20 @@ impl Shared {
     }
 }
 
-/// One request under way. Dropped before it [finished](Recording::finish), it finishes as what the
+/// Records one request at a time. One that is under way when this is dropped finishes as what the
 /// drop means.
 #[derive(Debug)]
 pub(super) struct Recording {
+    /// Written where it stands, and again for the next request: its bytes are too many to be moved
+    /// about.
+    record: Deferred,
+    /// `None` for a request that is skipped, and once it is recorded.
+    request: Option<UnderWay>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
     shared: Arc<Shared>,
-    /// `None` once recorded.
-    record: Option<Deferred>,
     lengths: Lengths,
     facts: Facts,
     /// Whether the method says that a body may follow the response's head.
@@ -65,28 +72,35 @@ enum MethodKind {
 }
 
 impl Recording {
+    /// Of nothing yet.
+    pub(super) fn idle() -> Self {
+        Self { record: Deferred::at(Ticks::now(), None), request: None }
+    }
+
     /// Begins to record, unless the policy skips the request.
     pub(super) fn begin<B>(
+        &mut self,
         shared: &Arc<Shared>,
         request: &Request<B>,
         context: &RequestContext,
         start: Ticks,
-    ) -> Option<Self> {
+    ) {
         let path = route::path(request.uri(), request.extensions());
         if shared.policy.skip.covers(path) {
-            return None;
+            return;
         }
-        let (mut fields, mut lengths) = (FieldBytes::new(), Lengths::default());
-        lengths.push_method(&mut fields, request.method().as_str());
-        lengths.push_path(&mut fields, path);
-        lengths.push_request_id(&mut fields, context.request_id.as_str());
+        self.record.start = start;
+        let (fields, mut lengths) = (&mut self.record.fields, Lengths::default());
+        fields.clear();
+        lengths.push_method(fields, request.method().as_str());
+        lengths.push_path(fields, path);
+        lengths.push_request_id(fields, context.request_id.as_str());
         if let Some(route) = route::of_request(request.extensions()) {
-            lengths.push_route(&mut fields, route);
+            lengths.push_route(fields, route);
         }
         shared.active.fetch_add(1, Ordering::Relaxed);
-        Some(Self {
+        self.request = Some(UnderWay {
             shared: shared.clone(),
-            record: Some(Deferred { start, end: start, metadata: None, fields }),
             lengths,
             facts: Facts {
                 trace_id: context.trace.trace_id,
@@ -101,42 +115,73 @@ impl Recording {
             method: MethodKind::of(request.method()),
             response_bytes_expected: None,
             inside: false,
-        })
+        });
     }
 
     /// Marks that the service runs, until [`Recording::leave`].
     pub(super) fn enter(&mut self) {
-        self.inside = true;
+        if let Some(request) = &mut self.request {
+            request.inside = true;
+        }
     }
 
     pub(super) fn leave(&mut self) {
-        self.inside = false;
+        if let Some(request) = &mut self.request {
+            request.inside = false;
+        }
     }
 
     /// The response's head is there. Finishes if there is nothing to wait for.
     pub(super) fn respond<B: Body>(&mut self, response: &Response<B>) {
+        let Some(request) = &mut self.request else { return };
         let status = response.status();
-        self.facts.status = Some(status.as_u16());
-        self.take_extensions(response);
-        if self.is_upgrade(status) {
+        request.facts.status = Some(status.as_u16());
+        request.take_extensions(response, &mut self.record.fields);
+        if request.is_upgrade(status) {
             self.finish(Outcome::Upgraded);
-        } else if self.is_bodyless(status) || response.body().is_end_stream() {
+        } else if request.is_bodyless(status) || response.body().is_end_stream() {
             self.finish(Outcome::Completed);
         } else {
-            self.expect_body(response);
+            request.expect_body(response, self.record.start);
         }
     }
 
-    fn take_extensions<B>(&mut self, response: &Response<B>) {
+    /// So many more bytes of the response's body were sent.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        if let Some(request) = &mut self.request {
+            request.facts.response_bytes += bytes as u64;
+        }
+    }
+
+    /// Tells of the request. Only the first call counts.
+    pub(super) fn finish(&mut self, outcome: Outcome) {
+        let Some(mut request) = self.request.take() else { return };
+        request.facts.outcome = outcome;
+        request.facts.push(&mut self.record.fields, request.lengths);
+        self.record.end = Ticks::now();
+        // First, so that whoever decodes the last record sees nobody left.
+        request.shared.active.fetch_sub(1, Ordering::Relaxed);
+        request.shared.lane().push(&mut self.record);
+    }
+
+    /// Nobody waits for the request any more. Tells of it unless that is done.
+    pub(super) fn abandon(&mut self) {
+        if let Some(request) = &self.request {
+            self.finish(request.outcome_of_drop());
+        }
+    }
+}
+
+impl UnderWay {
+    fn take_extensions<B>(&mut self, response: &Response<B>, fields: &mut FieldBytes) {
         let extensions = response.extensions();
-        let Some(record) = &mut self.record else { return };
         if !self.lengths.has_route()
             && let Some(route) = route::explicit(extensions)
         {
-            self.lengths.push_route(&mut record.fields, route);
+            self.lengths.push_route(fields, route);
         }
         if let Some(tags) = extensions.get::<MonitoringTags>() {
-            self.lengths.push_tags(&mut record.fields, &tags.to_bytes());
+            self.lengths.push_tags(fields, &tags.to_bytes());
         }
     }
 
@@ -154,29 +199,13 @@ impl Recording {
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }
 
-    fn expect_body<B: Body>(&mut self, response: &Response<B>) {
+    fn expect_body<B: Body>(&mut self, response: &Response<B>, start: Ticks) {
         let exact = response.body().size_hint().exact();
         self.response_bytes_expected = exact.or_else(|| content_length(response.headers()));
-        if let (None, Some(record)) = (self.response_bytes_expected, &self.record) {
-            let started = Ticks::now().since(record.start).as_nanos();
+        if self.response_bytes_expected.is_none() {
+            let started = Ticks::now().since(start).as_nanos();
             self.facts.started_nanos = u64::try_from(started).ok();
         }
-    }
-
-    /// So many more bytes of the response's body were sent.
-    pub(super) fn sent(&mut self, bytes: usize) {
-        self.facts.response_bytes += bytes as u64;
-    }
-
-    /// Tells of the request. Only the first call counts.
-    pub(super) fn finish(&mut self, outcome: Outcome) {
-        let Some(mut record) = self.record.take() else { return };
-        self.facts.outcome = outcome;
-        self.facts.push(&mut record.fields, self.lengths);
-        record.end = Ticks::now();
-        // First, so that whoever decodes the last record sees nobody left.
-        self.shared.active.fetch_sub(1, Ordering::Relaxed);
-        self.shared.lane().push(record);
     }
 
     fn outcome_of_drop(&self) -> Outcome {
@@ -193,7 +222,7 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.finish(self.outcome_of_drop());
+        self.abandon();
     }
 }
 

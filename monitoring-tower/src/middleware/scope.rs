@@ -1,12 +1,14 @@
 //! What surrounds the service while it works on a request: its context, its span, its recording.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
-use http::Response;
+use http::{Request, Response};
 use http_body::Body;
+use monitoring_core::Ticks;
 use tracing::Span;
 
-use super::recording::Recording;
+use super::recording::{Recording, Shared};
 use super::{Outcome, RequestContext, current};
 
 thread_local!(
@@ -19,26 +21,32 @@ const SPARE_MAX: usize = 64;
 
 /// One request under way. It has one place on the heap from the call to the last byte, since
 /// futures and responses are moved many times between services. Places are used again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Active {
     /// `None` in a spare place.
     pub context: Option<RequestContext>,
-    /// `None` for a request that is skipped.
-    pub recording: Option<Recording>,
+    pub recording: Recording,
 }
 
 impl Active {
-    pub(super) fn new(context: RequestContext, recording: Option<Recording>) -> Box<Self> {
+    pub(super) fn new(context: RequestContext) -> Box<Self> {
         let spare = SPARE.try_with(|spare| spare.try_borrow_mut().ok()?.pop());
-        let mut place = spare.ok().flatten().unwrap_or_default();
+        let unused = || Box::new(Self { context: None, recording: Recording::idle() });
+        let mut place = spare.ok().flatten().unwrap_or_else(unused);
         place.context = Some(context);
-        place.recording = recording;
         place
+    }
+
+    /// Begins to record, unless the policy skips the request.
+    pub(super) fn begin<B>(&mut self, shared: &Arc<Shared>, request: &Request<B>, start: Ticks) {
+        if let Some(context) = &self.context {
+            self.recording.begin(shared, request, context, start);
+        }
     }
 
     /// Ends what is under way and keeps the place for another request.
     fn clear(mut self: Box<Self>) {
-        self.recording = None;
+        self.recording.abandon();
         self.context = None;
         let _ = SPARE.try_with(|spare| {
             if let Ok(mut spare) = spare.try_borrow_mut()
@@ -91,9 +99,7 @@ impl Scope {
         if let Some(context) = &active.context {
             context.echo(response.headers_mut());
         }
-        if let Some(recording) = &mut active.recording {
-            recording.respond(response);
-        }
+        active.recording.respond(response);
     }
 
     /// So many more bytes of the response's body were sent.
@@ -111,7 +117,7 @@ impl Scope {
     }
 
     fn recording(&mut self) -> Option<&mut Recording> {
-        self.active.as_mut()?.recording.as_mut()
+        Some(&mut self.active.as_mut()?.recording)
     }
 }
 
@@ -130,7 +136,7 @@ mod tests {
     use super::*;
 
     fn active() -> Box<Active> {
-        Active::new(RequestContext::of(&HeaderMap::new(), true), None)
+        Active::new(RequestContext::of(&HeaderMap::new(), true))
     }
 
     #[test]
@@ -139,7 +145,7 @@ mod tests {
         let place = std::ptr::from_ref(&*first);
         drop(Scope::new(first, None));
         let kept = SPARE.take().pop().unwrap();
-        assert!(kept.context.is_none() && kept.recording.is_none());
+        assert!(kept.context.is_none());
         SPARE.set(vec![kept]);
         assert_eq!(std::ptr::from_ref(&*active()), place);
     }

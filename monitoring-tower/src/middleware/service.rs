@@ -10,7 +10,7 @@ use tower::Service;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Span};
 
-use super::recording::{Recording, Shared};
+use super::recording::Shared;
 use super::scope::{Active, Scope};
 use super::{MonitoringBody, MonitoringFuture, RequestContext, route};
 
@@ -43,10 +43,11 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let start = Ticks::now();
         let context = RequestContext::of(request.headers(), self.shared.policy.trust_incoming);
-        let recording = Recording::begin(&self.shared, &request, &context, start);
         let span = open_span(&request, &context);
         context.echo(request.headers_mut());
-        let mut scope = Scope::new(Active::new(context, recording), span);
+        let mut active = Active::new(context);
+        active.begin(&self.shared, &request, start);
+        let mut scope = Scope::new(active, span);
         let inner = scope.run(|| self.inner.call(request));
         MonitoringFuture::new(inner, scope)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use monitoring_core::{Decode, Decoded, Deferred, FieldBytes, Recorder, Ticks};
+use monitoring_core::{Decode, Decoded, Deferred, Recorder, Ticks};
 use tracing_subscriber::prelude::*;
 
 use crate::support::{closed, messages, record};
@@ -52,7 +52,7 @@ fn a_pipeline_that_logs_while_it_drains_comes_to_an_end() {
     let subscriber = tracing_subscriber::registry().with(monitoring_tracing::layer_for(&recorder));
     tracing::subscriber::with_default(subscriber, || {
         let now = Ticks::now();
-        lane.push(Deferred { start: now, end: now, metadata: None, fields: FieldBytes::new() });
+        lane.push(&mut Deferred::at(now, None));
         tracing::info!("the host");
         let _pipeline = tracing::error_span!(target: "monitoring::internal", "pipeline").entered();
         assert_eq!(messages(&recorder.capture().events), ["the host"]);

@@ -1,6 +1,7 @@
 //! A logger for one request: every event carries its request id and source.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use serde_json::Value;
 
@@ -37,14 +38,25 @@ const DETAILS_CHARS_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct EventLogger<S> {
     sink: S,
-    request_id: String,
     source: String,
+    /// Tags of every event: the request, and the trace if it is known.
+    context: HashMap<String, Value>,
 }
 
 impl<S: EventSink> EventLogger<S> {
     /// A logger into `sink`: `&mut` any connection the services take, or a [`Recorder`].
     pub fn new(sink: S, request_id: impl Into<String>, source: impl Into<String>) -> Self {
-        Self { sink, request_id: request_id.into(), source: source.into() }
+        let context = HashMap::from([("request_id".to_owned(), Value::from(request_id.into()))]);
+        Self { sink, source: source.into(), context }
+    }
+
+    /// Makes every event part of a trace, at this span: what is logged is then found with the trace
+    /// it belongs to. Both ids as in `traceparent`: 32 and 16 hexadecimal digits.
+    #[must_use]
+    pub fn with_trace(mut self, trace_id: impl fmt::Display, span_id: impl fmt::Display) -> Self {
+        self.context.insert("trace_id".to_owned(), trace_id.to_string().into());
+        self.context.insert("span_id".to_owned(), span_id.to_string().into());
+        self
     }
 
     /// Logs that something happened.
@@ -75,8 +87,25 @@ impl<S: EventSink> EventLogger<S> {
     where
         E: std::error::Error + ?Sized,
     {
+        self.log_error_with(message, error, HashMap::new())
+    }
+
+    /// Like [`EventLogger::log_error`], with tags to find the event by.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventLogger::log_info`].
+    pub fn log_error_with<E>(
+        &mut self,
+        message: &str,
+        error: &E,
+        mut tags: HashMap<String, Value>,
+    ) -> impl Future<Output = Result<()>> + Send + use<'_, S, E>
+    where
+        E: std::error::Error + ?Sized,
+    {
         // Before anything is awaited, so that the error need not be shared between threads.
-        let tags = HashMap::from([("error_type".to_owned(), Value::from(error.to_string()))]);
+        tags.entry("error_type".to_owned()).or_insert_with(|| error.to_string().into());
         let payload = HashMap::from([(
             "error_details".to_owned(),
             Value::from(cut(&format!("{error:?}"), DETAILS_CHARS_MAX)),
@@ -92,7 +121,7 @@ impl<S: EventSink> EventLogger<S> {
         tags: HashMap<String, Value>,
         payload: HashMap<String, Value>,
     ) -> impl Future<Output = Result<()>> + Send + use<'_, S> {
-        let mut all_tags = HashMap::from([("request_id".to_owned(), self.request_id.as_str().into())]);
+        let mut all_tags = self.context.clone();
         all_tags.extend(tags);
         self.sink.record(CreateEventRequest {
             event_type,

@@ -22,7 +22,8 @@ pub(super) struct AuthEvents<'a> {
 
 impl<'a> AuthEvents<'a> {
     pub(super) fn new(recorder: &'a Recorder, context: &RequestContext, address: IpAddr) -> Self {
-        let logger = EventLogger::new(recorder, context.request_id.to_string(), AUTH_SERVICE);
+        let logger = EventLogger::new(recorder, context.request_id.to_string(), AUTH_SERVICE)
+            .with_trace(context.trace.trace_id, context.trace.span_id);
         Self { logger, address }
     }
 

@@ -89,11 +89,15 @@ pub(crate) async fn admin_exists(database: &Database) -> sqlx::Result<bool> {
 }
 
 /// Looks a name up without regard to case.
+///
+/// A name that breaks the rules is nobody's, and is not shown to the database: PostgreSQL fails on
+/// a NUL.
 pub(crate) async fn credentials(database: &Database, username: &str) -> sqlx::Result<Option<Credentials>> {
+    let Ok(username) = Username::parse(username) else { return Ok(None) };
     const SQL: &str = "
         SELECT id, username, role, must_reset_password, created_at, password_hash
         FROM users WHERE lower(username) = lower($1)";
-    on_pool!(database, |pool| { sqlx::query_as(SQL).bind(username).fetch_optional(pool).await })
+    on_pool!(database, |pool| { sqlx::query_as(SQL).bind(username.as_str()).fetch_optional(pool).await })
 }
 
 pub(crate) async fn by_id(database: &Database, id: Uuid) -> sqlx::Result<Option<User>> {

@@ -34,6 +34,9 @@ pub(crate) fn check_query(query: &str) -> Result<(), Invalid> {
     if query.len() > CHARS_MAX && query.chars().count() > CHARS_MAX {
         return refuse(format!("must have at most {CHARS_MAX} characters"));
     }
+    if query.contains('\0') {
+        return refuse("must not contain NUL".to_owned()); // PostgreSQL cannot store it
+    }
     let tokens = tokens(query);
     if let Err((at, message)) = check_bounds(&tokens) {
         return refuse(located(query, at, &message));

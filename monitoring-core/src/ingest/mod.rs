@@ -16,6 +16,7 @@ mod capture;
 mod deferred;
 mod destination;
 mod pipeline;
+mod progress;
 mod queue;
 mod recorder;
 mod self_metrics;

@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 use super::aggregate::{Aggregator, SeriesSample};
 use super::buffer::Buffer;
 use super::deferred::Sink;
-use super::recorder::WriterRequest;
+use super::progress::Progress;
+use super::recorder::{FlushOf, WriterRequest};
 use super::self_metrics::SelfMetrics;
 use super::writer::{Commit, Job, Outcome};
 use super::{Anchor, Decoded, Queue, Record, Recorder, ShedReason};
@@ -34,6 +35,9 @@ pub(crate) struct Pipeline {
     recorder: Recorder,
     intake: Intake,
     commits: Vec<Commit>,
+    /// Whether the last job was for callers. The next is for everybody else then, if they have one:
+    /// callers who never pause must not keep the rest from ever being written.
+    commits_had_turn: bool,
     flushes: Vec<Flush>,
     /// Samples taken out of the aggregator, waiting to be written.
     samples: Vec<SeriesSample>,
@@ -50,17 +54,17 @@ struct Intake {
     aggregator: Aggregator,
     self_metrics: SelfMetrics,
     now: Instant,
-    /// Things taken in, and things written or shed since. A flush waits for the second number to
-    /// reach what the first was.
-    entered: u64,
-    settled: u64,
+    /// What was taken in, and what of it is written or shed. A flush waits for the second to reach
+    /// what the first was.
+    entered: Progress,
+    settled: Progress,
 }
 
-/// Somebody who waits until everything recorded before is stored, and counted.
+/// Somebody who waits until what was recorded before is stored.
 #[derive(Debug)]
 struct Flush {
-    until: u64,
-    /// Whether what `until` covers includes the counts of what was stored.
+    until: Progress,
+    /// Whether what `until` covers includes the counts of what was stored, if they are wanted.
     counted: bool,
     done: oneshot::Sender<Result<()>>,
 }
@@ -81,13 +85,14 @@ impl Pipeline {
             self_metrics: SelfMetrics::default(),
             recorder: recorder.clone(),
             now,
-            entered: 0,
-            settled: 0,
+            entered: Progress::default(),
+            settled: Progress::default(),
             context: context.clone(),
         };
         Self {
             recorder,
             commits: Vec::new(),
+            commits_had_turn: false,
             flushes: Vec::new(),
             samples: Vec::new(),
             metrics_due: now + settings.metrics_interval,
@@ -129,10 +134,18 @@ impl Pipeline {
             WriterRequest::Commit { events, observations, done } => {
                 self.commits.push(Commit { events, observations, done });
             }
-            WriterRequest::Flush { done } => {
+            WriterRequest::Flush { of: FlushOf::Everything, done } => {
                 self.drain(now);
                 self.collect_samples();
                 self.flushes.push(Flush { until: self.intake.entered, counted: false, done });
+                self.answer_flushes();
+            }
+            // Samples stay where they are: a caller who looks at events must not cost a row of
+            // each series.
+            WriterRequest::Flush { of: FlushOf::Events, done } => {
+                self.drain(now);
+                let until = Progress { samples: 0, ..self.intake.entered };
+                self.flushes.push(Flush { until, counted: true, done });
                 self.answer_flushes();
             }
         }
@@ -140,10 +153,21 @@ impl Pipeline {
 
     /// What to write now, if anything. `finishing` means that nothing shall wait for company.
     pub(crate) fn next_job(&mut self, now: Instant, finishing: bool) -> Option<Job> {
-        if !self.commits.is_empty() {
-            let count = self.commits.len().min(COMMITS_MAX);
-            return Some(Job::Commits(self.commits.drain(..count).collect()));
+        if std::mem::take(&mut self.commits_had_turn)
+            && let Some(job) = self.next_write(now, finishing)
+        {
+            return Some(job);
         }
+        if self.commits.is_empty() {
+            return self.next_write(now, finishing);
+        }
+        self.commits_had_turn = true;
+        let count = self.commits.len().min(COMMITS_MAX);
+        Some(Job::Commits(self.commits.drain(..count).collect()))
+    }
+
+    /// What to write that no caller of [`Recorder::commit`] waits for, if it is due.
+    fn next_write(&mut self, now: Instant, finishing: bool) -> Option<Job> {
         if !self.retry.is_over(now) {
             return None;
         }
@@ -167,7 +191,7 @@ impl Pipeline {
             self.sample_gauges();
             self.intake.report_on_itself();
             self.samples = self.intake.aggregator.take();
-            self.intake.entered += self.samples.len() as u64;
+            self.intake.entered.samples += self.samples.len() as u64;
         }
     }
 
@@ -202,14 +226,17 @@ impl Pipeline {
 
     fn answer_flushes(&mut self) {
         let settled = self.intake.settled;
-        if self.flushes.iter().any(|flush| !flush.counted && flush.until <= settled) {
+        if self.flushes.iter().any(|flush| !flush.counted && flush.until.is_reached_by(settled)) {
             self.collect_samples();
         }
         let entered = self.intake.entered;
-        for flush in self.flushes.iter_mut().filter(|flush| !flush.counted && flush.until <= settled) {
+        for flush in
+            self.flushes.iter_mut().filter(|flush| !flush.counted && flush.until.is_reached_by(settled))
+        {
             (flush.until, flush.counted) = (entered, true);
         }
-        for flush in self.flushes.extract_if(.., |flush| flush.counted && flush.until <= settled) {
+        for flush in self.flushes.extract_if(.., |flush| flush.counted && flush.until.is_reached_by(settled))
+        {
             // The caller may have gone away; then nobody wants to know.
             let _ = flush.done.send(Ok(()));
         }
@@ -257,7 +284,7 @@ impl Intake {
 
     fn take_event(&mut self, event: Event) {
         if self.buffer.push(event, self.now) {
-            self.entered += 1;
+            self.entered.events += 1;
             self.self_metrics.queued();
         } else {
             self.queue().counters.shed(ShedReason::BufferFull, 1);

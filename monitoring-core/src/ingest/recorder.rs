@@ -36,8 +36,15 @@ pub(crate) struct Shared {
 pub(crate) enum WriterRequest {
     /// Store these and say so.
     Commit { events: Vec<Event>, observations: Vec<Observation>, done: oneshot::Sender<Result<()>> },
-    /// Store everything recorded before this, and say so.
-    Flush { done: oneshot::Sender<Result<()>> },
+    /// Store what was recorded before this, and say so.
+    Flush { of: FlushOf, done: oneshot::Sender<Result<()>> },
+}
+
+/// What a flush is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FlushOf {
+    Events,
+    Everything,
 }
 
 impl Recorder {
@@ -114,7 +121,18 @@ impl Recorder {
     ///
     /// The pipeline is not running, or storage failed; records are kept for another attempt.
     pub async fn flush(&self) -> Result<()> {
-        self.ask(|done| WriterRequest::Flush { done }).await
+        self.ask(|done| WriterRequest::Flush { of: FlushOf::Everything, done }).await
+    }
+
+    /// Returns once all events recorded before the call are stored. Metrics keep their rhythm, so
+    /// this costs nothing where no event waits; it suits a look at events that must not miss the
+    /// latest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recorder::flush`].
+    pub async fn flush_events(&self) -> Result<()> {
+        self.ask(|done| WriterRequest::Flush { of: FlushOf::Events, done }).await
     }
 
     async fn ask(&self, request: impl FnOnce(oneshot::Sender<Result<()>>) -> WriterRequest) -> Result<()> {

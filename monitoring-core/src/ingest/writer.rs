@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::aggregate::{SeriesSample, random_origin};
+use super::progress::Progress;
 use super::series::SeriesTable;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -63,11 +64,11 @@ pub(crate) enum Job {
 
 impl Job {
     /// Things in it that nobody waits for.
-    fn len(&self) -> u64 {
+    fn size(&self) -> Progress {
         match self {
-            Self::Commits(_) => 0,
-            Self::Events(events) => events.len() as u64,
-            Self::Samples(samples) => samples.len() as u64,
+            Self::Commits(_) => Progress::default(),
+            Self::Events(events) => Progress { events: events.len() as u64, samples: 0 },
+            Self::Samples(samples) => Progress { events: 0, samples: samples.len() as u64 },
         }
     }
 }
@@ -83,7 +84,7 @@ pub(crate) struct Outcome {
     /// Samples that were not admitted.
     pub refused_samples: u64,
     /// How many of the things nobody waits for are done with, stored or not.
-    pub settled: u64,
+    pub settled: Progress,
     /// What to try again.
     pub unwritten: Option<Job>,
     /// Whether the database could not be reached.
@@ -111,13 +112,13 @@ impl<D: Destination> Writer<D> {
     pub(crate) async fn run(&mut self, job: Job) -> Outcome {
         let start = Instant::now();
         let mut outcome = Outcome::default();
-        let taken = job.len();
+        let taken = job.size();
         match job {
             Job::Commits(commits) => self.commit(commits, &mut outcome).await,
             Job::Events(events) => self.write_events(events, &mut outcome).await,
             Job::Samples(samples) => self.write_samples(samples, &mut outcome).await,
         }
-        outcome.settled = taken - outcome.unwritten.as_ref().map_or(0, Job::len);
+        outcome.settled = taken - outcome.unwritten.as_ref().map_or(Progress::default(), Job::size);
         outcome.duration = start.elapsed();
         outcome
     }

@@ -18,6 +18,29 @@ pub async fn query_audit_log(conn: &mut impl AsConnection, page: &Page) -> Resul
     Ok(conn.as_connection().store().audit_entries(page).await?)
 }
 
+/// Like [`query_audit_log`], on behalf of `reader`, and written down: whoever looks up what others
+/// did leaves a trace of it.
+///
+/// # Errors
+///
+/// Storage failed; then nothing is shown.
+pub async fn read_audit_log(
+    conn: &mut impl AsConnection,
+    page: &Page,
+    reader: Uuid,
+) -> Result<Slice<AuditEntry>> {
+    read(&mut conn.as_connection(), page, reader).await
+}
+
+async fn read(connection: &mut Connection<'_>, page: &Page, reader: Uuid) -> Result<Slice<AuditEntry>> {
+    let mut transaction = connection.begin().await?;
+    let entries = transaction.store().audit_entries(page).await?;
+    let states = (None::<()>, None::<()>);
+    record_audit(&mut transaction.connection(), Some(reader), "audit.read", "audit", states).await?;
+    transaction.commit().await?;
+    Ok(entries)
+}
+
 /// Writes down who did what, in the transaction it was done in.
 pub(crate) async fn record_audit(
     connection: &mut Connection<'_>,

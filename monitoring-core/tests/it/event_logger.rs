@@ -9,7 +9,11 @@ use uuid::Uuid;
 use crate::support::database::{Database, on_each_database};
 use crate::support::fixture::Fixture;
 
-on_each_database!(everything_logged_carries_request_and_source, what_is_too_long_is_cut_and_kept);
+on_each_database!(
+    everything_logged_carries_request_and_source,
+    a_trace_and_tags_may_come_with_an_error,
+    what_is_too_long_is_cut_and_kept,
+);
 
 async fn everything_logged_carries_request_and_source(database: &Database) {
     let fixture = Fixture::start(database).await;
@@ -41,6 +45,22 @@ async fn everything_logged_carries_request_and_source(database: &Database) {
     assert_eq!((error.event_type, error.level), (EventType::Alert, Some(Level::Error)));
     assert_eq!(error.tags["error_type"], "card declined");
     assert!(error.payload["error_details"].as_str().unwrap().contains("Custom"), "{:?}", error.payload);
+}
+
+async fn a_trace_and_tags_may_come_with_an_error(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let mut conn = fixture.conn().await;
+    let (trace_id, span_id) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let mut logger = EventLogger::new(&mut conn, "r-1", "s").with_trace(trace_id, span_id);
+    let tags = HashMap::from([("order_id".to_owned(), json!(7))]);
+    logger.log_error_with("Payment failed", &std::io::Error::other("declined"), tags).await.unwrap();
+
+    let mut filter = EventFilter::default();
+    filter.trace_id = Some(trace_id.to_owned());
+    let events = services::query_events(&mut conn, &filter, &Page::default()).await.unwrap().items;
+    let [event] = events.try_into().unwrap();
+    assert_eq!((event.request_id.as_deref(), event.span_id.as_deref()), (Some("r-1"), Some(span_id)));
+    assert_eq!((&event.tags["order_id"], &event.tags["error_type"]), (&json!(7), &json!("declined")));
 }
 
 async fn what_is_too_long_is_cut_and_kept(database: &Database) {

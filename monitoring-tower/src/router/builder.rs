@@ -17,7 +17,12 @@ use super::{Route, edge, table};
 
 /// The HTTP interface, to be nested where the host likes; `/api/v1/monitoring` is customary.
 ///
-/// `authenticator` tells who is calling; every route but `/livez` and `/readyz` asks it.
+/// `authenticator` tells who is calling. Every route asks it but the health checks and the
+/// documentation, which hold no data; [`endpoints`](super::endpoints) lists them all.
+///
+/// No answer has CORS headers, so pages of other origins cannot read any, and a change that a
+/// browser sends from another origin with the user's cookies is refused. A host that wants such
+/// pages served puts a CORS layer around the router and has them send an `authorization` header.
 ///
 /// ```no_run
 /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {

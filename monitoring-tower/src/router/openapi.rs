@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 
 use axum::Json;
 use axum::extract::OriginalUri;
+use http::StatusCode;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{self, Content, Ref, ResponseBuilder};
+use utoipa::openapi::{self, Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoParams, Modify, OpenApi};
 
 use super::api::{alerts, audit, events, health, incidents, metrics, stats, timeline};
@@ -88,6 +89,16 @@ impl Modify for Completion {
 
 fn complete(operation: &mut Operation, access: Access) {
     let responses = &mut operation.responses.responses;
+    for (status, response) in responses.iter_mut() {
+        // The specification demands a description, also where the status says it all.
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            let status: Option<StatusCode> = status.parse().ok();
+            let words = status.and_then(|status| status.canonical_reason());
+            response.description = words.unwrap_or("The answer").to_owned();
+        }
+    }
     responses.insert("default".to_owned(), problem("A problem; `code` says which").into());
     if access != Access::Open {
         responses.insert("401".to_owned(), problem("Nobody known is calling").into());

@@ -123,8 +123,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
-        let Query(pairs) = Query::try_from_uri(&parts.uri)
+        let Query(mut pairs): Query<Vec<(String, String)>> = Query::try_from_uri(&parts.uri)
             .map_err(|_| Problem::field("query", "must be name=value pairs, percent-encoded"))?;
+        for text in pairs.iter_mut().flat_map(|(name, value)| [name, value]) {
+            // As it is in what is stored; PostgreSQL refuses even to compare with NUL.
+            if text.contains('\0') {
+                *text = text.replace('\0', "\u{fffd}");
+            }
+        }
         Ok(Self { pairs, ..Self::default() })
     }
 }

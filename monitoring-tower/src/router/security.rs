@@ -3,7 +3,9 @@
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderName, HeaderValue};
 use monitoring_core::{Incident, Permission, Principal};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -11,6 +13,8 @@ use uuid::Uuid;
 use super::edge::own_work;
 use super::error::{Answer, Code, Problem};
 use super::state::RouterState;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +48,7 @@ pub(super) async fn authorize(
 }
 
 async fn admit(state: &RouterState, parts: &Parts, access: Access) -> Answer<Caller> {
+    refuse_foreign_change(parts)?;
     let principal = state.authenticator().authenticate(parts).await.map_err(|error| {
         tracing::error!(target: "monitoring_tower", error = &*error as &dyn std::error::Error,
             "the host cannot tell who is calling");
@@ -54,6 +59,18 @@ async fn admit(state: &RouterState, parts: &Parts, access: Access) -> Answer<Cal
         principal.require(permission)?;
     }
     Ok(Caller(principal))
+}
+
+/// Refuses a change that a browser was made to send by a page of another origin. The host may know
+/// its users by cookies, which browsers add unasked; an `authorization` header they do not.
+fn refuse_foreign_change(parts: &Parts) -> Answer<()> {
+    if parts.method.is_safe() || parts.headers.contains_key(AUTHORIZATION) {
+        return Ok(());
+    }
+    match parts.headers.get(&SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => Err(Problem::new(Code::Forbidden, "a page of another origin may not change anything")),
+    }
 }
 
 /// Who sent the request, after the check of its route.

@@ -57,6 +57,17 @@ async fn document_says_what_needs_credentials() {
 }
 
 #[tokio::test]
+async fn every_response_has_a_description_as_the_specification_demands() {
+    let document = document().await;
+    for (method, path, operation) in operations(&document) {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let description = response["description"].as_str();
+            assert!(description.is_some_and(|text| !text.is_empty()), "{method} {path} {status}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_reference_leads_somewhere() {
     fn references(value: &Value, found: &mut BTreeSet<String>) {
         match value {

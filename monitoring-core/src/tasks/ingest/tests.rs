@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::config::Settings;
 use crate::error::Error;
-use crate::ingest::{Recorder, SeriesSample, ShedReason};
+use crate::ingest::{Job, Recorder, SeriesSample, ShedReason};
 use crate::model::{
     CreateEventRequest, CreateMetricRequest, Event, EventType, MetricType, NameUse, SampleValue, SeriesId,
     SeriesKind,
@@ -156,6 +156,30 @@ async fn a_flush_waits_for_everything_recorded_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flush_of_events_writes_those_and_no_samples() {
+    let system = System::start(Memory::default());
+    for round in 1..=20 {
+        system.recorder.event(request("app"));
+        system.recorder.metric(increment("clicks_total", "1"));
+        system.recorder.flush_events().await.unwrap();
+        assert_eq!(system.memory.sources().len(), round);
+    }
+    assert!(system.memory.samples.lock().unwrap().is_empty());
+    system.recorder.flush().await.unwrap();
+    assert_eq!(system.memory.total("clicks_total"), 20.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_of_no_events_touches_no_database() {
+    let system = System::start(Memory::default());
+    for _ in 0..10 {
+        system.recorder.metric(increment("clicks_total", "1"));
+        system.recorder.flush_events().await.unwrap();
+    }
+    assert_eq!(system.memory.transactions.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_made_before_the_start_are_kept() {
     let recorder = Recorder::detached();
     recorder.event(request("early"));
@@ -199,6 +223,29 @@ async fn concurrent_callers_share_a_transaction() {
     assert_eq!(system.memory.sources().len(), 100);
     let transactions = system.memory.transactions.load(Ordering::Relaxed);
     assert!(transactions <= 2, "{transactions} transactions");
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_never_pause_do_not_keep_the_rest_from_being_written() {
+    let recorder = Recorder::detached();
+    let mut pipeline = Pipeline::new(recorder.clone(), Context::shared_default().clone(), Instant::now());
+    recorder.event(request("layer"));
+    recorder.metric(increment("clicks_total", "1"));
+    pipeline.drain(Instant::now());
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let mut jobs = String::new();
+    for _ in 0..6 {
+        let (done, _) = tokio::sync::oneshot::channel();
+        let commit = WriterRequest::Commit { events: vec![event("http")], observations: vec![], done };
+        pipeline.accept(commit, Instant::now());
+        jobs.push(match pipeline.next_job(Instant::now(), false) {
+            Some(Job::Commits(_)) => 'c',
+            Some(Job::Events(_)) => 'e',
+            Some(Job::Samples(_)) => 's',
+            None => '-',
+        });
+    }
+    assert_eq!(jobs, "cecscc");
 }
 
 #[tokio::test(start_paused = true)]

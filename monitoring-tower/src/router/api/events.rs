@@ -47,6 +47,10 @@ pub(in crate::router) async fn list(
     let filter = filter(&mut params, &caller);
     let page = params.page();
     params.finish()?;
+    if page.after.is_none() {
+        // Further pages look at what is older.
+        state.flush_events().await;
+    }
     let mut connection = state.read().await?;
     Ok(respond::list(services::query_events(&mut connection, &filter, &page).await?))
 }
@@ -60,6 +64,7 @@ pub(in crate::router) async fn show(
     caller: Caller,
     Id(id): Id<EventId>,
 ) -> Answer<Response> {
+    state.flush_events().await;
     let mut connection = state.read().await?;
     Ok(respond::success(visible(&mut connection, &caller, id).await?))
 }

@@ -34,7 +34,7 @@ pub(in crate::router) async fn show(
 ) -> Answer<Response> {
     let (limit, offset) = (params.number("limit"), params.number("offset"));
     params.finish()?;
-    state.flush().await;
+    state.flush_events().await;
     let mut connection = state.read().await?;
     visible(&mut connection, &caller, id).await?;
     let mut timeline = services::get_incident_timeline(&mut connection, id, limit, offset).await?;

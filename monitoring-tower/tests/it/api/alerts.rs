@@ -12,6 +12,7 @@ on_both_databases! {
     a_name_can_be_taken_once
     a_change_meant_for_another_version_is_refused
     changes_of_rules_are_in_the_audit_log
+    who_reads_the_audit_log_is_on_it
 }
 
 fn rule(name: &str) -> Value {
@@ -94,4 +95,10 @@ async fn changes_of_rules_are_in_the_audit_log(service: &Service) {
     let log = service.get("/audit", ADMIN).await.data();
     assert_eq!(log[0]["action"], "alert_rule.create");
     assert_eq!(log[0]["actor"], json!(MODERATOR.id));
+}
+
+async fn who_reads_the_audit_log_is_on_it(service: &Service) {
+    assert_eq!(service.get("/audit", ADMIN).await.data(), json!([]));
+    let log = service.get("/audit", ADMIN).await.data();
+    assert_eq!((&log[0]["action"], &log[0]["actor"]), (&json!("audit.read"), &json!(ADMIN.id)));
 }

@@ -1,6 +1,9 @@
 //! `/events`
 
+use std::collections::HashMap;
+
 use http::StatusCode;
+use monitoring_core::EventLogger;
 use serde_json::{Value, json};
 
 use crate::support::{ADMIN, ALICE, BOB, MODERATOR, Service, Somebody, on_both_databases};
@@ -13,6 +16,8 @@ on_both_databases! {
     a_cursor_leads_through_the_list_without_gap_or_repeat
     plain_users_see_only_what_they_have_sent
     query_parameters_are_taken_strictly
+    what_was_recorded_a_moment_ago_is_found
+    a_nul_in_a_parameter_finds_nothing_on_either_database
 }
 
 fn event(source: &str, message: &str) -> Value {
@@ -156,4 +161,25 @@ async fn query_parameters_are_taken_strictly(service: &Service) {
         assert_eq!(fields, [field], "{query}");
     }
     assert_eq!(service.get("/events/no-uuid", ADMIN).await.invalid_fields(), ["id"]);
+}
+
+async fn what_was_recorded_a_moment_ago_is_found(service: &Service) {
+    let recorder = service.monitoring.recorder();
+    for n in 0..20 {
+        let mut logger = EventLogger::new(recorder, format!("r-{n}"), "shop");
+        logger.log_info("order placed", HashMap::new()).await.unwrap();
+        assert_eq!(sources(service, &format!("request_id=r-{n}"), ADMIN).await, ["shop"]);
+    }
+}
+
+async fn a_nul_in_a_parameter_finds_nothing_on_either_database(service: &Service) {
+    for path in [
+        "/events?q=%00",
+        "/events?tag.a%00=%00",
+        "/alerts?q=a%00",
+        "/metrics?name=%00",
+        "/metrics?label.a=%00",
+    ] {
+        assert_eq!(service.get(path, ADMIN).await.data(), json!([]), "{path}");
+    }
 }

@@ -9,7 +9,7 @@ use crate::support::{Service, on_both_databases, send};
 
 on_both_databases! {
     a_service_that_works_is_alive_and_ready
-    a_service_without_its_database_is_alive_but_not_ready
+    a_service_that_is_shut_down_is_alive_but_not_ready
 }
 
 async fn a_service_that_works_is_alive_and_ready(service: &Service) {
@@ -19,10 +19,10 @@ async fn a_service_that_works_is_alive_and_ready(service: &Service) {
     assert_eq!(ready.data(), json!({"database": "ok", "pipeline": "ok"}));
 }
 
-async fn a_service_without_its_database_is_alive_but_not_ready(service: &Service) {
+async fn a_service_that_is_shut_down_is_alive_but_not_ready(service: &Service) {
     service.monitoring.shutdown(Duration::from_secs(5)).await;
     send(&service.app, Method::GET, "/livez", None, None).await.data();
     let ready = send(&service.app, Method::GET, "/readyz", None, None).await;
     let problem = ready.problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
-    assert_eq!(problem["errors"][0]["field"], "database");
+    assert_eq!(problem["errors"][0]["field"], "pipeline");
 }

@@ -61,6 +61,10 @@ pub enum Error {
     #[error("too much at once")]
     Overloaded,
 
+    /// The recorder belongs to no running pipeline yet.
+    #[error("monitoring has not been started")]
+    NotStarted,
+
     /// The pipeline has been shut down.
     #[error("monitoring has been shut down")]
     ShutDown,

@@ -15,6 +15,7 @@ use super::buffer::Buffer;
 use super::deferred::Sink;
 use super::progress::Progress;
 use super::recorder::{FlushOf, WriterRequest};
+use super::room::Room;
 use super::self_metrics::SelfMetrics;
 use super::writer::{Commit, Job, Outcome};
 use super::{Anchor, Decoded, Queue, Record, Recorder, ShedReason};
@@ -38,11 +39,15 @@ pub(crate) struct Pipeline {
     /// Whether the last job was for callers. The next is for everybody else then, if they have one:
     /// callers who never pause must not keep the rest from ever being written.
     commits_had_turn: bool,
+    /// The same between events and samples.
+    events_had_turn: bool,
     flushes: Vec<Flush>,
     /// Samples taken out of the aggregator, waiting to be written.
     samples: Vec<SeriesSample>,
     metrics_due: Instant,
     retry: Retry,
+    /// Things in the job under way.
+    under_way: u64,
 }
 
 /// What drained records go into.
@@ -67,6 +72,8 @@ struct Flush {
     /// Whether what `until` covers includes the counts of what was stored, if they are wanted.
     counted: bool,
     done: oneshot::Sender<Result<()>>,
+    /// Its place among those who may wait.
+    _room: Room,
 }
 
 /// Waiting longer after each failure in a row.
@@ -93,10 +100,12 @@ impl Pipeline {
             recorder,
             commits: Vec::new(),
             commits_had_turn: false,
+            events_had_turn: false,
             flushes: Vec::new(),
             samples: Vec::new(),
             metrics_due: now + settings.metrics_interval,
             retry: Retry::default(),
+            under_way: 0,
             intake,
         }
     }
@@ -131,21 +140,19 @@ impl Pipeline {
     /// Takes what somebody waits for.
     pub(crate) fn accept(&mut self, request: WriterRequest, now: Instant) {
         match request {
-            WriterRequest::Commit { events, observations, done } => {
-                self.commits.push(Commit { events, observations, done });
-            }
-            WriterRequest::Flush { of: FlushOf::Everything, done } => {
+            WriterRequest::Commit(commit) => self.commits.push(commit),
+            WriterRequest::Flush { of: FlushOf::Everything, done, room } => {
                 self.drain(now);
                 self.collect_samples();
-                self.flushes.push(Flush { until: self.intake.entered, counted: false, done });
+                self.flushes.push(Flush { until: self.intake.entered, counted: false, done, _room: room });
                 self.answer_flushes();
             }
             // Samples stay where they are: a caller who looks at events must not cost a row of
             // each series.
-            WriterRequest::Flush { of: FlushOf::Events, done } => {
+            WriterRequest::Flush { of: FlushOf::Events, done, room } => {
                 self.drain(now);
                 let until = Progress { samples: 0, ..self.intake.entered };
-                self.flushes.push(Flush { until, counted: true, done });
+                self.flushes.push(Flush { until, counted: true, done, _room: room });
                 self.answer_flushes();
             }
         }
@@ -153,6 +160,13 @@ impl Pipeline {
 
     /// What to write now, if anything. `finishing` means that nothing shall wait for company.
     pub(crate) fn next_job(&mut self, now: Instant, finishing: bool) -> Option<Job> {
+        let job = self.choose_job(now, finishing)?;
+        let size = job.size();
+        self.under_way = size.events + size.samples;
+        Some(job)
+    }
+
+    fn choose_job(&mut self, now: Instant, finishing: bool) -> Option<Job> {
         if std::mem::take(&mut self.commits_had_turn)
             && let Some(job) = self.next_write(now, finishing)
         {
@@ -175,14 +189,19 @@ impl Pipeline {
         let settings = self.settings();
         let (events_max, interval) = (settings.batch_events_max, settings.flush_interval);
         let age_max = if hurry { Duration::ZERO } else { interval };
-        if self.intake.buffer.is_due(events_max, age_max, now) {
+        let events_are_due = self.intake.buffer.is_due(events_max, age_max, now);
+        if events_are_due && !std::mem::take(&mut self.events_had_turn) {
+            self.events_had_turn = true;
             return Some(Job::Events(self.intake.buffer.take(events_max, now)));
         }
         if self.samples.is_empty() && (finishing || now >= self.metrics_due) {
             self.metrics_due = now + self.settings().metrics_interval;
             self.collect_samples();
         }
-        (!self.samples.is_empty()).then(|| Job::Samples(std::mem::take(&mut self.samples)))
+        if !self.samples.is_empty() {
+            return Some(Job::Samples(std::mem::take(&mut self.samples)));
+        }
+        events_are_due.then(|| Job::Events(self.intake.buffer.take(events_max, now)))
     }
 
     /// Moves what was observed to what is to be written, unless that still waits for the database.
@@ -207,6 +226,7 @@ impl Pipeline {
     /// Learns what became of a job.
     pub(crate) fn complete(&mut self, outcome: Outcome, now: Instant) {
         self.intake.now = now;
+        self.under_way = 0;
         self.intake.count(&outcome);
         if outcome.unavailable {
             self.retry.failed(now);
@@ -215,7 +235,8 @@ impl Pipeline {
         }
         match outcome.unwritten {
             Some(Job::Events(events)) => self.intake.buffer.put_back(events, now),
-            Some(Job::Samples(samples)) => self.samples = samples,
+            // A flush may have collected more meanwhile.
+            Some(Job::Samples(samples)) => drop(self.samples.splice(..0, samples)),
             Some(Job::Commits(_)) | None => {}
         }
         if outcome.unavailable {
@@ -253,7 +274,8 @@ impl Pipeline {
     pub(crate) fn unwritten(&self) -> u64 {
         let queued = self.recorder.shared().queue.len() as u64;
         let waiting: usize = self.commits.iter().map(|commit| commit.events.len()).sum();
-        queued + waiting as u64 + self.intake.buffer.len() as u64 + self.samples.len() as u64
+        let buffered = self.intake.buffer.len() + self.samples.len();
+        queued + waiting as u64 + buffered as u64 + self.under_way
     }
 
     /// Whether nothing is left to write.
@@ -261,8 +283,14 @@ impl Pipeline {
         self.unwritten() == 0 && self.commits.is_empty() && self.intake.aggregator.is_empty()
     }
 
+    /// Takes no more records, also where nobody said so before the system was dropped.
+    pub(crate) fn close(&self) {
+        self.recorder.close();
+    }
+
     /// Counts what shutdown leaves behind.
     pub(crate) fn abandon(&mut self) -> u64 {
+        self.collect_samples();
         let unwritten = self.unwritten();
         self.intake.queue().counters.shed(ShedReason::ShutDown, unwritten);
         unwritten
@@ -295,7 +323,8 @@ impl Intake {
         let now = self.context.settings.clock.now();
         let counters = &self.recorder.shared().queue.counters;
         counters.shed(ShedReason::Refused, outcome.refused.len() as u64);
-        counters.shed(ShedReason::SeriesLimit, outcome.refused_samples);
+        counters.shed(ShedReason::Refused, outcome.refused_samples);
+        counters.shed(ShedReason::SeriesLimit, outcome.unadmitted_samples);
         self.settled += outcome.settled;
         self.self_metrics.stored(outcome, &mut self.aggregator, now);
         for report in &outcome.refused {

@@ -5,14 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::room::{CALLERS_MAX, Room, Rooms};
+use super::writer::Commit;
 use super::{Decode, Deferred, Queue, Record, ShedReason};
 use crate::config::IngestSettings;
 use crate::error::{Error, Result};
 use crate::model::{CreateEventRequest, CreateMetricRequest, Event, IntoEventType, Observation};
 use crate::store::Context;
-
-/// Callers waiting for the writer at once; more are refused as overload.
-const WAITING_MAX: usize = 4_096;
 
 /// Takes telemetry from anywhere: cheap to clone, never blocks, never waits, never panics.
 ///
@@ -28,6 +27,7 @@ pub(crate) struct Shared {
     /// Set once the pipeline is attached.
     pub context: OnceLock<Arc<Context>>,
     pub requests: mpsc::Sender<WriterRequest>,
+    pub rooms: Arc<Rooms>,
     /// The other end, until the writer takes it.
     pub receiver: std::sync::Mutex<Option<mpsc::Receiver<WriterRequest>>>,
 }
@@ -35,9 +35,9 @@ pub(crate) struct Shared {
 /// What somebody waits for the writer to do.
 pub(crate) enum WriterRequest {
     /// Store these and say so.
-    Commit { events: Vec<Event>, observations: Vec<Observation>, done: oneshot::Sender<Result<()>> },
+    Commit(Commit),
     /// Store what was recorded before this, and say so.
-    Flush { of: FlushOf, done: oneshot::Sender<Result<()>> },
+    Flush { of: FlushOf, done: oneshot::Sender<Result<()>>, room: Room },
 }
 
 /// What a flush is about.
@@ -57,11 +57,12 @@ impl Recorder {
     /// Like [`Recorder::detached`], holding so many records.
     #[must_use]
     pub fn with_capacity(queue_records_max: usize) -> Self {
-        let (requests, receiver) = mpsc::channel(WAITING_MAX);
+        let (requests, receiver) = mpsc::channel(CALLERS_MAX);
         let shared = Shared {
             queue: Queue::new(queue_records_max),
             context: OnceLock::new(),
             requests,
+            rooms: Arc::default(),
             receiver: std::sync::Mutex::new(Some(receiver)),
         };
         Self { shared: Arc::new(shared) }
@@ -109,10 +110,15 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// Nothing was stored: too many callers are waiting, the pipeline is shut down, or storage
-    /// failed.
+    /// Too many callers are waiting, the pipeline is not running, or storage failed. Nothing was
+    /// stored, unless the connection broke, or shutdown's deadline passed, at the very commit.
     pub(crate) async fn commit(&self, events: Vec<Event>, observations: Vec<Observation>) -> Result<()> {
-        self.ask(|done| WriterRequest::Commit { events, observations, done }).await
+        let bytes = events.iter().map(Event::approximate_bytes).sum::<usize>()
+            + observations.iter().map(Observation::approximate_bytes).sum::<usize>();
+        self.ask(bytes, |done, room| {
+            WriterRequest::Commit(Commit { events, observations, done, _room: room })
+        })
+        .await
     }
 
     /// Returns once everything recorded before the call is stored.
@@ -121,7 +127,7 @@ impl Recorder {
     ///
     /// The pipeline is not running, or storage failed; records are kept for another attempt.
     pub async fn flush(&self) -> Result<()> {
-        self.ask(|done| WriterRequest::Flush { of: FlushOf::Everything, done }).await
+        self.ask(0, |done, room| WriterRequest::Flush { of: FlushOf::Everything, done, room }).await
     }
 
     /// Returns once all events recorded before the call are stored. Metrics keep their rhythm, so
@@ -132,12 +138,19 @@ impl Recorder {
     ///
     /// As [`Recorder::flush`].
     pub async fn flush_events(&self) -> Result<()> {
-        self.ask(|done| WriterRequest::Flush { of: FlushOf::Events, done }).await
+        self.ask(0, |done, room| WriterRequest::Flush { of: FlushOf::Events, done, room }).await
     }
 
-    async fn ask(&self, request: impl FnOnce(oneshot::Sender<Result<()>>) -> WriterRequest) -> Result<()> {
+    async fn ask(
+        &self,
+        bytes: usize,
+        request: impl FnOnce(oneshot::Sender<Result<()>>, Room) -> WriterRequest,
+    ) -> Result<()> {
+        let context = self.shared.context.get().ok_or(Error::NotStarted)?;
+        let bytes_max = context.settings.ingest.buffer_bytes_max;
+        let room = self.shared.rooms.take(bytes, bytes_max).ok_or(Error::Overloaded)?;
         let (done, answer) = oneshot::channel();
-        self.shared.requests.try_send(request(done)).map_err(|error| match error {
+        self.shared.requests.try_send(request(done, room)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Error::ShutDown,
         })?;

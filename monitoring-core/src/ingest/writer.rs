@@ -9,7 +9,9 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::aggregate::{SeriesSample, random_origin};
+use super::halves::Halves;
 use super::progress::Progress;
+use super::room::Room;
 use super::series::SeriesTable;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -49,6 +51,8 @@ pub(crate) struct Commit {
     pub events: Vec<Event>,
     pub observations: Vec<Observation>,
     pub done: oneshot::Sender<Result<()>>,
+    /// Given back once nothing of this is in memory.
+    pub _room: Room,
 }
 
 /// One thing to write.
@@ -64,7 +68,7 @@ pub(crate) enum Job {
 
 impl Job {
     /// Things in it that nobody waits for.
-    fn size(&self) -> Progress {
+    pub(super) fn size(&self) -> Progress {
         match self {
             Self::Commits(_) => Progress::default(),
             Self::Events(events) => Progress { events: events.len() as u64, samples: 0 },
@@ -81,7 +85,9 @@ pub(crate) struct Outcome {
     pub stored_samples: Vec<(Series, u64)>,
     /// Events the database refused, each with a report to be stored in its place.
     pub refused: Vec<Event>,
-    /// Samples that were not admitted.
+    /// Samples of series that were not admitted.
+    pub unadmitted_samples: u64,
+    /// Samples the database refused.
     pub refused_samples: u64,
     /// How many of the things nobody waits for are done with, stored or not.
     pub settled: Progress,
@@ -125,7 +131,7 @@ impl<D: Destination> Writer<D> {
 
     async fn commit(&mut self, commits: Vec<Commit>, outcome: &mut Outcome) {
         let observed = commits.iter().flat_map(|commit| &commit.observations).map(|seen| &seen.series);
-        if let Err(error) = self.series.learn(&self.destination, observed).await {
+        if let Err(error) = self.learn(observed).await {
             return fail(commits.into_iter().map(|commit| commit.done), error, outcome);
         }
         let mut admitted = Vec::with_capacity(commits.len());
@@ -156,11 +162,22 @@ impl<D: Destination> Writer<D> {
             Err(error) if error.is_transient() || commits.len() == 1 => {
                 fail(commits.into_iter().map(|(commit, _)| commit.done), error, outcome);
             }
-            Err(_) => {
-                for commit in commits {
-                    Box::pin(self.commit_together(vec![commit], outcome)).await;
-                }
+            Err(_) => self.commit_apart(commits, outcome).await,
+        }
+    }
+
+    /// One transaction for each, until the database goes away.
+    async fn commit_apart(&mut self, commits: Vec<(Commit, Vec<SeriesSample>)>, outcome: &mut Outcome) {
+        let mut commits = commits.into_iter();
+        for commit in commits.by_ref() {
+            Box::pin(self.commit_together(vec![commit], outcome)).await;
+            if outcome.unavailable {
+                break;
             }
+        }
+        if outcome.unavailable {
+            // Waiting for it once is enough.
+            fail(commits.map(|(commit, _)| commit.done), unanswered(), outcome);
         }
     }
 
@@ -178,55 +195,73 @@ impl<D: Destination> Writer<D> {
         invalid.or(samples)
     }
 
-    /// Writes what it can: a batch that is refused is halved until what is wrong stands alone.
+    /// Writes what it can of a batch.
     async fn write_events(&mut self, events: Vec<Event>, outcome: &mut Outcome) {
-        let mut batches = vec![events];
-        while let Some(mut batch) = batches.pop() {
+        let mut halves = Halves::new(events);
+        let mut last_error = None;
+        while let Some(mut batch) = halves.next() {
             // Live streams follow the time of arrival, which is now, not when an earlier attempt
             // failed.
             let now = self.clock.now();
             batch.iter_mut().for_each(|event| event.created_at = now);
             match self.store(&batch, &[]).await {
-                Ok(()) => outcome.stored_events.extend(batch),
-                Err(error) if error.is_transient() => {
-                    // Later halves lie below earlier ones on the stack.
-                    batches.push(batch);
-                    let unwritten = batches.into_iter().rev().flatten().collect();
-                    outcome.unwritten = Some(Job::Events(unwritten));
-                    outcome.unavailable = true;
-                    return;
+                Ok(()) => {
+                    outcome.stored_events.extend(batch);
+                    halves.stored();
+                    let guilty = halves.guilty();
+                    let reports = guilty.iter().map(|event| report_refused(event, last_error.as_ref()));
+                    outcome.refused.extend(reports);
                 }
-                Err(error) => match batch.pop() {
-                    Some(event) if batch.is_empty() => outcome.refused.push(report_refused(&event, &error)),
-                    last => {
-                        batch.extend(last);
-                        let second_half = batch.split_off(batch.len() / 2);
-                        batches.push(second_half);
-                        batches.push(batch);
+                Err(error) if error.is_transient() => {
+                    return outcome.put_off(Job::Events(halves.rest(batch)));
+                }
+                Err(error) => {
+                    if let Some(event) = halves.refused(batch, !error.is_refusal()) {
+                        outcome.refused.push(report_refused(&event, Some(&error)));
                     }
-                },
+                    if halves.is_hopeless() {
+                        return outcome.put_off(Job::Events(halves.rest(Vec::new())));
+                    }
+                    last_error = Some(error);
+                }
             }
         }
     }
 
+    /// Writes what it can of samples whose series are admitted.
     async fn write_samples(&mut self, samples: Vec<SeriesSample>, outcome: &mut Outcome) {
         let series = samples.iter().map(|(series, _)| series);
-        if self.series.learn(&self.destination, series).await.is_err() {
-            outcome.unwritten = Some(Job::Samples(samples));
-            outcome.unavailable = true;
-            return;
+        if self.learn(series).await.is_err() {
+            return outcome.put_off(Job::Samples(samples));
         }
-        let (admitted, refused): (Vec<_>, Vec<_>) =
+        let (admitted, unadmitted): (Vec<_>, Vec<_>) =
             samples.into_iter().partition(|(series, _)| self.series.admit(series).is_ok());
-        outcome.refused_samples = refused.len() as u64;
-        match self.store(&[], &admitted).await {
-            Ok(()) => outcome.count_samples(admitted),
-            Err(error) if error.is_transient() => {
-                outcome.unwritten = Some(Job::Samples(admitted));
-                outcome.unavailable = true;
+        outcome.unadmitted_samples = unadmitted.len() as u64;
+        let mut halves = Halves::new(admitted);
+        while let Some(batch) = halves.next() {
+            match self.store(&[], &batch).await {
+                Ok(()) => {
+                    outcome.count_samples(batch);
+                    halves.stored();
+                    outcome.refused_samples += halves.guilty().len() as u64;
+                }
+                Err(error) if error.is_transient() => {
+                    return outcome.put_off(Job::Samples(halves.rest(batch)));
+                }
+                Err(error) => {
+                    let refused = halves.refused(batch, !error.is_refusal());
+                    outcome.refused_samples += u64::from(refused.is_some());
+                    if halves.is_hopeless() {
+                        return outcome.put_off(Job::Samples(halves.rest(Vec::new())));
+                    }
+                }
             }
-            Err(_) => outcome.refused_samples += admitted.len() as u64,
         }
+    }
+
+    async fn learn(&mut self, series: impl Iterator<Item = &Series> + Send) -> Result<(), StoreError> {
+        let learning = self.series.learn(&self.destination, series);
+        tokio::time::timeout(self.timeout, learning).await.unwrap_or_else(|_| Err(unanswered()))
     }
 
     async fn store(&mut self, events: &[Event], samples: &[SeriesSample]) -> Result<(), StoreError> {
@@ -234,7 +269,7 @@ impl<D: Destination> Writer<D> {
             return Ok(());
         }
         let stored = tokio::time::timeout(self.timeout, self.destination.store(events, samples)).await;
-        let stored = stored.unwrap_or(Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)));
+        let stored = stored.unwrap_or_else(|_| Err(unanswered()));
         if stored.is_err() {
             self.series.forget(samples);
         }
@@ -243,6 +278,12 @@ impl<D: Destination> Writer<D> {
 }
 
 impl Outcome {
+    /// The database is away: the rest is for another attempt.
+    fn put_off(&mut self, rest: Job) {
+        self.unwritten = Some(rest);
+        self.unavailable = true;
+    }
+
     fn count_samples(&mut self, samples: Vec<SeriesSample>) {
         self.stored_samples.extend(samples.into_iter().map(|(series, sample)| (series, sample.observations)));
     }
@@ -258,13 +299,18 @@ fn sample_of(seen: &Observation) -> Sample {
     }
 }
 
+/// The error of a database that took too long.
+fn unanswered() -> StoreError {
+    StoreError::Unavailable(sqlx::Error::PoolTimedOut)
+}
+
 /// Tells everybody of one failure.
 fn fail(
     waiting: impl Iterator<Item = oneshot::Sender<Result<()>>>,
     error: StoreError,
     outcome: &mut Outcome,
 ) {
-    outcome.unavailable = error.is_transient();
+    outcome.unavailable |= error.is_transient();
     let error = std::sync::Arc::new(error);
     for done in waiting {
         let _ = done.send(Err(Error::Store(StoreError::Shared(error.clone()))));
@@ -272,10 +318,11 @@ fn fail(
 }
 
 /// What is stored in place of an event the database refused: which one, and why.
-fn report_refused(event: &Event, error: &StoreError) -> Event {
+fn report_refused(event: &Event, error: Option<&StoreError>) -> Event {
     let reason = match error {
-        StoreError::Refused(cause) | StoreError::Database(cause) => cause.to_string(),
-        error => error.to_string(),
+        Some(StoreError::Refused(cause) | StoreError::Database(cause)) => cause.to_string(),
+        Some(error) => error.to_string(),
+        None => String::new(),
     };
     let tags = [
         ("refused_id".to_owned(), json!(event.id)),

@@ -238,6 +238,12 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// A rough size in memory, for bounding queues in bytes.
+    pub(crate) fn approximate_bytes(&self) -> usize {
+        let labels = self.series.labels.iter().map(|(name, value)| 64 + name.len() + value.len());
+        size_of::<Self>() + self.series.name.len() + labels.sum::<usize>() + 8 * self.series.bounds.len()
+    }
+
     /// The sample this observation alone amounts to.
     #[must_use]
     pub fn sample_value(&self) -> SampleValue {

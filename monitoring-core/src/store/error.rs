@@ -94,6 +94,17 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// Whether the fault lies in what was to be stored, not in the database.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Conflict { .. } => true,
+            Self::Shared(error) => error.is_refusal(),
+            _ => false,
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
@@ -113,14 +124,15 @@ impl From<sqlx::Error> for StoreError {
 }
 
 /// PostgreSQL: connection, resource, shutdown, lock, serialisation and deadlock errors
-/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>). SQLite: busy, locked, I/O
-/// error, full disk, cannot open, and their extended codes.
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>), and a server that only reads
+/// for now. SQLite: busy, locked, out of memory, read-only, I/O error, full disk, cannot open, lock
+/// protocol, and their extended codes (<https://www.sqlite.org/rescode.html>).
 fn is_transient_code(code: &str) -> bool {
     if code.len() == 5 {
         return matches!(&code[..2], "08" | "53" | "57" | "58")
             || matches!(code, "40001" | "40P01" | "55P03" | "25006");
     }
-    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5..=8 | 10 | 13..=15))
 }
 
 /// PostgreSQL: data exceptions and violated constraints. SQLite: constraint, mismatch, too big.

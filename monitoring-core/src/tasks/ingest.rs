@@ -14,6 +14,8 @@ use crate::ingest::{Destination, Outcome, Pipeline, Writer, WriterRequest};
 
 /// After so many empty looks at the queue, looks become rarer.
 const IDLE_LOOKS: u32 = 50;
+/// Grace of a system that is dropped instead of being shut down.
+const UNASKED_MILLIS: u64 = 5_000;
 /// How much rarer.
 const IDLE_FACTOR: u32 = 5;
 
@@ -52,6 +54,7 @@ pub(crate) async fn run_pipeline<D: Destination>(
             () = stop.token.cancelled() => {}
         }
     }
+    pipeline.close();
     requests.close();
     let drained = drain_all(&mut pipeline, &mut writer, &mut requests);
     // The deadline is the supervisor's; this one leaves it time to count.
@@ -71,7 +74,7 @@ pub(crate) struct Stop {
 
 impl Stop {
     pub(crate) fn new(token: CancellationToken) -> Self {
-        Self { token, grace_millis: Arc::default(), unwritten: Arc::default() }
+        Self { token, grace_millis: Arc::new(AtomicU64::new(UNASKED_MILLIS)), unwritten: Arc::default() }
     }
 
     /// Lets the pipeline take this long once it is told to stop.

@@ -15,6 +15,7 @@ pub(crate) const INTERNAL_TARGET: &str = "monitoring::internal";
 #[derive(Debug, Default)]
 pub(crate) struct Supervisor {
     stop: CancellationToken,
+    stopped: CancellationToken,
     tasks: Mutex<Vec<(&'static str, JoinHandle<()>)>>,
 }
 
@@ -32,17 +33,21 @@ impl Supervisor {
     }
 
     /// Tells every task to stop and waits for them; those still running after `deadline` are
-    /// aborted.
+    /// aborted. A further call waits for the first.
     pub(crate) async fn stop(&self, deadline: Duration) {
         self.stop.cancel();
         let tasks = std::mem::take(&mut *self.tasks());
         let end = tokio::time::Instant::now() + deadline;
+        if tasks.is_empty() {
+            let _ = tokio::time::timeout_at(end, self.stopped.cancelled()).await;
+        }
         for (name, mut handle) in tasks {
             if tokio::time::timeout_at(end, &mut handle).await.is_err() {
                 tracing::warn!(target: INTERNAL_TARGET, task = name, "task did not stop in time");
                 handle.abort();
             }
         }
+        self.stopped.cancel();
     }
 
     fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, JoinHandle<()>)>> {

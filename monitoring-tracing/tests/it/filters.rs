@@ -27,7 +27,7 @@ fn info_and_worse_is_recorded_by_default() {
 
 #[test]
 fn directives_choose_by_target() {
-    let targets: Targets = "info,hyper=warn,it::filters=debug".parse().unwrap();
+    let targets: Targets = "info,hyper=warn,it::monitoring::filters=debug".parse().unwrap();
     let events = record_with(
         |builder| builder.filter(targets),
         || {

@@ -19,7 +19,7 @@ fn a_closed_span_becomes_a_trace_event() {
     assert_eq!(event.message.as_deref(), Some("charge"));
     assert_eq!(event.level, Some(Level::Warn));
     assert_eq!((&event.tags["amount"], &event.tags["card"]), (&12.5.into(), &"visa".into()));
-    assert_eq!(event.tags["target"], "it::spans");
+    assert_eq!(event.tags["target"], module_path!());
     assert!(!event.tags.contains_key("parent_span_id"));
     assert_eq!(event.trace_id.unwrap().len(), 32);
     assert_eq!(event.span_id.unwrap().len(), 16);

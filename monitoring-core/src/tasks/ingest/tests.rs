@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::config::Settings;
 use crate::error::Error;
-use crate::ingest::{Job, Recorder, SeriesSample, ShedReason};
+use crate::ingest::{Recorder, SeriesSample, ShedReason};
 use crate::model::{
     CreateEventRequest, CreateMetricRequest, Event, EventType, MetricType, NameUse, SampleValue, SeriesId,
     SeriesKind,
@@ -24,11 +25,32 @@ struct Memory {
     outages: AtomicU64,
     /// Events from these sources are refused.
     refused_sources: HashSet<&'static str>,
+    /// Samples of this metric are refused.
+    refused_metric: Option<&'static str>,
+    /// Every statement fails, for a reason that lies in no row.
+    broken: AtomicBool,
+    /// Calls get no answer.
+    hung: AtomicBool,
+    /// How long a transaction takes.
+    latency: Duration,
 }
 
 impl Memory {
     fn sources(&self) -> Vec<String> {
         self.events.lock().unwrap().iter().map(|event| event.source.clone()).collect()
+    }
+
+    /// Fails or waits as it was told to.
+    async fn answer(&self) -> Result<(), StoreError> {
+        tokio::time::sleep(self.latency).await;
+        if self.hung.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(StoreError::Database(sqlx::Error::ColumnNotFound("source".to_owned())));
+        }
+        let outage = self.outages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        outage.map_or(Ok(()), |_| Err(StoreError::Unavailable(sqlx::Error::PoolClosed)))
     }
 
     fn total(&self, name: &str) -> f64 {
@@ -45,9 +67,9 @@ impl Memory {
 
 impl Destination for Arc<Memory> {
     async fn store(&self, events: &[Event], samples: &[SeriesSample]) -> Result<(), StoreError> {
-        let outage = self.outages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
-        if outage.is_ok() {
-            return Err(StoreError::Unavailable(sqlx::Error::PoolClosed));
+        self.answer().await?;
+        if samples.iter().any(|(series, _)| Some(series.name.as_str()) == self.refused_metric) {
+            return Err(StoreError::Refused(sqlx::Error::RowNotFound));
         }
         if events.iter().any(|event| self.refused_sources.contains(event.source.as_str())) {
             return Err(StoreError::Refused(sqlx::Error::RowNotFound));
@@ -63,6 +85,9 @@ impl Destination for Arc<Memory> {
     }
 
     async fn known_series(&self, ids: &[SeriesId]) -> Result<HashMap<SeriesId, SeriesKind>, StoreError> {
+        if self.hung.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let samples = self.samples.lock().unwrap();
         let known = samples.iter().filter(|(series, _)| ids.contains(&series.id));
         Ok(known.map(|(series, _)| (series.id, series.kind())).collect())
@@ -226,29 +251,6 @@ async fn concurrent_callers_share_a_transaction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_who_never_pause_do_not_keep_the_rest_from_being_written() {
-    let recorder = Recorder::detached();
-    let mut pipeline = Pipeline::new(recorder.clone(), Context::shared_default().clone(), Instant::now());
-    recorder.event(request("layer"));
-    recorder.metric(increment("clicks_total", "1"));
-    pipeline.drain(Instant::now());
-    tokio::time::advance(Duration::from_secs(60)).await;
-    let mut jobs = String::new();
-    for _ in 0..6 {
-        let (done, _) = tokio::sync::oneshot::channel();
-        let commit = WriterRequest::Commit { events: vec![event("http")], observations: vec![], done };
-        pipeline.accept(commit, Instant::now());
-        jobs.push(match pipeline.next_job(Instant::now(), false) {
-            Some(Job::Commits(_)) => 'c',
-            Some(Job::Events(_)) => 'e',
-            Some(Job::Samples(_)) => 's',
-            None => '-',
-        });
-    }
-    assert_eq!(jobs, "cecscc");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_refused_commit_fails_alone() {
     let system = System::start(Memory { refused_sources: HashSet::from(["bad"]), ..Memory::default() });
     let (good, bad) = tokio::join!(
@@ -330,4 +332,170 @@ async fn an_idle_system_writes_nothing_about_itself() {
     let transactions = system.memory.transactions.load(Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(system.memory.transactions.load(Ordering::Relaxed), transactions);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sums_collected_during_a_failing_write_are_kept() {
+    let memory = Memory { outages: AtomicU64::new(1), latency: Duration::from_secs(1), ..Memory::default() };
+    let system = System::start(memory);
+    system.recorder.metric(increment("clicks_total", "1"));
+    let failed = tokio::spawn({
+        let recorder = system.recorder.clone();
+        async move { recorder.flush().await }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    system.recorder.metric(increment("clicks_total", "2"));
+    // Its sums are taken out while those of the first are under way.
+    assert!(system.recorder.flush().await.is_err());
+    assert!(failed.await.unwrap().is_err());
+    system.recorder.flush().await.unwrap();
+    assert_eq!(system.memory.total("clicks_total"), 2.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_is_not_satisfied_by_what_came_later() {
+    let system = System::start(Memory { latency: Duration::from_millis(50), ..Memory::default() });
+    system.recorder.event(request("app"));
+    for n in 0..20 {
+        system.recorder.metric(increment("clicks_total", &n.to_string()));
+    }
+    let traffic = tokio::spawn({
+        let recorder = system.recorder.clone();
+        async move {
+            loop {
+                for _ in 0..2_000 {
+                    recorder.event(request("busy"));
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    });
+    system.recorder.flush().await.unwrap();
+    assert_eq!(system.memory.total("clicks_total"), 20.0);
+    traffic.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_keep_coming_do_not_starve_the_layers() {
+    let system = System::start(Memory { latency: Duration::from_millis(10), ..Memory::default() });
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let recorder = system.recorder.clone();
+            tokio::spawn(async move {
+                loop {
+                    recorder.commit(vec![event("http")], vec![]).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    system.recorder.event(request("layer"));
+    system.recorder.metric(increment("clicks_total", "1"));
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert!(system.memory.sources().iter().any(|source| source == "layer"));
+    assert_eq!(system.memory.total("clicks_total"), 1.0);
+    callers.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_callers_wait_for_is_bounded_in_bytes_also_while_the_database_hangs() {
+    let memory = Memory { hung: AtomicBool::new(true), ..Memory::default() };
+    let room = 10 * event("http").approximate_bytes();
+    let system = System::start_with(memory, |settings| settings.ingest.buffer_bytes_max = room);
+    let mut answers = Vec::new();
+    for _ in 0..100 {
+        let recorder = system.recorder.clone();
+        answers.push(tokio::spawn(async move { recorder.commit(vec![event("http")], vec![]).await }));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let refused = futures_util::future::join_all(answers).await;
+    let refused = refused.iter().filter(|answer| matches!(answer, Ok(Err(Error::Overloaded)))).count();
+    assert_eq!(refused, 90);
+    system.memory.hung.store(false, Ordering::Relaxed);
+    system.recorder.commit(vec![event("http")], vec![]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_never_answers_is_given_up_and_tried_again() {
+    let system = System::start(Memory { hung: AtomicBool::new(true), ..Memory::default() });
+    system.recorder.metric(increment("clicks_total", "1"));
+    let flush = tokio::time::timeout(Duration::from_secs(120), system.recorder.flush()).await;
+    assert!(flush.expect("the question for series is not waited for without end").is_err());
+    system.memory.hung.store(false, Ordering::Relaxed);
+    while system.recorder.flush().await.is_err() {}
+    assert_eq!(system.memory.total("clicks_total"), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_refused_sample_does_not_sink_its_batch() {
+    let system = System::start(Memory { refused_metric: Some("bad_total"), ..Memory::default() });
+    for n in 0..20 {
+        system.recorder.metric(increment(if n == 7 { "bad_total" } else { "good_total" }, &n.to_string()));
+    }
+    system.recorder.flush().await.unwrap();
+    assert_eq!(system.memory.total("good_total"), 19.0);
+    assert_eq!(system.recorder.shed_total(ShedReason::Refused), 1);
+    assert_eq!(system.recorder.shed_total(ShedReason::SeriesLimit), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_lies_in_no_row_costs_no_row() {
+    let system = System::start(Memory { broken: AtomicBool::new(true), ..Memory::default() });
+    for n in 0..50 {
+        system.recorder.event(request("app"));
+        system.recorder.metric(increment("clicks_total", &n.to_string()));
+    }
+    assert!(system.recorder.flush().await.is_err());
+    system.memory.broken.store(false, Ordering::Relaxed);
+    while system.recorder.flush().await.is_err() {}
+    assert_eq!(system.memory.sources().len(), 50);
+    assert_eq!(system.memory.total("clicks_total"), 50.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_when_the_deadline_passes_is_reported() {
+    let system = System::start(Memory { hung: AtomicBool::new(true), ..Memory::default() });
+    for _ in 0..10 {
+        system.recorder.event(request("app"));
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    system.recorder.metric(increment("clicks_total", "1"));
+    assert!(system.stop(Duration::from_secs(2)).await >= 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_shutdown_waits_for_the_first() {
+    let system = System::start(Memory { latency: Duration::from_secs(1), ..Memory::default() });
+    system.recorder.event(request("app"));
+    tokio::join!(system.stop(Duration::from_secs(5)), system.stop(Duration::from_secs(5)));
+    let system = System::start(Memory { latency: Duration::from_secs(1), ..Memory::default() });
+    system.recorder.event(request("app"));
+    let mut first = Box::pin(system.stop(Duration::from_secs(9)));
+    tokio::select! {
+        biased;
+        _ = &mut first => panic!("the database is not that fast"),
+        () = tokio::task::yield_now() => {}
+    }
+    system.stop(Duration::from_secs(9)).await;
+    assert_eq!(system.memory.sources(), ["app"], "the second returned, so it is written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_system_dropped_without_shutdown_writes_what_it_has_and_takes_no_more() {
+    let System { memory, recorder, supervisor, .. } = System::start(Memory::default());
+    recorder.event(request("app"));
+    drop(supervisor);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(memory.sources(), ["app"]);
+    recorder.event(request("late"));
+    assert_eq!(recorder.shed_total(ShedReason::ShutDown), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_pipeline_that_was_never_started() {
+    let recorder = Recorder::detached();
+    let flush = tokio::time::timeout(Duration::from_secs(60), recorder.flush()).await;
+    assert!(matches!(flush, Ok(Err(_))), "{flush:?}");
+    let commit = recorder.commit(vec![event("a")], vec![]);
+    let commit = tokio::time::timeout(Duration::from_secs(60), commit).await;
+    assert!(matches!(commit, Ok(Err(_))), "{commit:?}");
 }

@@ -19,6 +19,8 @@ pub(crate) type SeriesSample = (Series, Sample);
 #[derive(Debug)]
 pub(crate) struct Aggregator {
     interval_micros: i64,
+    /// Whether there were too many entries to tell intervals apart, until they are taken out.
+    coarse: bool,
     entries: HashMap<(SeriesId, i64), SeriesSample>,
 }
 
@@ -26,15 +28,16 @@ impl Aggregator {
     /// Sums over intervals of this length.
     pub(crate) fn new(interval: Duration) -> Self {
         let interval_micros = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX).max(1);
-        Self { interval_micros, entries: HashMap::new() }
+        Self { interval_micros, coarse: false, entries: HashMap::new() }
     }
 
     /// Adds an observation. False if there are too many series.
     pub(crate) fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) -> bool {
-        let interval = time.timestamp_micros().div_euclid(self.interval_micros);
+        let mut interval = self.interval(time);
         if self.entries.len() >= ENTRIES_MAX && !self.entries.contains_key(&(series.id, interval)) {
             self.merge_intervals();
-            if self.entries.len() >= ENTRIES_MAX {
+            interval = self.interval(time);
+            if self.entries.len() >= ENTRIES_MAX && !self.entries.contains_key(&(series.id, interval)) {
                 return false;
             }
         }
@@ -56,8 +59,16 @@ impl Aggregator {
         true
     }
 
+    /// The interval an observation belongs to.
+    fn interval(&self, time: DateTime<Utc>) -> i64 {
+        if self.coarse { i64::MAX } else { time.timestamp_micros().div_euclid(self.interval_micros) }
+    }
+
     /// While the database is away for long, precision in time is given up before anything else.
     fn merge_intervals(&mut self) {
+        if std::mem::replace(&mut self.coarse, true) {
+            return;
+        }
         let mut merged: HashMap<(SeriesId, i64), SeriesSample> = HashMap::new();
         for ((id, _), (series, sample)) in self.entries.drain() {
             match merged.entry((id, i64::MAX)) {
@@ -72,6 +83,7 @@ impl Aggregator {
 
     /// Takes everything out.
     pub(crate) fn take(&mut self) -> Vec<SeriesSample> {
+        self.coarse = false;
         self.entries.drain().map(|(_, entry)| entry).collect()
     }
 
@@ -170,10 +182,11 @@ mod tests {
             aggregator.observe(&series(MetricType::Counter), 1.0, at(second));
         }
         aggregator.merge_intervals();
+        aggregator.observe(&series(MetricType::Counter), 1.0, at(60));
         let mut samples = aggregator.take();
         samples.sort_by_key(|(series, _)| series.metric_type);
         assert_eq!(samples.len(), 2);
-        assert_eq!(samples[0].1.value, SampleValue::Number(3.0));
+        assert_eq!(samples[0].1.value, SampleValue::Number(4.0), "and later ones join them");
         let expected = Distribution { count: 3, sum: 1.5, buckets: vec![3, 0] };
         assert_eq!(samples[1].1.value, SampleValue::Distribution(expected));
     }

@@ -26,7 +26,7 @@ use crate::store::{Context, StoreError};
 
 /// Shortest and longest wait after a failed write.
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(15);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Callers answered by one transaction.
 const COMMITS_MAX: usize = 256;
 
@@ -204,14 +204,17 @@ impl Pipeline {
         events_are_due.then(|| Job::Events(self.intake.buffer.take(events_max, now)))
     }
 
-    /// Moves what was observed to what is to be written, unless that still waits for the database.
-    fn collect_samples(&mut self) {
-        if self.samples.is_empty() {
-            self.sample_gauges();
-            self.intake.report_on_itself();
-            self.samples = self.intake.aggregator.take();
-            self.intake.entered.samples += self.samples.len() as u64;
+    /// Moves what was observed to what is to be written. False if that still waits for the database:
+    /// sums go on growing meanwhile, instead of their number.
+    fn collect_samples(&mut self) -> bool {
+        if !self.samples.is_empty() {
+            return false;
         }
+        self.sample_gauges();
+        self.intake.report_on_itself();
+        self.samples = self.intake.aggregator.take();
+        self.intake.entered.samples += self.samples.len() as u64;
+        true
     }
 
     fn sample_gauges(&mut self) {
@@ -247,14 +250,12 @@ impl Pipeline {
 
     fn answer_flushes(&mut self) {
         let settled = self.intake.settled;
-        if self.flushes.iter().any(|flush| !flush.counted && flush.until.is_reached_by(settled)) {
-            self.collect_samples();
-        }
-        let entered = self.intake.entered;
-        for flush in
-            self.flushes.iter_mut().filter(|flush| !flush.counted && flush.until.is_reached_by(settled))
-        {
-            (flush.until, flush.counted) = (entered, true);
+        let lacks_counts = |flush: &Flush| !flush.counted && flush.until.is_reached_by(settled);
+        if self.flushes.iter().any(lacks_counts) && self.collect_samples() {
+            let entered = self.intake.entered;
+            for flush in self.flushes.iter_mut().filter(|flush| lacks_counts(flush)) {
+                (flush.until, flush.counted) = (entered, true);
+            }
         }
         for flush in self.flushes.extract_if(.., |flush| flush.counted && flush.until.is_reached_by(settled))
         {

@@ -219,19 +219,27 @@ impl From<Error> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        match &error {
+        Self::of_store(&error)
+    }
+}
+
+impl Problem {
+    fn of_store(error: &StoreError) -> Self {
+        match error {
+            // What went wrong for everybody who shared a transaction.
+            StoreError::Shared(error) => Self::of_store(error),
             StoreError::Conflict { .. } => Self::new(Code::Conflict, error.to_string()),
             StoreError::Unavailable(_) => {
-                tracing::warn!(target: "monitoring_tower", error = &error as &dyn std::error::Error,
+                tracing::warn!(target: "monitoring_tower", error = error as &dyn std::error::Error,
                     "a request found the database unavailable");
                 Self::new(Code::Unavailable, "the database does not answer; try again later")
             }
             StoreError::Refused(_) => {
-                tracing::warn!(target: "monitoring_tower", error = &error as &dyn std::error::Error,
+                tracing::warn!(target: "monitoring_tower", error = error as &dyn std::error::Error,
                     "the database refused a request's value");
                 Self::new(Code::ValidationFailed, "the database refused a value of the request")
             }
-            _ => internal(&error),
+            _ => internal(error),
         }
     }
 }
@@ -240,4 +248,20 @@ impl From<StoreError> for Problem {
 fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
     tracing::error!(target: "monitoring_tower", error, "a request failed");
     Problem::new(Code::Internal, "something went wrong on our side; the log has the cause")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn callers_who_shared_a_transaction_learn_what_was_wrong_with_it() {
+        let shared = |error| Problem::from(StoreError::Shared(Arc::new(error)));
+        let away = shared(StoreError::Unavailable(sqlx::Error::PoolTimedOut));
+        assert_eq!(away.code, Code::Unavailable);
+        let refused = shared(StoreError::Refused(sqlx::Error::RowNotFound));
+        assert_eq!(refused.code, Code::ValidationFailed);
+    }
 }

@@ -61,16 +61,17 @@ impl Queue {
         self.admits(heap_bytes) && self.push_admitted(record, heap_bytes)
     }
 
-    /// Like [`push`](Self::push), and leaves the record without bytes.
+    /// Like [`push`](Self::push), and leaves the record without bytes, taken or not.
     #[inline]
     pub(crate) fn push_deferred(&self, lane: u16, record: &mut Deferred) -> bool {
         let heap_bytes = record.fields.heap_bytes();
+        if !self.admits(heap_bytes) {
+            record.fields.clear();
+            return false;
+        }
         let Deferred { start, end, metadata, ref mut fields } = *record;
-        self.admits(heap_bytes)
-            && self.push_admitted(
-                Record::Deferred(lane, Deferred { start, end, metadata, fields: fields.take() }),
-                heap_bytes,
-            )
+        let taken = Deferred { start, end, metadata, fields: fields.take() };
+        self.push_admitted(Record::Deferred(lane, taken), heap_bytes)
     }
 
     /// Whether a record with so many bytes may come in. Makes room for them, or counts it shed.
@@ -136,5 +137,24 @@ impl std::fmt::Debug for Queue {
             .field("records", &self.len())
             .field("bytes", &self.bytes())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::Ticks;
+
+    #[test]
+    fn a_record_that_is_refused_keeps_no_bytes_either() {
+        let queue = Queue::new(1);
+        queue.close();
+        let mut record = Deferred::at(Ticks::now(), None);
+        assert!(record.fields.push(&[0; 1_000]));
+        assert!(!queue.push_deferred(0, &mut record));
+        assert_eq!(record.fields.heap_bytes(), 0);
+        assert!(record.fields.as_slice().is_empty());
+        assert_eq!(queue.bytes(), 0);
+        assert_eq!(queue.counters.shed_total(ShedReason::ShutDown), 1);
     }
 }

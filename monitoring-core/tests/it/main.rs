@@ -13,6 +13,7 @@ mod monitoring {
     mod handlers;
     mod incidents;
     mod metrics;
+    mod specification;
     mod store;
     mod timeline;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
-use crate::model::{Invalid, Limits};
+use crate::model::{Invalid, Limits, MetricMetadata};
 
 /// Everything that can be set. Made by the builder of `Monitoring`, checked once, then read-only.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub ingest: IngestSettings,
     /// Bucket bounds by histogram name, where the defaults do not fit.
     pub buckets: HashMap<String, Vec<f64>>,
+    /// What the host says about its metrics.
+    pub descriptions: Vec<MetricMetadata>,
     /// Connections of a pool of our own.
     pub pool_connections_max: u32,
 }
@@ -34,6 +36,7 @@ impl Default for Settings {
             redaction: Redaction::default(),
             ingest: IngestSettings::default(),
             buckets: HashMap::new(),
+            descriptions: Vec::new(),
             pool_connections_max: 5,
         }
     }
@@ -57,6 +60,11 @@ impl Settings {
         }
         if self.pool_connections_max < 2 {
             invalid.push("pool_connections_max", "must be at least 2: one writes while another reads");
+        }
+        for metadata in &self.descriptions {
+            for error in metadata.check().err().unwrap_or_default().errors() {
+                invalid.push(format!("describe({:?}).{}", metadata.name, error.field), &error.message);
+            }
         }
         invalid.or(())
     }

@@ -17,9 +17,7 @@ pub(crate) async fn start(
         .recorder(recorder)
         .retention(retention(settings))
         .buckets(metrics::PAYMENT_AMOUNT_CENTS, metrics::PAYMENT_AMOUNT_BUCKETS);
-    let monitoring = in_database(builder, database).start().await?;
-    metrics::describe(&monitoring).await?;
-    Ok(monitoring)
+    in_database(metrics::described(builder), database).start().await
 }
 
 fn in_database(builder: MonitoringBuilder, database: &Database) -> MonitoringBuilder {

@@ -11,6 +11,7 @@ mod monitoring {
     mod architecture;
     mod event_logger;
     mod handlers;
+    mod incident_access;
     mod incidents;
     mod metrics;
     mod specification;

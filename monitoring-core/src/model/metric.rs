@@ -8,8 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::event::check_chars;
-use super::{Invalid, Labels, Limits, SeriesId, is_label_name, is_metric_name, truncate};
+use super::{Invalid, Labels, Limits, SeriesId, check_chars, is_label_name, is_metric_name, truncate};
 
 /// How the values of a metric are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

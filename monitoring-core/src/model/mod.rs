@@ -6,6 +6,9 @@
 mod alert;
 mod audit;
 mod event;
+mod event_filter;
+mod event_request;
+mod event_type;
 mod id;
 mod incident;
 mod invalid;
@@ -24,8 +27,11 @@ mod timeline;
 
 pub use alert::{AlertFilter, AlertRule, CreateAlertRequest, UpdateAlertRequest};
 pub use audit::AuditEntry;
-pub(crate) use event::check_chars;
-pub use event::{CreateEventRequest, Event, EventFilter, EventType, IntoEventType, Tags};
+pub use event::{Event, Tags};
+pub use event_filter::EventFilter;
+pub use event_request::CreateEventRequest;
+pub(crate) use event_request::check_chars;
+pub use event_type::{EventType, IntoEventType};
 pub use id::{AlertRuleId, CommentId, EventId, IncidentId, SeriesId};
 pub use incident::{
     Comment, CreateIncidentRequest, Incident, IncidentChange, IncidentFilter, IncidentSeverity,

@@ -165,7 +165,12 @@ fn clean_value(value: &mut Value) {
 }
 
 fn map_bytes(map: &Map<String, Value>) -> usize {
-    map.iter().map(|(key, value)| 64 + key.len() + value_bytes(value)).sum()
+    entries_bytes(map.iter())
+}
+
+/// A rough size in memory of a map with these entries.
+pub(super) fn entries_bytes<'m>(entries: impl Iterator<Item = (&'m String, &'m Value)>) -> usize {
+    entries.map(|(key, value)| 64 + key.len() + value_bytes(value)).sum()
 }
 
 fn value_bytes(value: &Value) -> usize {

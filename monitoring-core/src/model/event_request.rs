@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::event::is_tag_key;
+use super::event::{entries_bytes, is_tag_key};
 use super::{Event, EventId, EventType, IntoEventType, Invalid, Limits, truncate};
 
 /// An event to be stored. The type may be given as [`EventType`] or by name.
@@ -99,6 +99,13 @@ impl<T: IntoEventType> CreateEventRequest<T> {
         let mut event = self.parse(now, None)?;
         let was_cut = event.fit(limits);
         Ok((event, was_cut))
+    }
+
+    /// A rough size in memory, for bounding queues in bytes.
+    pub(crate) fn approximate_bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let entries = entries_bytes(self.tags.iter()) + entries_bytes(self.payload.iter());
+        size_of::<Self>() + self.source.len() + text(&self.message) + text(&self.level) + entries
     }
 
     fn parse(self, now: DateTime<Utc>, created_by: Option<Uuid>) -> Result<Event, Invalid> {

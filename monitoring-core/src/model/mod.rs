@@ -41,13 +41,14 @@ pub use invalid::{FieldError, Invalid};
 pub use label::{Labels, is_label_name, is_metric_name};
 pub use level::Level;
 pub use limits::Limits;
+pub(crate) use metric::check_bounds;
 pub use metric::{
     CreateMetricRequest, Distribution, Metric, MetricFilter, MetricType, Observation, Sample, SampleValue,
     Series, Temporality, default_bounds,
 };
 pub(crate) use own_metric::{
     EVENTS_TOTAL, METRICS_TOTAL, default_help, event_count_overflow_series, event_count_series,
-    is_own_metric, metric_count_series,
+    is_ingest_metric, is_own_metric, metric_count_series,
 };
 pub use page::{Cursor, Page, Pagination, Slice};
 pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};

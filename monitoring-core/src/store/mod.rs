@@ -5,6 +5,7 @@
 //!
 //! Nothing here checks permissions, limits or redaction: that is done before a value gets here.
 
+mod bare;
 mod connection;
 mod context;
 mod error;
@@ -28,6 +29,7 @@ pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
+pub(crate) use bare::BareConnections;
 pub(crate) use connection::Store;
 pub use connection::{AsConnection, Connection};
 pub(crate) use context::Context;

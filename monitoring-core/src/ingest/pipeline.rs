@@ -277,7 +277,10 @@ impl Pipeline {
     fn notice(&mut self, outcome: &Outcome, attempted: u64, now: Instant) {
         let shed = self.intake.queue().counters.shed_in_all();
         if let Some(cause) = &outcome.unavailable {
-            self.outage.failed(cause, now, shed);
+            // What the database itself says to a caller may be about what that caller sent.
+            if outcome.unwritten.is_some() || cause.is_silence() {
+                self.outage.failed(cause, now, shed);
+            }
         } else if outcome.answered {
             self.retry = Retry::default();
             self.outage.worked(now, attempted + self.unwritten(), shed);

@@ -110,6 +110,15 @@ impl StoreError {
 }
 
 impl StoreError {
+    /// Whether the database was not there to say anything itself.
+    pub(crate) fn is_silence(&self) -> bool {
+        match self {
+            Self::Unavailable(error) | Self::Unconfirmed(error) => error.as_database_error().is_none(),
+            Self::Shared(error) => error.is_silence(),
+            _ => false,
+        }
+    }
+
     /// Whether everything may be stored all the same.
     pub(crate) fn is_unconfirmed(&self) -> bool {
         match self {

@@ -41,8 +41,8 @@ struct Memory {
     hung: AtomicBool,
     /// How long a transaction takes.
     latency: Duration,
-    /// Events from this source find no database.
-    away_for: Option<&'static str>,
+    /// Events from this source take too long.
+    slow_for: Option<&'static str>,
     /// So many transactions fail at their end; questions are answered.
     refuses_to_store: AtomicU64,
     /// Most items one transaction was asked to store.
@@ -84,8 +84,8 @@ impl Destination for Arc<Memory> {
         self.largest.fetch_max((events.len() + samples.len()) as u64, Ordering::Relaxed);
         self.answer().await?;
         let unavailable = || Err(StoreError::Unavailable(sqlx::Error::PoolClosed));
-        if events.iter().any(|event| Some(event.source.as_str()) == self.away_for) {
-            return unavailable();
+        if events.iter().any(|event| Some(event.source.as_str()) == self.slow_for) {
+            return Err(StoreError::Unavailable(sqlx::Error::Database(Box::new(TakesTooLong))));
         }
         let refusal = |n: u64| n.checked_sub(1);
         if self.refuses_to_store.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refusal).is_ok() {
@@ -124,6 +124,40 @@ impl Destination for Arc<Memory> {
         }
         let uses = series.into_iter().map(|((name, kind), ids)| (name, NameUse { kind, series: ids.len() }));
         Ok(uses.collect())
+    }
+}
+
+/// What a server says when its statement timeout has passed.
+#[derive(Debug)]
+struct TakesTooLong;
+
+impl std::fmt::Display for TakesTooLong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(sqlx::error::DatabaseError::message(self))
+    }
+}
+
+impl std::error::Error for TakesTooLong {}
+
+impl sqlx::error::DatabaseError for TakesTooLong {
+    fn message(&self) -> &str {
+        "canceling statement due to statement timeout"
+    }
+
+    fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> sqlx::error::ErrorKind {
+        sqlx::error::ErrorKind::Other
     }
 }
 

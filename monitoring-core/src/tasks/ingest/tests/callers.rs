@@ -102,7 +102,8 @@ async fn sums_are_written_in_bounded_transactions() {
 /// As a caller whose batches always run into the server's statement timeout.
 #[tokio::test(start_paused = true)]
 async fn a_caller_whose_commits_fail_keeps_nobody_else_waiting() {
-    let system = System::start(Memory { away_for: Some("huge"), ..Memory::default() });
+    let (log, _guard) = log::Log::listen();
+    let system = System::start(Memory { slow_for: Some("huge"), ..Memory::default() });
     let caller = tokio::spawn({
         let recorder = system.recorder.clone();
         async move {
@@ -116,5 +117,6 @@ async fn a_caller_whose_commits_fail_keeps_nobody_else_waiting() {
     system.recorder.event(request("layer"));
     system.recorder.flush().await.expect("the layers' own writes work");
     assert_eq!(system.memory.sources(), ["layer"]);
+    assert!(log.lines_with("").is_empty(), "the database is there: {:?}", log.lines_with(""));
     caller.abort();
 }

@@ -138,11 +138,12 @@ impl Pipeline {
         for drained in 0..waiting {
             let Some(record) = queue.pop() else { return drained };
             match record {
-                Record::Deferred(lane, record) => {
-                    if let Some(decoder) = lanes.get_mut(usize::from(lane)) {
+                Record::Deferred(lane, record) => match lanes.get_mut(usize::from(lane)) {
+                    Some(decoder) => {
                         self.intake.guarded(anchor, |decoded| decoder.decode(&record, decoded));
                     }
-                }
+                    None => queue.counters.shed(ShedReason::Invalid, 1),
+                },
                 Record::Event(event) => self.intake.take_event(*event),
                 Record::Observation(seen) => self.intake.observe(&seen.series, seen.value, seen.timestamp),
                 Record::Early(early) => self.intake.take_early(*early),

@@ -101,12 +101,15 @@ impl Recorder {
         }
     }
 
-    /// Opens a lane for records in a form of the caller's own.
+    /// Opens a lane for records in a form of the caller's own. Lanes are never closed, so open few:
+    /// past 65,535, what is pushed into another is counted as shed.
     #[must_use]
     pub fn lane(&self, decoder: impl Decode) -> Lane {
         let mut lanes = self.shared.queue.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let id = u16::try_from(lanes.len()).unwrap_or(u16::MAX);
-        lanes.push(Box::new(decoder));
+        if id < u16::MAX {
+            lanes.push(Box::new(decoder));
+        }
         Lane { recorder: self.clone(), id }
     }
 

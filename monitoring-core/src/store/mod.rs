@@ -29,6 +29,11 @@ pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
+/// For tests that need to look inside.
+#[cfg(all(test, feature = "postgres"))]
+#[path = "../../tests/it/support/postgres.rs"]
+pub(crate) mod test_server;
+
 pub(crate) use bare::BareConnections;
 pub(crate) use connection::Store;
 pub use connection::{AsConnection, Connection};

@@ -259,18 +259,15 @@ impl fmt::Debug for PooledConnection {
 }
 
 #[cfg(all(test, feature = "postgres"))]
-#[path = "../../tests/it/support/postgres.rs"]
-mod postgres;
-
-#[cfg(all(test, feature = "postgres"))]
 mod tests {
     use sqlx::Executor as _;
 
     use super::*;
+    use crate::store::test_server;
 
     #[tokio::test]
     async fn work_that_is_given_up_keeps_no_place_in_the_pool() {
-        let Some(database) = postgres::database().await else { return };
+        let Some(database) = test_server::database().await else { return };
         let pool = Pool::open(&database.url, Context::shared_default().clone()).unwrap();
         for _ in 0..3 * Context::shared_default().settings.pool_connections_max {
             let mut work = pool.begin_work(Access::Write).await.expect("a place is free");

@@ -409,3 +409,18 @@ async fn nobody_waits_for_a_pipeline_that_was_never_started() {
     let commit = tokio::time::timeout(Duration::from_secs(60), commit).await;
     assert!(matches!(commit, Ok(Err(_))), "{commit:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_no_decoder_reads_is_counted() {
+    struct Nothing;
+    impl crate::ingest::Decode for Nothing {
+        fn decode(&mut self, _: &crate::ingest::Deferred, _: &mut crate::ingest::Decoded<'_>) {}
+    }
+    let system = System::start(Memory::default());
+    let lanes: Vec<_> = (0..=u16::MAX).map(|_| system.recorder.lane(Nothing)).collect();
+    for lane in [&lanes[0], &lanes[usize::from(u16::MAX)]] {
+        lane.push(&mut crate::ingest::Deferred::at(crate::ingest::Ticks::now(), None));
+    }
+    system.recorder.flush().await.unwrap();
+    assert_eq!(system.recorder.shed_total(ShedReason::Invalid), 1);
+}

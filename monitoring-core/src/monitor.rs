@@ -241,14 +241,14 @@ impl MonitoringBuilder {
     ///
     /// ```no_run
     /// # async fn example(url: &str, mut tx: sqlx::Transaction<'_, sqlx::Sqlite>) -> monitoring_core::Result<()> {
-    /// use monitoring_core::{Monitoring, Redaction, services};
+    /// use monitoring_core::{EventLogger, Monitoring, Redaction};
     ///
     /// let mut redaction = Redaction::default();
     /// redaction.keys.push("iban".to_string());
     /// let builder = Monitoring::builder().database_url(url).redaction(redaction);
     /// let monitoring = builder.process_default().start().await?;
     ///
-    /// let mut logger = monitoring_core::EventLogger::new(&mut tx, "req-1", "shop");
+    /// let mut logger = EventLogger::new(&mut tx, "req-1", "shop");
     /// let tags = [("iban".to_string(), "DE02…".into())].into();
     /// logger.log_info("paid", tags).await?; // stored without the IBAN
     /// # drop(monitoring);

@@ -272,8 +272,11 @@ mod tests {
         for _ in 0..3 * Context::shared_default().settings.pool_connections_max {
             let mut work = pool.begin_work(Access::Write).await.expect("a place is free");
             let mut connection = work.connection();
-            let Raw::Postgres(raw) = &mut connection.raw else { panic!("it is PostgreSQL") };
-            let hung = raw.execute("SELECT pg_sleep(60)");
+            let hung = match &mut connection.raw {
+                Raw::Postgres(raw) => raw.execute("SELECT pg_sleep(60)"),
+                #[cfg(feature = "sqlite")]
+                Raw::Sqlite(_) => panic!("it is PostgreSQL"),
+            };
             assert!(tokio::time::timeout(Duration::from_millis(50), hung).await.is_err());
         }
     }

@@ -56,7 +56,7 @@ impl FromStr for EventType {
     }
 }
 
-/// What may stand in [`CreateEventRequest::event_type`]: an [`EventType`] or its name.
+/// What may stand in [`CreateEventRequest::event_type`](super::CreateEventRequest::event_type): an [`EventType`] or its name.
 pub trait IntoEventType: sealed::Sealed + Send {
     /// The type, if the name is one.
     ///

@@ -10,6 +10,7 @@ mod monitoring {
     mod alerts;
     mod architecture;
     mod event_logger;
+    mod failure;
     mod handlers;
     mod incidents;
     mod metrics;

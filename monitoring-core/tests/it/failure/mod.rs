@@ -1,0 +1,11 @@
+//! What becomes of telemetry, and of the host, when a real database fails.
+
+#[cfg(feature = "postgres")]
+mod load;
+#[cfg(feature = "postgres")]
+mod outage;
+#[cfg(feature = "postgres")]
+mod reckoning;
+mod replicas;
+mod shutdown;
+mod start;

@@ -13,9 +13,6 @@ use crate::retention;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
 use crate::tasks::{Stop, Supervisor, run_pipeline, run_upkeep};
 
-/// How long shutdown waits for connections in use.
-const CLOSING: Duration = Duration::from_secs(1);
-
 /// The running system. Cheap to clone; every clone is the same system.
 #[derive(Clone)]
 pub struct Monitoring {
@@ -86,18 +83,19 @@ impl Monitoring {
         self.inner.pipeline.token.is_cancelled()
     }
 
-    /// Takes no more records, writes those it has, and stops everything, in about `deadline`.
+    /// Takes no more records, writes those it has, and stops everything, within `deadline`.
     ///
     /// Call it last: after the server has stopped and whatever else records has ended. A second
     /// call finds nothing to do.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let Inner { pool, recorder, supervisor, pipeline } = &*self.inner;
+        let end = tokio::time::Instant::now() + deadline;
         recorder.close();
         // The pipeline ends a little earlier, so that it can still count what is left.
         pipeline.allow(deadline.mul_f64(0.9));
         supervisor.stop(deadline).await;
         // Closing waits for connections that callers hold; they have had their time.
-        let _ = tokio::time::timeout(CLOSING, pool.close()).await;
+        let _ = tokio::time::timeout_at(end, pool.close()).await;
         ShutdownReport { unwritten: pipeline.unwritten() }
     }
 
@@ -120,7 +118,8 @@ impl fmt::Debug for Monitoring {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Records that were accepted but could not be written in time.
+    /// Records that were accepted but could not be written in time: events and observations. Those
+    /// whose callers waited for an answer are not among them, because the callers know.
     pub unwritten: u64,
 }
 

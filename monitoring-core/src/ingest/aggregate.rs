@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::model::{Distribution, MetricType, Sample, SampleValue, Series, SeriesId};
+use crate::model::{Distribution, MetricType, Sample, SampleValue, Series, SeriesId, is_own_metric};
 use crate::random::random_u64;
 
 /// Entries past which intervals are merged, and past which nothing new is taken.
@@ -90,6 +90,17 @@ impl Aggregator {
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+
+    /// Observations that others made.
+    pub(crate) fn records(&self) -> u64 {
+        records_in(self.entries.values())
+    }
+}
+
+/// Observations in samples, without those we made of ourselves.
+pub(crate) fn records_in<'s>(samples: impl IntoIterator<Item = &'s SeriesSample>) -> u64 {
+    let of_others = samples.into_iter().filter(|(series, _)| !is_own_metric(&series.name));
+    of_others.map(|(_, sample)| sample.observations).sum()
 }
 
 fn empty_sample(series: &Series, time: DateTime<Utc>) -> Sample {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
-use super::aggregate::{Aggregator, SeriesSample};
+use super::aggregate::{Aggregator, SeriesSample, records_in};
 use super::buffer::Buffer;
 use super::deferred::Sink;
 use super::progress::Progress;
@@ -27,6 +27,9 @@ use crate::store::{Context, StoreError};
 /// Shortest and longest wait after a failed write.
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// An attempt that took so long and found no database is answer enough for whoever waited behind it:
+/// to wait as long once more, for each [`COMMITS_MAX`] callers in turn, would hold them up for minutes.
+const ANSWER_ENOUGH: Duration = Duration::from_secs(1);
 /// Callers answered by one transaction.
 const COMMITS_MAX: usize = 256;
 
@@ -46,7 +49,7 @@ pub(crate) struct Pipeline {
     samples: Vec<SeriesSample>,
     metrics_due: Instant,
     retry: Retry,
-    /// Things in the job under way.
+    /// Records in the job under way.
     under_way: u64,
 }
 
@@ -161,8 +164,7 @@ impl Pipeline {
     /// What to write now, if anything. `finishing` means that nothing shall wait for company.
     pub(crate) fn next_job(&mut self, now: Instant, finishing: bool) -> Option<Job> {
         let job = self.choose_job(now, finishing)?;
-        let size = job.size();
-        self.under_way = size.events + size.samples;
+        self.under_way = job.records();
         Some(job)
     }
 
@@ -245,6 +247,9 @@ impl Pipeline {
         if outcome.unavailable {
             self.fail_flushes();
         }
+        if outcome.unavailable && outcome.duration >= ANSWER_ENOUGH {
+            self.fail_commits();
+        }
         self.answer_flushes();
     }
 
@@ -266,22 +271,29 @@ impl Pipeline {
 
     fn fail_flushes(&mut self) {
         for flush in self.flushes.drain(..) {
-            let error = StoreError::Unavailable(sqlx::Error::PoolTimedOut);
-            let _ = flush.done.send(Err(Error::Store(error)));
+            let _ = flush.done.send(Err(Error::Store(unavailable())));
         }
     }
 
-    /// Things that are neither written nor shed.
-    pub(crate) fn unwritten(&self) -> u64 {
-        let queued = self.recorder.shared().queue.len() as u64;
-        let waiting: usize = self.commits.iter().map(|commit| commit.events.len()).sum();
-        let buffered = self.intake.buffer.len() + self.samples.len();
-        queued + waiting as u64 + buffered as u64 + self.under_way
+    fn fail_commits(&mut self) {
+        for commit in self.commits.drain(..) {
+            let _ = commit.done.send(Err(Error::Store(unavailable())));
+        }
+    }
+
+    /// Records that are neither written nor shed, and whose producers do not wait for an answer.
+    fn unwritten(&self) -> u64 {
+        let waiting = self.intake.buffer.len() as u64 + records_in(&self.samples);
+        waiting + self.intake.aggregator.records() + self.under_way
     }
 
     /// Whether nothing is left to write.
     pub(crate) fn is_empty(&self) -> bool {
-        self.unwritten() == 0 && self.commits.is_empty() && self.intake.aggregator.is_empty()
+        self.recorder.shared().queue.len() == 0
+            && self.commits.is_empty()
+            && self.intake.buffer.len() == 0
+            && self.samples.is_empty()
+            && self.intake.aggregator.is_empty()
     }
 
     /// Takes no more records, also where nobody said so before the system was dropped.
@@ -290,12 +302,16 @@ impl Pipeline {
     }
 
     /// Counts what shutdown leaves behind.
-    pub(crate) fn abandon(&mut self) -> u64 {
-        self.collect_samples();
+    pub(crate) fn abandon(&mut self, now: Instant) -> u64 {
+        self.drain(now);
         let unwritten = self.unwritten();
         self.intake.queue().counters.shed(ShedReason::ShutDown, unwritten);
         unwritten
     }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable(sqlx::Error::PoolTimedOut)
 }
 
 impl Intake {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::aggregate::{SeriesSample, random_origin};
+use super::aggregate::{SeriesSample, random_origin, records_in};
 use super::halves::Halves;
 use super::progress::Progress;
 use super::room::Room;
@@ -73,6 +73,15 @@ impl Job {
             Self::Commits(_) => Progress::default(),
             Self::Events(events) => Progress { events: events.len() as u64, samples: 0 },
             Self::Samples(samples) => Progress { events: 0, samples: samples.len() as u64 },
+        }
+    }
+
+    /// Records in it that nobody waits for.
+    pub(super) fn records(&self) -> u64 {
+        match self {
+            Self::Commits(_) => 0,
+            Self::Events(events) => events.len() as u64,
+            Self::Samples(samples) => records_in(samples),
         }
     }
 }

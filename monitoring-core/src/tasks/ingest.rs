@@ -59,7 +59,7 @@ pub(crate) async fn run_pipeline<D: Destination>(
     let drained = drain_all(&mut pipeline, &mut writer, &mut requests);
     // The deadline is the supervisor's; this one leaves it time to count.
     let _ = tokio::time::timeout(stop.grace(), drained).await;
-    stop.unwritten.store(pipeline.abandon(), Ordering::Relaxed);
+    stop.unwritten.store(pipeline.abandon(Instant::now()), Ordering::Relaxed);
 }
 
 /// How a pipeline is told to stop, and how it answers.
@@ -68,7 +68,7 @@ pub(crate) struct Stop {
     pub token: CancellationToken,
     /// Milliseconds the pipeline may take once it is told.
     grace_millis: Arc<AtomicU64>,
-    /// Things left unwritten.
+    /// Records left unwritten.
     unwritten: Arc<AtomicU64>,
 }
 
@@ -82,7 +82,7 @@ impl Stop {
         self.grace_millis.store(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Things the pipeline left behind.
+    /// Records the pipeline left behind.
     pub(crate) fn unwritten(&self) -> u64 {
         self.unwritten.load(Ordering::Relaxed)
     }

@@ -52,8 +52,7 @@ impl Load {
             let (recorder, progress) = (recorder.clone(), progress.clone());
             move || record(&recorder, &progress)
         });
-        let callers =
-            (0..CALLERS).map(|_| tokio::spawn(call(recorder.clone(), progress.clone()))).collect();
+        let callers = (0..CALLERS).map(|_| tokio::spawn(call(recorder.clone(), progress.clone()))).collect();
         Self { progress, layer, callers }
     }
 

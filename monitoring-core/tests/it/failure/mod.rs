@@ -7,5 +7,8 @@ mod outage;
 #[cfg(feature = "postgres")]
 mod reckoning;
 mod replicas;
+#[cfg(feature = "sqlite")]
+mod shared_file;
+#[cfg(feature = "postgres")]
 mod shutdown;
 mod start;

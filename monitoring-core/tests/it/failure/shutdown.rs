@@ -1,1 +1,48 @@
+//! Stopping while the database is away.
 
+use std::time::{Duration, Instant};
+
+use monitoring_core::{CreateMetricRequest, MetricType, Monitoring, ShedReason};
+
+use crate::support::fixture::request;
+use crate::support::own_server::{Order, OwnServer};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_server_shutdown_ends_in_time_with_the_number_that_is_left() {
+    shut_down_after(Order::StopImmediately).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_server_answers_nothing_shutdown_ends_in_time_with_the_number_that_is_left() {
+    shut_down_after(Order::Freeze).await;
+}
+
+async fn shut_down_after(order: Order) {
+    let Some(mut server) = OwnServer::start() else { return };
+    let monitoring = Monitoring::builder().database_url(&server.url).start().await.unwrap();
+    let record = |number: u32| {
+        for n in 0..number {
+            monitoring.recorder().event(request("layer"));
+            monitoring.recorder().metric(CreateMetricRequest {
+                name: "work_total".to_owned(),
+                metric_type: MetricType::Counter,
+                value: 1.0,
+                labels: [("shard".to_owned(), (n % 3).to_string())].into(),
+                timestamp: None,
+            });
+        }
+    };
+    record(10);
+    monitoring.recorder().flush().await.unwrap();
+    tokio::task::block_in_place(|| server.tell(order));
+    record(100);
+    let deadline = Duration::from_secs(3);
+    let start = Instant::now();
+    let report = monitoring.shutdown(deadline).await;
+    // The deadline and what a busy machine takes to notice.
+    assert!(start.elapsed() < deadline * 2, "{:?}", start.elapsed());
+    assert_eq!(report.unwritten, 200);
+    assert_eq!(monitoring.recorder().shed_total(ShedReason::ShutDown), 200);
+    record(1);
+    assert_eq!(monitoring.recorder().shed_total(ShedReason::ShutDown), 202, "nothing is taken any more");
+}

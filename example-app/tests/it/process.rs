@@ -38,6 +38,18 @@ fn a_database_that_is_away_is_explained_without_its_password() {
 }
 
 #[test]
+fn a_database_that_never_answers_is_not_waited_for_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://shop:s3cret@{}/shop", silent.local_addr().unwrap());
+    let Output { status, stderr, .. } = command(&folder).env("DATABASE_URL", url).output().unwrap();
+    assert_eq!(status.code(), Some(1));
+    let stderr = text(stderr);
+    assert!(stderr.contains("the server does not answer"), "{stderr}");
+    assert!(!stderr.contains("s3cret"), "{stderr}");
+}
+
+#[test]
 fn a_file_that_is_no_database_is_explained_once() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("letter.txt"), "Dear reader, this is no database.").unwrap();

@@ -13,6 +13,9 @@ use crate::retention;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
 use crate::tasks::{Stop, Supervisor, run_pipeline, run_upkeep};
 
+/// A deadline as good as none, and one that a clock can still be set to.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The running system. Cheap to clone; every clone is the same system.
 #[derive(Clone)]
 pub struct Monitoring {
@@ -89,6 +92,7 @@ impl Monitoring {
     /// call finds nothing to do.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let Inner { pool, recorder, supervisor, pipeline } = &*self.inner;
+        let deadline = deadline.min(FOR_EVER);
         let end = tokio::time::Instant::now() + deadline;
         recorder.close();
         // The pipeline ends a little earlier, so that it can still count what is left.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use monitoring_core::{CreateMetricRequest, MetricType, Monitoring, ShedReason};
 
+use crate::support::database::Database;
 use crate::support::fixture::request;
 use crate::support::own_server::{Order, OwnServer};
 
@@ -15,6 +16,14 @@ async fn without_a_server_shutdown_ends_in_time_with_the_number_that_is_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_server_answers_nothing_shutdown_ends_in_time_with_the_number_that_is_left() {
     shut_down_after(Order::Freeze).await;
+}
+
+#[tokio::test]
+async fn a_deadline_past_the_end_of_time_is_no_deadline() {
+    let Some(database) = Database::postgres().await else { return };
+    let monitoring = Monitoring::builder().database_url(database.url()).start().await.unwrap();
+    monitoring.recorder().event(request("layer"));
+    assert_eq!(monitoring.shutdown(Duration::MAX).await.unwritten, 0);
 }
 
 async fn shut_down_after(order: Order) {

@@ -2,6 +2,7 @@
 //! order.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -32,11 +33,12 @@ const QUEUE_CONNECTIONS_MAX: u32 = 3;
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Where the monitoring's HTTP interface is; its layer leaves requests below it unrecorded.
 pub(crate) const MONITORING_PATH: &str = "/api/v1/monitoring";
-/// A payment takes up to twelve seconds; orchestrators lose patience after thirty.
+/// A payment takes up to twelve seconds.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 /// For answers on their way to the network, and for requests on their way from it.
 const LINGER: Duration = Duration::from_secs(1);
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+/// For the whole of a stop; orchestrators lose patience after thirty seconds.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(25);
 
 /// A running shop without its socket.
 #[derive(Debug)]
@@ -167,10 +169,12 @@ impl App {
     ) -> std::io::Result<Stopped> {
         let requests = TaskTracker::new();
         let router = self.router().layer(from_fn_with_state(requests.clone(), http::track));
-        let stopping = self.stopping.clone();
+        let (stopping, stopped_at) = (self.stopping.clone(), Arc::new(OnceLock::new()));
+        let stop_at = stopped_at.clone();
         let stop = async move {
             stop.await;
             tracing::info!("stopping");
+            stop_at.get_or_init(Instant::now);
             stopping.cancel();
         };
         let server = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
@@ -179,7 +183,8 @@ impl App {
             served = server.into_future() => served.map(|()| true)?,
             answered = answer_all(&self.stopping, requests) => answered,
         };
-        let stopped = self.shutdown(SHUTDOWN_DEADLINE).await;
+        let end = *stopped_at.get_or_init(Instant::now) + SHUTDOWN_DEADLINE;
+        let stopped = self.shutdown(end - Instant::now()).await;
         Ok(if answered { stopped } else { Stopped::CutOff })
     }
 

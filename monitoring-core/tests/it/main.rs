@@ -9,11 +9,14 @@ mod support;
 mod monitoring {
     mod alerts;
     mod architecture;
+    mod bare_connections;
     mod event_logger;
     mod failure;
     mod handlers;
+    mod incident_access;
     mod incidents;
     mod metrics;
+    mod specification;
     mod store;
     mod timeline;
 }

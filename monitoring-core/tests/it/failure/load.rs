@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use monitoring_core::{CreateEventRequest, CreateMetricRequest, EventId, MetricType, Recorder, services};
+use monitoring_core::{
+    CreateEventRequest, CreateMetricRequest, Error, EventId, MetricType, Recorder, services,
+};
 use serde_json::json;
 
 use crate::support::fixture::request;
@@ -24,7 +26,7 @@ const BATCH: usize = 2;
 pub(super) struct Load {
     progress: Arc<Progress>,
     layer: thread::JoinHandle<()>,
-    callers: Vec<tokio::task::JoinHandle<Vec<EventId>>>,
+    callers: Vec<tokio::task::JoinHandle<Answers>>,
 }
 
 /// How far it has come.
@@ -40,8 +42,17 @@ pub(super) struct Progress {
 pub(super) struct Done {
     /// Events the layer recorded, each with an increment of the counter.
     pub(super) recorded: u64,
-    /// Events that callers were told are stored.
+    /// What callers were told.
+    pub(super) answers: Answers,
+}
+
+/// What a caller was told.
+#[derive(Default)]
+pub(super) struct Answers {
+    /// Events that are stored for sure.
     pub(super) stored: Vec<EventId>,
+    /// Events of one call each, of which all are stored, or none.
+    pub(super) unconfirmed: Vec<Vec<EventId>>,
 }
 
 impl Load {
@@ -74,12 +85,14 @@ impl Load {
     /// Ends it.
     pub(super) async fn stop(self) -> Done {
         self.progress.stop.store(true, Ordering::Relaxed);
-        let mut stored = Vec::new();
+        let mut answers = Answers::default();
         for caller in self.callers {
-            stored.extend(caller.await.unwrap());
+            let Answers { stored, unconfirmed } = caller.await.unwrap();
+            answers.stored.extend(stored);
+            answers.unconfirmed.extend(unconfirmed);
         }
         self.layer.join().unwrap();
-        Done { recorded: self.progress.recorded.load(Ordering::Relaxed), stored }
+        Done { recorded: self.progress.recorded.load(Ordering::Relaxed), answers }
     }
 }
 
@@ -103,30 +116,22 @@ fn record(recorder: &Recorder, progress: &Progress) {
     }
 }
 
-/// Ids of what was stored for sure.
-async fn call(recorder: Recorder, progress: Arc<Progress>) -> Vec<EventId> {
-    let mut stored = Vec::new();
+async fn call(recorder: Recorder, progress: Arc<Progress>) -> Answers {
+    let mut answers = Answers::default();
     while !progress.stop.load(Ordering::Relaxed) {
         match services::submit_events(&recorder, vec![request(CALLER); BATCH], None).await {
             Ok(events) => {
-                stored.extend(events.iter().map(|event| event.id));
+                answers.stored.extend(events.iter().map(|event| event.id));
                 progress.answered.fetch_add(1, Ordering::Relaxed);
+                continue;
             }
-            Err(error) => {
-                assert!(is_outage(&error), "{error:?}");
-                progress.failed.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(10)).await; // as clients do
-            }
+            Err(Error::Unconfirmed { events, .. }) => answers.unconfirmed.push(events),
+            Err(Error::Store(error)) if error.is_transient() => {}
+            Err(Error::Overloaded) => {}
+            Err(error) => panic!("no answer to give during an outage: {error:?}"),
         }
+        progress.failed.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(10)).await; // as clients do
     }
-    stored
-}
-
-/// What a caller may be told while the database is away.
-fn is_outage(error: &monitoring_core::Error) -> bool {
-    match error {
-        monitoring_core::Error::Store(error) => error.is_transient(),
-        monitoring_core::Error::Overloaded => true,
-        _ => false,
-    }
+    answers
 }

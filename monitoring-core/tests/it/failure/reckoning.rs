@@ -1,6 +1,6 @@
 //! What is in the database is compared with what was done.
 
-use monitoring_core::{Monitoring, ShedReason};
+use monitoring_core::{EventId, Monitoring, ShedReason};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::load::{CALLER, COUNTER, Done, LAYER};
@@ -30,11 +30,18 @@ pub(super) async fn reckon(monitoring: &Monitoring, url: &str, done: &Done) {
         );
         assert_eq!(number(sum).await, recorded, "{table}");
     }
-    let ids: Vec<_> = done.stored.iter().map(|id| id.into_uuid()).collect();
-    let found: i64 = sqlx::query_scalar("SELECT count(*) FROM monitoring.events WHERE id = ANY($1)")
-        .bind(&ids)
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
-    assert_eq!(found, ids.len() as i64, "events that callers were told are stored");
+    let stored = count(&mut connection, &done.answers.stored).await;
+    assert_eq!(stored, done.answers.stored.len(), "events that callers were told are stored");
+    for events in &done.answers.unconfirmed {
+        let stored = count(&mut connection, events).await;
+        assert!(stored == 0 || stored == events.len(), "{stored} of {} events", events.len());
+    }
+}
+
+/// How many of these events are stored.
+async fn count(connection: &mut PgConnection, events: &[EventId]) -> usize {
+    let ids: Vec<_> = events.iter().map(|id| id.into_uuid()).collect();
+    let sql = "SELECT count(*) FROM monitoring.events WHERE id = ANY($1)";
+    let found: i64 = sqlx::query_scalar(sql).bind(ids).fetch_one(connection).await.unwrap();
+    found as usize
 }

@@ -27,11 +27,20 @@ async fn a_host_that_writes_for_long_is_waited_for() {
     // Somebody who looks is not held up.
     let seen = database.number("SELECT count(*) FROM monitoring_events").await;
     assert_eq!(seen, 0);
-    let told = tokio::time::timeout(Duration::from_secs(1), &mut caller).await;
+    let mut other = tokio::spawn({
+        let monitoring = monitoring.clone();
+        async move { services::create_event(&mut monitoring.acquire().await?, request("other")).await }
+    });
+    // Longer than a caller waits for a connection that nobody but callers use.
+    let patience = Duration::from_secs(6);
+    let (told, other_told) =
+        tokio::join!(tokio::time::timeout(patience, &mut caller), tokio::time::timeout(patience, &mut other));
     assert!(told.is_err(), "told before long: {told:?}");
+    assert!(other_told.is_err(), "told before long: {other_told:?}");
     writing.commit().await.unwrap();
 
     caller.await.unwrap().expect("it had only to wait");
+    other.await.unwrap().expect("it had only to wait");
     reckon(&monitoring, &database).await;
 }
 

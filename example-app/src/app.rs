@@ -2,15 +2,16 @@
 //! order.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use monitoring_core::{Monitoring, Recorder};
 use monitoring_tower::MonitoringLayer;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +33,11 @@ const QUEUE_CONNECTIONS_MAX: u32 = 3;
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Where the monitoring's HTTP interface is; its layer leaves requests below it unrecorded.
 pub(crate) const MONITORING_PATH: &str = "/api/v1/monitoring";
+/// A payment takes up to twelve seconds.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
+/// For answers on their way to the network, and for requests on their way from it.
+const LINGER: Duration = Duration::from_secs(1);
+/// For the whole of a stop; orchestrators lose patience after thirty seconds.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(25);
 
 /// A running shop without its socket.
@@ -161,41 +167,39 @@ impl App {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<Stopped> {
-        let router = self.router().into_make_service_with_connect_info::<SocketAddr>();
-        let (deadline_set, stopped) = oneshot::channel();
-        let stopping = self.stopping.clone();
+        let requests = TaskTracker::new();
+        let router = self.router().layer(from_fn_with_state(requests.clone(), http::track));
+        let (stopping, stopped_at) = (self.stopping.clone(), Arc::new(OnceLock::new()));
+        let stop_at = stopped_at.clone();
         let stop = async move {
             stop.await;
             tracing::info!("stopping");
-            let _ = deadline_set.send(Instant::now() + SHUTDOWN_DEADLINE);
+            stop_at.get_or_init(Instant::now);
             stopping.cancel();
         };
-        let server = axum::serve(listener, router).with_graceful_shutdown(stop);
-        let deadline = async {
-            match stopped.await {
-                Ok(deadline) => tokio::time::sleep_until(deadline).await,
-                // The server ended by itself.
-                Err(_) => std::future::pending().await,
-            }
-        };
-        let in_time = tokio::select! {
+        let server = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(stop);
+        let answered = tokio::select! {
             served = server.into_future() => served.map(|()| true)?,
-            () = deadline => false,
+            answered = answer_all(&self.stopping, requests) => answered,
         };
-        let stopped = self.shutdown(SHUTDOWN_DEADLINE).await;
-        Ok(if in_time { stopped } else { Stopped::CutOff })
+        let end = *stopped_at.get_or_init(Instant::now) + SHUTDOWN_DEADLINE;
+        let stopped = self.shutdown(end - Instant::now()).await;
+        Ok(if answered { stopped } else { Stopped::CutOff })
     }
 
     /// Stops what runs without a request: payments under way, then the worker, then the
     /// monitoring, which has seen both, then the pools.
     pub async fn shutdown(self, deadline: Duration) -> Stopped {
         self.stopping.cancel();
-        let deadline = Instant::now() + deadline;
+        let end = Instant::now() + deadline;
+        // Whatever still works leaves time to write down what it did.
+        let end_of_work = end - deadline / 3;
         let background = self.state.background();
         background.close();
-        let settled = timeout_at(deadline, background.wait()).await.is_ok();
-        let worked = self.workers.stop(deadline - Instant::now()).await;
-        let report = self.state.monitoring().shutdown(deadline - Instant::now()).await;
+        let settled = timeout_at(end_of_work, background.wait()).await.is_ok();
+        let worked = self.workers.stop(end_of_work - Instant::now()).await;
+        let report = self.state.monitoring().shutdown(end - Instant::now()).await;
         if report.unwritten > 0 {
             tracing::warn!(unwritten = report.unwritten, "telemetry was lost at shutdown");
         }
@@ -203,10 +207,23 @@ impl App {
             self.state.tasks().close().await;
             self.state.database().close().await;
         };
-        let closed = timeout_at(deadline, pools).await.is_ok();
+        let closed = timeout_at(end, pools).await.is_ok();
         let written = report.unwritten == 0;
         if settled && worked && written && closed { Stopped::Finished } else { Stopped::CutOff }
     }
+}
+
+/// After the server was told to stop, waits until every request is answered, whoever is still
+/// connected; `false` if that takes too long.
+async fn answer_all(stopping: &CancellationToken, requests: TaskTracker) -> bool {
+    stopping.cancelled().await;
+    requests.close();
+    let answered = async {
+        requests.wait().await;
+        tokio::time::sleep(LINGER).await;
+        requests.wait().await;
+    };
+    timeout(ANSWER_DEADLINE, answered).await.is_ok()
 }
 
 #[cfg(test)]

@@ -144,11 +144,13 @@ fn welcome(settings: &Settings, app: &App, address: SocketAddr) {
 #[expect(clippy::print_stderr, reason = "this is for the person at the terminal")]
 fn complain(what: &str, error: &dyn Error) {
     eprintln!("{what}");
-    let mut cause = Some(error);
+    let (mut cause, mut said) = (Some(error), String::new());
     while let Some(error) = cause {
-        for line in error.to_string().lines() {
+        let text = error.to_string();
+        // Some errors repeat their cause.
+        for line in text.lines().filter(|_| !said.ends_with(&text)) {
             eprintln!("  {line}");
         }
-        cause = error.source();
+        (cause, said) = (error.source(), text);
     }
 }

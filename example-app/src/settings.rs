@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{IntErrorKind, NonZeroU32};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -231,9 +231,11 @@ impl<L: Fn(&'static str) -> Option<OsString>> Reader<L> {
 }
 
 fn count(text: &str, max: u32) -> Result<NonZeroU32, String> {
-    match text.trim().parse::<NonZeroU32>() {
+    let text = text.trim();
+    match text.parse::<NonZeroU32>() {
         Ok(number) if number.get() <= max => Ok(number),
-        Ok(number) => Err(format!("{number} is too large")),
+        Ok(_) => Err(format!("{text} is too large")),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err(format!("{text} is too large")),
         Err(_) => Err(format!("`{text}` is not a positive whole number")),
     }
 }
@@ -283,7 +285,7 @@ mod tests {
             ("ADMIN_USERNAME", "no spaces"),
             ("MONITORING_EVENT_RETENTION_DAYS", "0"),
             ("MONITORING_METRIC_RETENTION_DAYS", "forever"),
-            ("MONITORING_ALERT_EVALUATION_INTERVAL", "90000"),
+            ("MONITORING_ALERT_EVALUATION_INTERVAL", "90000000000"),
             ("RUST_LOG", "example_app=loud"),
         ])
         .unwrap_err();
@@ -291,7 +293,7 @@ mod tests {
         assert_eq!(lines.len(), 7, "{lines:#?}");
         assert!(lines[0].starts_with("DATABASE_URL: `mysql` is not"), "{}", lines[0]);
         assert!(lines[1].contains("`localhost` is not an address; expected an IP address"));
-        assert!(lines[5].contains("90000 is too large; expected a number of seconds"));
+        assert!(lines[5].contains("90000000000 is too large; expected a number of seconds"));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::services;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
 use crate::tasks::{Stop, Supervisor, run_pipeline, run_upkeep};
 
-/// How long shutdown waits for connections in use.
-const CLOSING: Duration = Duration::from_secs(1);
+/// A deadline as good as none, and one that a clock can still be set to.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The running system. Cheap to clone; every clone is the same system.
 #[derive(Clone)]
@@ -87,19 +87,21 @@ impl Monitoring {
         self.inner.pipeline.token.is_cancelled()
     }
 
-    /// Takes no more records, writes those it has, and stops everything, in about `deadline`.
+    /// Takes no more records, writes those it has, and stops everything, within `deadline`.
     ///
     /// Call it last: after the server has stopped and whatever else records has ended. It goes on
     /// also if the returned future is dropped. A further call waits for its end, no longer than its
     /// own deadline, and reports the same; the deadline of the first stands.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let Inner { pool, recorder, supervisor, pipeline } = &*self.inner;
+        let deadline = deadline.min(FOR_EVER);
+        let end = tokio::time::Instant::now() + deadline;
         recorder.close();
         // The pipeline ends a little earlier, so that it can still count what is left.
         pipeline.allow(deadline.mul_f64(0.9));
         supervisor.stop(deadline).await;
         // Closing waits for connections that callers hold; they have had their time.
-        let _ = tokio::time::timeout(CLOSING, pool.close()).await;
+        let _ = tokio::time::timeout_at(end, pool.close()).await;
         // A producer that was at it when intake closed may have come too late for the pipeline.
         let late = if supervisor.is_over() { recorder.shared().queue.abandon() } else { 0 };
         ShutdownReport { unwritten: pipeline.unwritten() + late }
@@ -124,8 +126,8 @@ impl fmt::Debug for Monitoring {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// What was accepted but could not be written in time: records still queued, events, what
-    /// callers were waiting for, and sums of observations, each sum counted once.
+    /// What was accepted but could not be written in time: events and observations, also those that
+    /// callers were waiting for.
     pub unwritten: u64,
 }
 

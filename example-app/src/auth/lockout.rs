@@ -7,7 +7,7 @@
 //! is bounded. With several replicas a guesser gets as many tries as there are replicas.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -124,7 +124,15 @@ fn give_back(failures: &mut Failures, key: &Key, attempted: Instant) {
 fn keys(username: &str, address: IpAddr) -> [Key; 2] {
     // Cut, so that a caller cannot fill the memory with long names.
     let name = username.chars().take(64).collect::<String>().to_ascii_lowercase();
-    [Key::Name(name), Key::Address(address)]
+    [Key::Name(name), Key::Address(network(address))]
+}
+
+/// What one guesser has to himself: an IPv4 address, or a whole /64 of IPv6 addresses.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +166,19 @@ mod tests {
         }
         assert_eq!(lockout.attempt("bob", HOME, now), Err(WINDOW));
         assert_eq!(lockout.attempt("bob", AWAY, now), Ok(()));
+    }
+
+    #[test]
+    fn all_addresses_of_one_network_count_as_one() {
+        let lockout = Lockout::default();
+        let now = Instant::now();
+        let address = |last: u16| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, last, 0, 0, last));
+        for guess in 0..20 {
+            assert_eq!(lockout.attempt(&format!("user{guess}"), address(guess), now), Ok(()));
+        }
+        assert_eq!(lockout.attempt("bob", address(99), now), Err(WINDOW));
+        let neighbour = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 0, 0, 0, 1));
+        assert_eq!(lockout.attempt("bob", neighbour, now), Ok(()));
     }
 
     #[test]

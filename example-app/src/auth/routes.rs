@@ -57,6 +57,12 @@ async fn register(
     Ok(created(user))
 }
 
+/// Somebody changed the password, or forced its reset, while this login was being checked.
+const CHANGED_MEANWHILE: AppError = AppError::Conflict {
+    code: "credentials_changed",
+    detail: "the password was changed or reset meanwhile; log in again",
+};
+
 #[derive(Deserialize)]
 struct Login {
     username: String,
@@ -82,8 +88,9 @@ async fn login(
     let password = Secret::new(request.password);
     let mut events = AuthEvents::new(state.recorder(), &context, address);
     let credentials = check(&state, &mut events, address, &request.username, &password).await?;
-    let user = renew_password(&state, &mut events, credentials, &password, new_password).await?;
-    let token = session::open(state.database(), user.id, Utc::now()).await?;
+    let credentials = renew_password(&state, &mut events, credentials, &password, new_password).await?;
+    let token = session::open(state.database(), &credentials, Utc::now()).await?.ok_or(CHANGED_MEANWHILE)?;
+    let user = credentials.user;
     events.logged_in(user.id).await;
     Ok(ok(LoggedIn { token, user }))
 }
@@ -143,21 +150,25 @@ async fn renew_password(
     credentials: Credentials,
     old: &Secret,
     new: Option<Password>,
-) -> Result<User, AppError> {
-    let Credentials { mut user, .. } = credentials;
+) -> Result<Credentials, AppError> {
+    let Credentials { mut user, password_hash } = credentials;
     let Some(new) = new else {
-        return if user.must_reset_password { Err(AppError::PasswordResetRequired) } else { Ok(user) };
+        if user.must_reset_password {
+            return Err(AppError::PasswordResetRequired);
+        }
+        return Ok(Credentials { user, password_hash });
     };
     if new.reveal() == old.reveal() {
         let error = FieldError::new("new_password", "must differ from the old password");
         return Err(AppError::Invalid(vec![error]));
     }
-    let hash = state.passwords().hash(&new).await?;
-    store::set_password(state.database(), user.id, &hash).await?;
-    session::close_all(state.database(), user.id).await?;
+    let new_hash = state.passwords().hash(&new).await?;
+    if !store::set_password(state.database(), user.id, &password_hash, &new_hash).await? {
+        return Err(CHANGED_MEANWHILE);
+    }
     user.must_reset_password = false;
     events.password_changed(user.id).await;
-    Ok(user)
+    Ok(Credentials { user, password_hash: new_hash })
 }
 
 async fn logout(

@@ -7,22 +7,38 @@ use std::fmt::Write;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use crate::database::{Database, on_pool};
 use crate::users::User;
+use crate::users::store::Credentials;
 
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
-/// Opens a session and returns its token, which exists nowhere else.
-pub(crate) async fn open(database: &Database, user_id: Uuid, now: DateTime<Utc>) -> sqlx::Result<String> {
+/// Opens a session and returns its token, which exists nowhere else; `None` when the password was
+/// changed or its reset forced since `credentials` were read. Who checked a password then must not
+/// outlive that.
+pub(crate) async fn open(
+    database: &Database,
+    credentials: &Credentials,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<String>> {
+    // Writing first takes the lock that makes a change of the password wait, or waits for it: the
+    // row on PostgreSQL, the database on SQLite.
+    const LOCK_UNCHANGED: &str = "
+        UPDATE users SET password_hash = password_hash
+        WHERE id = $1 AND password_hash = $2 AND NOT must_reset_password";
     const FORGET_EXPIRED: &str = "DELETE FROM sessions WHERE user_id = $1 AND expires_at <= $2";
     const SQL: &str = "
         INSERT INTO sessions (token_hash, user_id, created_at, expires_at)
         VALUES ($1, $2, $3, $4)";
     let token = hex(&random_bytes::<32>());
+    let user_id = credentials.user.id;
     on_pool!(database, |pool| {
         let mut tx = pool.begin().await?;
+        let lock = sqlx::query(LOCK_UNCHANGED).bind(user_id).bind(&credentials.password_hash);
+        if lock.execute(&mut *tx).await?.rows_affected() == 0 {
+            return Ok(None);
+        }
         sqlx::query(FORGET_EXPIRED).bind(user_id).bind(now).execute(&mut *tx).await?;
         sqlx::query(SQL)
             .bind(token_hash(&token))
@@ -33,7 +49,7 @@ pub(crate) async fn open(database: &Database, user_id: Uuid, now: DateTime<Utc>)
             .await?;
         tx.commit().await?;
     });
-    Ok(token)
+    Ok(Some(token))
 }
 
 /// The user a token belongs to, unless it is unknown, expired or logged out.
@@ -55,12 +71,6 @@ pub(crate) async fn user_for_token(
 pub(crate) async fn close(database: &Database, token: &str) -> sqlx::Result<()> {
     const SQL: &str = "DELETE FROM sessions WHERE token_hash = $1";
     on_pool!(database, |pool| { sqlx::query(SQL).bind(token_hash(token)).execute(pool).await.map(drop) })
-}
-
-/// Ends every session of a user, because their password changed.
-pub(crate) async fn close_all(database: &Database, user_id: Uuid) -> sqlx::Result<()> {
-    const SQL: &str = "DELETE FROM sessions WHERE user_id = $1";
-    on_pool!(database, |pool| { sqlx::query(SQL).bind(user_id).execute(pool).await.map(drop) })
 }
 
 /// Bytes from the operating system's generator.

@@ -1,5 +1,6 @@
 //! Opening pools and applying the shop's migrations.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, PgPool, SqlitePool};
+use tokio::time::timeout;
 
 use super::{DatabaseUrl, Target};
 
@@ -121,9 +123,10 @@ async fn postgres(options: PgConnectOptions, connections_max: u32) -> sqlx::Resu
         .await;
     match connected {
         // The pool tries again while the server refuses, then forgets why: ask once more.
-        Err(sqlx::Error::PoolTimedOut) => Err(match options.connect().await {
-            Ok(_) => sqlx::Error::PoolTimedOut,
-            Err(reason) => reason,
+        Err(sqlx::Error::PoolTimedOut) => Err(match timeout(ACQUIRE_TIMEOUT, options.connect()).await {
+            Ok(Err(reason)) => reason,
+            Ok(Ok(_)) => sqlx::Error::PoolTimedOut,
+            Err(_) => io::Error::new(io::ErrorKind::TimedOut, "the server does not answer").into(),
         }),
         connected => connected,
     }

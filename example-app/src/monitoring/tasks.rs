@@ -56,7 +56,10 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text = format!("{text}: {error}");
+        // Some errors repeat their cause.
+        if !text.ends_with(&error.to_string()) {
+            text = format!("{text}: {error}");
+        }
         cause = error.source();
     }
     text

@@ -115,10 +115,28 @@ pub(crate) async fn list(database: &Database, limit: i64, offset: i64) -> sqlx::
     on_pool!(database, |pool| { sqlx::query_as(SQL).bind(limit).bind(offset).fetch_all(pool).await })
 }
 
-/// Sets a new password, which also satisfies a forced reset.
-pub(crate) async fn set_password(database: &Database, id: Uuid, password_hash: &str) -> sqlx::Result<()> {
-    const SQL: &str = "UPDATE users SET password_hash = $2, must_reset_password = FALSE WHERE id = $1";
-    on_pool!(database, |pool| { sqlx::query(SQL).bind(id).bind(password_hash).execute(pool).await.map(drop) })
+/// Sets a new password, which also satisfies a forced reset, and ends every session of the user;
+/// `false` when `old_hash`, which the caller was checked against, is no longer the stored one.
+pub(crate) async fn set_password(
+    database: &Database,
+    id: Uuid,
+    old_hash: &str,
+    new_hash: &str,
+) -> sqlx::Result<bool> {
+    const SQL: &str = "
+        UPDATE users SET password_hash = $3, must_reset_password = FALSE
+        WHERE id = $1 AND password_hash = $2";
+    const END_SESSIONS: &str = "DELETE FROM sessions WHERE user_id = $1";
+    on_pool!(database, |pool| {
+        let mut tx = pool.begin().await?;
+        let update = sqlx::query(SQL).bind(id).bind(old_hash).bind(new_hash);
+        if update.execute(&mut *tx).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        sqlx::query(END_SESSIONS).bind(id).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(true)
+    })
 }
 
 /// Changes a role, unless that would leave the shop without an administrator.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::PASSWORD;
 use crate::support::process::{Process, call, command, text};
+use crate::support::{PASSWORD, TestDatabase};
 
 #[test]
 fn bad_settings_exit_with_2_and_name_the_variables() {
@@ -34,6 +34,43 @@ fn a_database_that_is_away_is_explained_without_its_password() {
     assert_eq!(status.code(), Some(1));
     let stderr = text(stderr);
     assert!(stderr.contains("postgres://shop@127.0.0.1:1/shop"), "{stderr}");
+    assert!(!stderr.contains("s3cret"), "{stderr}");
+}
+
+#[test]
+fn a_database_that_never_answers_is_not_waited_for_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://shop:s3cret@{}/shop", silent.local_addr().unwrap());
+    let Output { status, stderr, .. } = command(&folder).env("DATABASE_URL", url).output().unwrap();
+    assert_eq!(status.code(), Some(1));
+    let stderr = text(stderr);
+    assert!(stderr.contains("the server does not answer"), "{stderr}");
+    assert!(!stderr.contains("s3cret"), "{stderr}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_explained_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("letter.txt"), "Dear reader, this is no database.").unwrap();
+    let Output { status, stderr, .. } =
+        command(&folder).env("DATABASE_URL", "sqlite:letter.txt").output().unwrap();
+    assert_eq!(status.code(), Some(1));
+    let stderr = text(stderr);
+    assert_eq!(stderr.matches("file is not a database").count(), 1, "{stderr}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_for_the_database_is_explained_and_not_repeated() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let (_, place) = database.url.split_once('@').unwrap();
+    let url = format!("postgres://nobody_here:s3cret@{place}");
+    let folder = tempfile::tempdir().unwrap();
+    let Output { status, stderr, .. } = command(&folder).env("DATABASE_URL", url).output().unwrap();
+    assert_eq!(status.code(), Some(1));
+    let stderr = text(stderr);
+    assert!(stderr.contains("postgres://nobody_here@"), "{stderr}");
+    assert!(stderr.contains("authentication failed") || stderr.contains("does not exist"), "{stderr}");
     assert!(!stderr.contains("s3cret"), "{stderr}");
 }
 

@@ -8,6 +8,8 @@ on_each_database!(
     only_an_admin_sees_and_changes_roles,
     the_last_admin_stays_admin,
     a_forced_reset_ends_sessions_and_demands_a_new_password,
+    no_login_under_way_outlives_a_forced_reset,
+    of_two_who_change_a_password_at_once_one_is_refused,
     a_moderator_may_not_reset_an_admin,
 );
 
@@ -79,6 +81,41 @@ async fn a_forced_reset_ends_sessions_and_demands_a_new_password(database: TestD
     assert_eq!(shop.get("/auth/me", token).await.data(200)["must_reset_password"], false);
     client.login("bob", PASSWORD).await.problem(401, "wrong_credentials");
     client.login("bob", "battery staple").await.data(200);
+}
+
+/// The password is checked first, which takes long, and the session opened afterwards.
+async fn no_login_under_way_outlives_a_forced_reset(database: TestDatabase) {
+    let shop = database.start().await;
+    let admin = shop.login(ADMIN).await;
+    for name in ["ann", "bob", "cleo", "dora", "emil"] {
+        let id = shop.register(name).await;
+        let login = json!({ "username": name, "password": PASSWORD });
+        let reset = format!("/users/{id}/force-password-reset");
+        let (login, reset) =
+            tokio::join!(shop.post("/auth/login", "", login), shop.post(&reset, &admin, json!({})));
+        reset.data(200);
+        if let Some(token) = login.body["data"]["token"].as_str() {
+            shop.get("/auth/me", token).await.problem(401, "unauthenticated");
+        } else {
+            assert!(matches!(login.status.as_u16(), 403 | 409), "{:#}", login.body);
+        }
+    }
+}
+
+async fn of_two_who_change_a_password_at_once_one_is_refused(database: TestDatabase) {
+    let shop = database.start().await;
+    shop.register("bob").await;
+    let login = |new| json!({ "username": "bob", "password": PASSWORD, "new_password": new });
+    let (first, second) = tokio::join!(
+        shop.post("/auth/login", "", login("battery staple")),
+        shop.post("/auth/login", "", login("staple battery")),
+    );
+    let mut replies = [first, second];
+    replies.sort_by_key(|reply| reply.status);
+    let [winner, loser] = replies;
+    let token = winner.data(200)["token"].as_str().unwrap().to_owned();
+    assert!(matches!(loser.status.as_u16(), 401 | 409), "{:#}", loser.body);
+    shop.get("/auth/me", &token).await.data(200);
 }
 
 async fn a_moderator_may_not_reset_an_admin(database: TestDatabase) {

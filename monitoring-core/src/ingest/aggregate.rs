@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::model::{Distribution, MetricType, Sample, SampleValue, Series, SeriesId};
+use crate::model::{Distribution, MetricType, Sample, SampleValue, Series, SeriesId, is_own_metric};
 use crate::random::random_u64;
 use crate::store::Context;
 
@@ -115,10 +115,20 @@ impl Aggregator {
         self.entries.drain().map(|(_, entry)| entry).collect()
     }
 
-    /// How many samples would be taken out.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
+
+    /// Observations that others made.
+    pub(crate) fn records(&self) -> u64 {
+        records_in(self.entries.values())
+    }
+}
+
+/// Observations in samples, without those we made of ourselves.
+pub(crate) fn records_in<'s>(samples: impl IntoIterator<Item = &'s SeriesSample>) -> u64 {
+    let of_others = samples.into_iter().filter(|(series, _)| !is_own_metric(&series.name));
+    of_others.map(|(_, sample)| sample.observations).sum()
 }
 
 fn add((series, sample): &mut SeriesSample, value: f64, time: DateTime<Utc>) {
@@ -198,7 +208,7 @@ mod tests {
         assert_eq!(samples[0].1.value, SampleValue::Number(20.0));
         assert_eq!(samples[0].1.observations, 10);
         assert_eq!(samples[0].1.timestamp, at(9));
-        assert_eq!(aggregator.len(), 0);
+        assert!(aggregator.is_empty());
     }
 
     #[test]

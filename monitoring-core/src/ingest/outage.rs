@@ -20,6 +20,11 @@ struct Beginning {
 }
 
 impl Outage {
+    /// Whether it is away, as far as is known.
+    pub(super) fn is_on(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// A write failed because of the database. `shed` counts the records shed so far.
     pub(super) fn failed(&mut self, cause: &StoreError, now: Instant, shed: u64) {
         if let Some(beginning) = &mut self.since {

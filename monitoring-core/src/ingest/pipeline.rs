@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
-use super::aggregate::{Aggregator, SeriesSample};
+use super::aggregate::{Aggregator, SeriesSample, records_in};
 use super::buffer::Buffer;
 use super::deferred::Sink;
 use super::outage::Outage;
@@ -28,6 +28,9 @@ use crate::store::{Context, StoreError};
 /// Shortest and longest wait after a failed write.
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// An attempt that took so long and found no database is answer enough for whoever waited behind it:
+/// to wait as long once more, for each [`COMMITS_MAX`] callers in turn, would hold them up for minutes.
+const ANSWER_ENOUGH: Duration = Duration::from_secs(1);
 /// Callers answered by one transaction, what they may have sent together unless one alone sent
 /// more, in items and in bytes.
 const COMMITS_MAX: usize = 256;
@@ -54,7 +57,7 @@ pub(crate) struct Pipeline {
     metrics_due: Instant,
     retry: Retry,
     outage: Outage,
-    /// Things in the job under way.
+    /// Records in the job under way.
     under_way: u64,
 }
 
@@ -176,7 +179,7 @@ impl Pipeline {
     /// What to write now, if anything. `finishing` means that nothing shall wait for company.
     pub(crate) fn next_job(&mut self, now: Instant, finishing: bool) -> Option<Job> {
         let job = self.choose_job(now, finishing)?;
-        self.under_way = job.items();
+        self.under_way = job.records();
         Some(job)
     }
 
@@ -267,6 +270,12 @@ impl Pipeline {
             Some(Job::Samples(samples)) => drop(self.samples.splice(..0, samples)),
             Some(Job::Commits(_)) | None => {}
         }
+        if let Some(cause) = &outcome.unavailable
+            && cause.is_silence()
+            && outcome.duration >= ANSWER_ENOUGH
+        {
+            self.fail_commits(cause);
+        }
         if failed {
             self.retry.failed(now);
             self.fail_flushes(outcome.unavailable);
@@ -284,7 +293,9 @@ impl Pipeline {
             }
         } else if outcome.answered {
             self.retry = Retry::default();
-            self.outage.worked(now, attempted + self.unwritten(), shed);
+            if self.outage.is_on() {
+                self.outage.worked(now, attempted + self.unwritten(), shed);
+            }
         }
     }
 
@@ -315,17 +326,33 @@ impl Pipeline {
         }
     }
 
-    /// Things that are neither written nor shed: records, what callers wait for, and sums.
+    fn fail_commits(&mut self, cause: &Arc<StoreError>) {
+        for commit in self.commits.drain(..) {
+            // Others do not know whether theirs is stored; these were never sent.
+            let error = match cause.is_unconfirmed() {
+                true => StoreError::Unavailable(sqlx::Error::PoolTimedOut),
+                false => StoreError::Shared(cause.clone()),
+            };
+            let _ = commit.done.send(Err(Error::Store(error)));
+        }
+    }
+
+    /// Events and observations that are neither written nor shed, also those that callers wait for.
     pub(crate) fn unwritten(&self) -> u64 {
         let queued = self.recorder.shared().queue.len();
         let waiting: usize = self.commits.iter().map(Commit::items).sum();
-        let sums = self.samples.len() + self.intake.aggregator.len();
-        (queued + waiting + self.intake.buffer.len() + sums) as u64 + self.under_way
+        let sums = records_in(&self.samples) + self.intake.aggregator.records();
+        (queued + waiting + self.intake.buffer.len()) as u64 + sums + self.under_way
     }
 
     /// Whether nothing is left to write.
     pub(crate) fn is_empty(&self) -> bool {
-        self.unwritten() == 0 && self.commits.is_empty()
+        self.recorder.shared().queue.len() == 0
+            && self.commits.is_empty()
+            && self.under_way == 0
+            && self.intake.buffer.len() == 0
+            && self.samples.is_empty()
+            && self.intake.aggregator.is_empty()
     }
 
     /// Takes no more records, also where nobody said so before the system was dropped.
@@ -335,8 +362,8 @@ impl Pipeline {
 
     /// Counts what shutdown leaves behind, and tells those who wait. Whoever is part of the write
     /// under way learns nothing from here, because nobody knows.
-    pub(crate) fn abandon(&mut self) -> u64 {
-        self.collect_samples();
+    pub(crate) fn abandon(&mut self, now: Instant) -> u64 {
+        self.drain(now);
         let unwritten = self.unwritten();
         self.intake.queue().counters.shed(ShedReason::ShutDown, unwritten);
         let commits = self.commits.drain(..).map(|commit| commit.done);

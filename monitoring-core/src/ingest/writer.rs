@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::aggregate::{SeriesSample, random_origin};
+use super::aggregate::{SeriesSample, random_origin, records_in};
 use super::halves::Halves;
 use super::progress::Progress;
 use super::room::Room;
@@ -84,12 +84,12 @@ impl Job {
         }
     }
 
-    /// Everything in it.
-    pub(super) fn items(&self) -> u64 {
+    /// Events and observations in it, without those we made of ourselves.
+    pub(super) fn records(&self) -> u64 {
         match self {
             Self::Commits(commits) => commits.iter().map(Commit::items).sum::<usize>() as u64,
             Self::Events(events) => events.len() as u64,
-            Self::Samples(samples) => samples.len() as u64,
+            Self::Samples(samples) => records_in(samples),
         }
     }
 }

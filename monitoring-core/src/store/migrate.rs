@@ -4,6 +4,8 @@
 //! in one database, in either order, and beside `sqlx migrate run` on the same files.
 
 use std::borrow::Cow;
+#[cfg(feature = "postgres")]
+use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr as _, SqlStr};
@@ -31,9 +33,15 @@ pub(super) async fn postgres(
 ) -> Result<(), StoreError> {
     /// Identifies our lock among the database's advisory locks: the letters `monitor`.
     const LOCK: i64 = 0x6d_6f6e_6974_6f72;
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
     const SCRIPTS: &[Script] = &[script!("postgres", 1, "0001_foundation")];
 
-    let mut connection = sqlx::PgConnection::connect_with(options).await?;
+    // Whoever holds the lock is migrating and may take long; a server that does not even let us in
+    // would keep the host from ever starting.
+    let connecting = sqlx::PgConnection::connect_with(options);
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+    let silent = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "the server does not answer");
+    let mut connection = connected.map_err(silent).map_err(sqlx::Error::Io)??;
     sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
     let mut migrator = migrator(SCRIPTS, |sql| super::postgres::in_schema(sql, schema));
     if schema == crate::config::Settings::SCHEMA {

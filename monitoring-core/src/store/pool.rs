@@ -92,7 +92,9 @@ impl Pool {
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
         let pool = |max: u32| SqlitePoolOptions::new().max_connections(max).acquire_timeout(ACQUIRE_TIMEOUT);
-        let writer = pool(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options.clone());
+        // Whoever has the writer may be waiting for another process, so whoever wants it waits longer.
+        let writer = pool(1).acquire_timeout(BUSY_TIMEOUT + ACQUIRE_TIMEOUT);
+        let writer = writer.idle_timeout(None).max_lifetime(None).connect_lazy_with(options.clone());
         let readers = if in_memory {
             writer.clone()
         } else {

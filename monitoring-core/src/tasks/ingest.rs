@@ -63,7 +63,7 @@ pub(crate) async fn run_pipeline<D: Destination>(
     while let Ok(request) = requests.try_recv() {
         pipeline.accept(request, Instant::now());
     }
-    stop.left(pipeline.abandon());
+    stop.left(pipeline.abandon(Instant::now()));
 }
 
 /// How a pipeline is told to stop, and how it answers.
@@ -72,7 +72,7 @@ pub(crate) struct Stop {
     pub token: CancellationToken,
     /// Milliseconds the pipeline may take once it is told.
     grace_millis: Arc<AtomicU64>,
-    /// Things still unwritten since it was told, and in the end those it left behind.
+    /// Records still unwritten since it was told, and in the end those it left behind.
     unwritten: Arc<AtomicU64>,
 }
 
@@ -92,7 +92,7 @@ impl Stop {
         self.unwritten.store(unwritten, Ordering::Relaxed);
     }
 
-    /// Things the pipeline left behind, or has still to write.
+    /// Records the pipeline left behind, or has still to write.
     pub(crate) fn unwritten(&self) -> u64 {
         self.unwritten.load(Ordering::Relaxed)
     }

@@ -30,7 +30,11 @@ impl Tasks {
     }
 
     pub(crate) async fn of(fixture: &Fixture) -> Self {
-        let task_processor = Self::none(&fixture.monitoring);
+        Self::of_monitoring(&fixture.monitoring).await
+    }
+
+    pub(crate) async fn of_monitoring(monitoring: &Monitoring) -> Self {
+        let task_processor = Self::none(monitoring);
         monitoring::handlers::register_monitoring_handlers(&task_processor).await;
         task_processor
     }

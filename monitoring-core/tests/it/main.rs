@@ -11,6 +11,7 @@ mod monitoring {
     mod architecture;
     mod bare_connections;
     mod event_logger;
+    mod failure;
     mod handlers;
     mod incident_access;
     mod incidents;

@@ -69,6 +69,20 @@ async fn order_until_refused(shop: &Process, token: &str, accepted: &AtomicUsize
     }
 }
 
+/// Browsers and load balancers open connections ahead of need; an attacker never ends a request.
+#[tokio::test]
+async fn connections_that_ask_for_nothing_do_not_hold_up_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = Process::start(command(&folder).env("ADMIN_PASSWORD", PASSWORD));
+    let _idle = TcpStream::connect(&shop.address).await.unwrap();
+    let mut unfinished = TcpStream::connect(&shop.address).await.unwrap();
+    unfinished.write_all(b"POST /api/v1/orders HTTP/1.1\r\nhost: shop\r\ncontent-le").await.unwrap();
+    shop.login("admin").await;
+    shop.terminate();
+    let (code, _, stderr) = shop.output();
+    assert_eq!(code, Some(0), "cut off at the deadline: {stderr}");
+}
+
 #[tokio::test]
 async fn someone_who_follows_the_events_does_not_hold_up_a_stop() {
     let folder = tempfile::tempdir().unwrap();

@@ -268,7 +268,7 @@ async fn records_made_before_the_start_are_kept() {
     let context = Context::shared_default().clone();
     let mut pipeline = Pipeline::new(recorder, context, Instant::now());
     assert_eq!(pipeline.drain(Instant::now()), 1);
-    assert_eq!(pipeline.unwritten(), 1);
+    assert!(!pipeline.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,13 @@ pub(crate) mod database;
 pub(crate) mod fixture;
 pub(crate) mod log;
 #[cfg(feature = "postgres")]
+pub(crate) mod own_server;
+#[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+
+mod waiting;
 
 #[cfg(all(test, feature = "postgres"))]
 mod tests;
+
+pub(crate) use waiting::until;

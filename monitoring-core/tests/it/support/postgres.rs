@@ -33,7 +33,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, query, query_scalar};
 
-const SERVER_SCRIPT: &str = include_str!("postgres_server.sh");
+const SERVER_SCRIPT: &str = concat!(include_str!("postgres_as_user.sh"), include_str!("postgres_server.sh"));
 const SERVER_URL_VARIABLE: &str = "MONITORING_TEST_POSTGRES_URL";
 const DATABASE_PREFIX: &str = "monitoring_test_";
 /// Databases on a server that outlives us are left behind by killed tests, and removed by a later
@@ -162,13 +162,13 @@ fn say_skipped(line: &str) {
     }
 }
 
-fn is_ci() -> bool {
+pub(super) fn is_ci() -> bool {
     env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
 /// The folder with `initdb` and `postgres`: the one the user chose by PATH or `pg_config`, else
 /// the newest of those where distributions keep them off the PATH.
-fn find_binaries() -> Option<PathBuf> {
+pub(super) fn find_binaries() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let pg_config = Command::new("pg_config").arg("--bindir").output().ok();
     let pg_config = pg_config.and_then(|output| String::from_utf8(output.stdout).ok());
@@ -303,12 +303,12 @@ fn try_start_server(base: &Path, binaries: &Path, port: u16) -> Result<PgConnect
     Ok(url.parse().expect("a URL made of digits and letters"))
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }
 
-fn random_hex() -> String {
+pub(super) fn random_hex() -> String {
     let mut bytes = [0; 16];
     let mut source = File::open("/dev/urandom").expect("every Unix has one");
     source.read_exact(&mut bytes).expect("it never ends");

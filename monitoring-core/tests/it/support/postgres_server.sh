@@ -27,24 +27,8 @@ change_lock() {
     fi
 }
 
-# The server refuses to run as root, so root hands it to a user who owns nothing else.
-user=
-if [ "$(id -u)" = 0 ]; then
-    user=nobody
-    if id postgres >/dev/null 2>&1; then user=postgres; fi
-    chown -R "$user" "$home"
-fi
-as_user() {
-    if [ -z "$user" ]; then
-        exec "$@"
-    elif setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups true 2>/dev/null; then
-        exec setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups "$@"
-    elif command -v runuser >/dev/null; then
-        exec runuser -u "$user" -- "$@"
-    else
-        exec su -s /bin/sh -c 'exec "$@"' -- "$user" sh "$@"
-    fi
-}
+# as_user COMMAND …: from `postgres_as_user.sh`, which stands in front of this text.
+prepare_user
 
 # is_server PID HOME: the process lives and is the server of that folder; process ids come back.
 is_server() {

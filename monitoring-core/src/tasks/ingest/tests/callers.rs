@@ -120,3 +120,18 @@ async fn a_caller_whose_commits_fail_keeps_nobody_else_waiting() {
     assert!(log.lines_with("").is_empty(), "the database is there: {:?}", log.lines_with(""));
     caller.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_waited_for_once_however_many_callers_there_are() {
+    let latency = Duration::from_secs(5);
+    let system = System::start(Memory { outages: AtomicU64::new(u64::MAX), latency, ..Memory::default() });
+    for _ in 0..10 {
+        system.recorder.event(request("app"));
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let start = Instant::now();
+    let calls = (0..2_000).map(|_| system.recorder.commit(vec![event("http")], vec![]));
+    let answers = futures_util::future::join_all(calls).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Err(Error::Store(error)) if error.is_transient())));
+    assert!(start.elapsed() <= latency, "{:?}", start.elapsed());
+}

@@ -1,0 +1,14 @@
+//! What becomes of telemetry, and of the host, when a real database fails.
+
+#[cfg(feature = "postgres")]
+mod load;
+#[cfg(feature = "postgres")]
+mod outage;
+#[cfg(feature = "postgres")]
+mod reckoning;
+mod replicas;
+#[cfg(feature = "sqlite")]
+mod shared_file;
+#[cfg(feature = "postgres")]
+mod shutdown;
+mod start;

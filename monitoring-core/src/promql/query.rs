@@ -1,0 +1,178 @@
+//! A query from its text to its answer.
+
+use super::error::{QueryError, QueryResult};
+use super::eval::{Evaluator, finished};
+use super::labels::LabelSet;
+use super::limits::QueryLimits;
+use super::notes::Notes;
+use super::plan::Node;
+use super::planner::{Planner, type_name};
+use super::source::SeriesSource;
+use super::value::{Row, SampleRow, Steps, Value, is_present};
+
+/// A query that is ready to be evaluated at given instants.
+#[derive(Debug)]
+pub(crate) struct Query {
+    node: Node,
+    steps: Steps,
+    is_range: bool,
+}
+
+/// What a query yields, and what to know about it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Answer {
+    pub value: AnswerValue,
+    pub notes: Notes,
+}
+
+/// The kinds of results the HTTP API tells apart. Times are milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum AnswerValue {
+    Scalar(i64, f64),
+    Text(i64, String),
+    /// One value each.
+    Vector(Vec<SeriesAnswer>),
+    /// Any number of values each.
+    Matrix(Vec<SeriesAnswer>),
+}
+
+/// One series of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SeriesAnswer {
+    pub labels: LabelSet,
+    pub samples: Vec<(i64, f64)>,
+}
+
+impl Query {
+    /// A query at one instant, in milliseconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// The text is no query.
+    pub(crate) fn instant(text: &str, time: i64, limits: &QueryLimits) -> QueryResult<Self> {
+        let node = plan(text, Steps::at(time), limits)?.0;
+        Ok(Self { node, steps: Steps::at(time), is_range: false })
+    }
+
+    /// A query at every `interval` milliseconds from `start` up to `end`.
+    ///
+    /// # Errors
+    ///
+    /// The text is no query, yields neither a scalar nor an instant vector, or the times make no
+    /// sense or ask for too many steps.
+    pub(crate) fn range(
+        text: &str,
+        start: i64,
+        end: i64,
+        interval: i64,
+        limits: &QueryLimits,
+    ) -> QueryResult<Self> {
+        if end < start {
+            return Err(QueryError::bad_data("end timestamp must not be before start time"));
+        }
+        if interval <= 0 {
+            let message =
+                "zero or negative query resolution step widths are not accepted. Try a positive integer";
+            return Err(QueryError::bad_data(message));
+        }
+        if (end - start) / interval > limits.steps_max as i64 {
+            return Err(QueryError::bad_data(format!(
+                "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+                grouped(limits.steps_max)
+            )));
+        }
+        let steps = Steps::range(start, end, interval);
+        let (node, value_type) = plan(text, steps, limits)?;
+        use promql_parser::parser::value::ValueType;
+        if !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
+            let name = type_name(value_type);
+            return Err(QueryError::bad_data(format!(
+                "invalid expression type \"{name}\" for range query, must be Scalar or instant Vector"
+            )));
+        }
+        Ok(Self { node, steps, is_range: true })
+    }
+
+    /// Evaluates it. To give it up, drop the future.
+    ///
+    /// # Errors
+    ///
+    /// The data make it impossible, it takes too much, or the source fails.
+    pub(crate) async fn answer<S: SeriesSource>(
+        &self,
+        source: &S,
+        limits: &QueryLimits,
+    ) -> QueryResult<Answer> {
+        let mut evaluator = Evaluator::new(source, limits);
+        let value = evaluator.evaluate(&self.node, self.steps).await?;
+        let value = if self.is_range { self.matrix(value)? } else { self.at_instant(value)? };
+        Ok(Answer { value, notes: evaluator.notes })
+    }
+
+    fn at_instant(&self, value: Value) -> QueryResult<AnswerValue> {
+        let time = self.steps.start;
+        Ok(match value {
+            Value::Scalar(values) => AnswerValue::Scalar(time, values[0]),
+            Value::Text(text) => AnswerValue::Text(time, text),
+            Value::Vector(rows) => AnswerValue::Vector(self.answered(finished(rows)?)),
+            Value::Samples(mut rows) => {
+                rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+                AnswerValue::Matrix(rows.into_iter().map(sampled).collect())
+            }
+        })
+    }
+
+    fn matrix(&self, value: Value) -> QueryResult<AnswerValue> {
+        let mut rows = match value {
+            Value::Scalar(values) => {
+                vec![Row { labels: LabelSet::default(), drops_name: false, values }]
+            }
+            Value::Vector(rows) => finished(rows)?,
+            Value::Samples(_) | Value::Text(_) => {
+                return Err(QueryError::execution("a range query yields numbers"));
+            }
+        };
+        rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(AnswerValue::Matrix(self.answered(rows)))
+    }
+
+    fn answered(&self, rows: Vec<Row>) -> Vec<SeriesAnswer> {
+        let answered = |row: Row| {
+            let samples = self.steps.iter().zip(row.values).filter(|(_, value)| is_present(*value));
+            SeriesAnswer { labels: row.labels, samples: samples.collect() }
+        };
+        rows.into_iter().map(answered).collect()
+    }
+}
+
+fn plan(
+    text: &str,
+    steps: Steps,
+    limits: &QueryLimits,
+) -> QueryResult<(Node, promql_parser::parser::value::ValueType)> {
+    let expression = super::parse(text).map_err(|error| QueryError::bad_data(error.to_string()))?;
+    let subquery_interval = i64::try_from(limits.subquery_interval.as_millis()).unwrap_or(60_000).max(1);
+    let planner = Planner { start: steps.start, end: steps.end(), subquery_interval };
+    Ok((planner.plan(&expression)?, expression.value_type()))
+}
+
+fn sampled(row: SampleRow) -> SeriesAnswer {
+    SeriesAnswer { labels: row.labels, samples: row.times.into_iter().zip(row.values).collect() }
+}
+
+/// With a comma between thousands.
+fn grouped(number: usize) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
+    }
+}
+
+/// A value as Prometheus writes it: all digits it needs and no more, never an exponent.
+pub(crate) fn format_value(value: f64) -> String {
+    match value {
+        f64::INFINITY => "+Inf".to_owned(),
+        f64::NEG_INFINITY => "-Inf".to_owned(),
+        value => value.to_string(),
+    }
+}

@@ -13,6 +13,7 @@ mod ingest;
 mod model;
 mod monitor;
 mod promql;
+mod query;
 mod random;
 mod redact;
 mod retention;
@@ -33,6 +34,10 @@ pub use ingest::Captured;
 pub use ingest::{Anchor, Decode, Decoded, Deferred, FieldBytes, Lane, Recorder, ShedReason, Ticks};
 pub use model::*;
 pub use monitor::{Monitoring, MonitoringBuilder, ShutdownReport};
-pub use promql::{QueryError, QueryLimits, QueryResult};
+pub use promql::{
+    Label, LabelSet, QueryAnswer, QueryError, QueryLimits, QueryResult, QueryValue, SeriesValues,
+    format_value,
+};
+pub use query::PromQuery;
 pub use random::{random_u64, random_u128};
 pub use store::{AsConnection, Connection, PooledConnection, StoreError};

@@ -9,6 +9,8 @@ use crate::config::{IngestSettings, Redaction, Retention, Settings};
 use crate::error::{Error, Result};
 use crate::ingest::{Database, Pipeline, Recorder, Writer};
 use crate::model::{Invalid, Limits};
+use crate::promql::QueryLimits;
+use crate::query::PromQuery;
 use crate::retention;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
 use crate::tasks::{Stop, Supervisor, run_pipeline, run_upkeep};
@@ -25,6 +27,7 @@ pub struct Monitoring {
 struct Inner {
     pool: Pool,
     recorder: Recorder,
+    promql: PromQuery,
     supervisor: Supervisor,
     pipeline: Stop,
 }
@@ -72,6 +75,20 @@ impl Monitoring {
         conn.as_connection().with_context(self.inner.pool.context())
     }
 
+    /// Answers PromQL over everything stored.
+    ///
+    /// ```no_run
+    /// # async fn example(monitoring: &monitoring_core::Monitoring) -> Result<(), Box<dyn std::error::Error>> {
+    /// let answer = monitoring.promql().instant("sum(rate(orders_total[5m]))", chrono::Utc::now()).await?;
+    /// println!("{:?}", answer.value);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn promql(&self) -> &PromQuery {
+        &self.inner.promql
+    }
+
     /// Whether the database answers and the pipeline runs; waits at most two seconds.
     pub async fn is_ready(&self) -> bool {
         const PATIENCE: Duration = Duration::from_secs(2);
@@ -91,7 +108,7 @@ impl Monitoring {
     /// Call it last: after the server has stopped and whatever else records has ended. A second
     /// call finds nothing to do.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let Inner { pool, recorder, supervisor, pipeline } = &*self.inner;
+        let Inner { pool, recorder, supervisor, pipeline, .. } = &*self.inner;
         recorder.close();
         // The pipeline ends a little earlier, so that it can still count what is left.
         pipeline.allow(deadline.mul_f64(0.9));
@@ -256,7 +273,8 @@ impl MonitoringBuilder {
         let supervisor = Supervisor::default();
         let pipeline = start_pipeline(&supervisor, &pool, &recorder)?;
         supervisor.spawn("upkeep", run_upkeep(pool.clone(), supervisor.stop_token()));
-        Ok(Monitoring { inner: Arc::new(Inner { pool, recorder, supervisor, pipeline }) })
+        let promql = PromQuery::new(pool.clone(), QueryLimits::default());
+        Ok(Monitoring { inner: Arc::new(Inner { pool, recorder, promql, supervisor, pipeline }) })
     }
 }
 

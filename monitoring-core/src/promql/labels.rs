@@ -8,18 +8,21 @@ pub(crate) const NAME: &str = "__name__";
 
 /// One label.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Label {
+pub struct Label {
+    /// Its name.
     pub name: Arc<str>,
+    /// Its value, never empty.
     pub value: Arc<str>,
 }
 
 /// The labels of a series, its name among them, sorted by name. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LabelSet(Arc<[Label]>);
+pub struct LabelSet(Arc<[Label]>);
 
 impl LabelSet {
     /// The value of a label; empty if it is absent, which is the same thing in PromQL.
-    pub(crate) fn value(&self, name: &str) -> &str {
+    #[must_use]
+    pub fn value(&self, name: &str) -> &str {
         self.find(name).map_or("", |label| &label.value)
     }
 
@@ -29,7 +32,7 @@ impl LabelSet {
     }
 
     /// All labels, by name.
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Label> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Label> {
         self.0.iter()
     }
 

@@ -24,10 +24,12 @@ mod value;
 mod promqltest;
 
 pub use error::{QueryError, QueryResult};
-pub(crate) use labels::{Label, LabelSet, NAME};
+pub(crate) use labels::NAME;
+pub use labels::{Label, LabelSet};
 pub use limits::QueryLimits;
 pub(crate) use matcher::{Condition, Matcher};
-pub(crate) use notes::{Note, Notes};
-pub(crate) use parse::{SyntaxError, parse};
-pub(crate) use query::{Answer, AnswerValue, Query, SeriesAnswer, format_value};
-pub(crate) use source::{Delta, Found, Reach, Samples, SeriesSource, SourceError};
+pub(crate) use parse::parse;
+pub(crate) use planner::matchers;
+pub(crate) use query::Query;
+pub use query::{QueryAnswer, QueryValue, SeriesValues, format_value};
+pub(crate) use source::{Delta, Found, Reach, Samples, SeriesSource, SourceError, Wanted};

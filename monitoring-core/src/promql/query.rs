@@ -4,7 +4,7 @@ use super::error::{QueryError, QueryResult};
 use super::eval::{Evaluator, finished};
 use super::labels::LabelSet;
 use super::limits::QueryLimits;
-use super::notes::Notes;
+use super::notes::{Note, Notes};
 use super::plan::Node;
 use super::planner::{Planner, type_name};
 use super::source::SeriesSource;
@@ -20,26 +20,46 @@ pub(crate) struct Query {
 
 /// What a query yields, and what to know about it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Answer {
-    pub value: AnswerValue,
-    pub notes: Notes,
+#[non_exhaustive]
+pub struct QueryAnswer {
+    /// The result.
+    pub value: QueryValue,
+    notes: Notes,
+}
+
+impl QueryAnswer {
+    /// What makes the result doubtful, in Prometheus's words.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.notes.iter().filter(|note| note.is_warning()).map(Note::to_string).collect()
+    }
+
+    /// What may show that something else was meant, in Prometheus's words.
+    #[must_use]
+    pub fn infos(&self) -> Vec<String> {
+        self.notes.iter().filter(|note| !note.is_warning()).map(Note::to_string).collect()
+    }
 }
 
 /// The kinds of results the HTTP API tells apart. Times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum AnswerValue {
+pub enum QueryValue {
+    /// A number, and when it was asked for.
     Scalar(i64, f64),
+    /// A text, and when it was asked for.
     Text(i64, String),
     /// One value each.
-    Vector(Vec<SeriesAnswer>),
+    Vector(Vec<SeriesValues>),
     /// Any number of values each.
-    Matrix(Vec<SeriesAnswer>),
+    Matrix(Vec<SeriesValues>),
 }
 
 /// One series of an answer.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct SeriesAnswer {
+pub struct SeriesValues {
+    /// Its labels, the name among them if it still has one.
     pub labels: LabelSet,
+    /// Times and values.
     pub samples: Vec<(i64, f64)>,
 }
 
@@ -102,27 +122,27 @@ impl Query {
         &self,
         source: &S,
         limits: &QueryLimits,
-    ) -> QueryResult<Answer> {
+    ) -> QueryResult<QueryAnswer> {
         let mut evaluator = Evaluator::new(source, limits);
         let value = evaluator.evaluate(&self.node, self.steps).await?;
         let value = if self.is_range { self.matrix(value)? } else { self.at_instant(value)? };
-        Ok(Answer { value, notes: evaluator.notes })
+        Ok(QueryAnswer { value, notes: evaluator.notes })
     }
 
-    fn at_instant(&self, value: Value) -> QueryResult<AnswerValue> {
+    fn at_instant(&self, value: Value) -> QueryResult<QueryValue> {
         let time = self.steps.start;
         Ok(match value {
-            Value::Scalar(values) => AnswerValue::Scalar(time, values[0]),
-            Value::Text(text) => AnswerValue::Text(time, text),
-            Value::Vector(rows) => AnswerValue::Vector(self.answered(finished(rows)?)),
+            Value::Scalar(values) => QueryValue::Scalar(time, values[0]),
+            Value::Text(text) => QueryValue::Text(time, text),
+            Value::Vector(rows) => QueryValue::Vector(self.answered(finished(rows)?)),
             Value::Samples(mut rows) => {
                 rows.sort_by(|a, b| a.labels.cmp(&b.labels));
-                AnswerValue::Matrix(rows.into_iter().map(sampled).collect())
+                QueryValue::Matrix(rows.into_iter().map(sampled).collect())
             }
         })
     }
 
-    fn matrix(&self, value: Value) -> QueryResult<AnswerValue> {
+    fn matrix(&self, value: Value) -> QueryResult<QueryValue> {
         let mut rows = match value {
             Value::Scalar(values) => {
                 vec![Row { labels: LabelSet::default(), drops_name: false, values }]
@@ -133,13 +153,13 @@ impl Query {
             }
         };
         rows.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(AnswerValue::Matrix(self.answered(rows)))
+        Ok(QueryValue::Matrix(self.answered(rows)))
     }
 
-    fn answered(&self, rows: Vec<Row>) -> Vec<SeriesAnswer> {
+    fn answered(&self, rows: Vec<Row>) -> Vec<SeriesValues> {
         let answered = |row: Row| {
             let samples = self.steps.iter().zip(row.values).filter(|(_, value)| is_present(*value));
-            SeriesAnswer { labels: row.labels, samples: samples.collect() }
+            SeriesValues { labels: row.labels, samples: samples.collect() }
         };
         rows.into_iter().map(answered).collect()
     }
@@ -156,8 +176,8 @@ fn plan(
     Ok((planner.plan(&expression)?, expression.value_type()))
 }
 
-fn sampled(row: SampleRow) -> SeriesAnswer {
-    SeriesAnswer { labels: row.labels, samples: row.times.into_iter().zip(row.values).collect() }
+fn sampled(row: SampleRow) -> SeriesValues {
+    SeriesValues { labels: row.labels, samples: row.times.into_iter().zip(row.values).collect() }
 }
 
 /// With a comma between thousands.
@@ -169,7 +189,8 @@ fn grouped(number: usize) -> String {
 }
 
 /// A value as Prometheus writes it: all digits it needs and no more, never an exponent.
-pub(crate) fn format_value(value: f64) -> String {
+#[must_use]
+pub fn format_value(value: f64) -> String {
     match value {
         f64::INFINITY => "+Inf".to_owned(),
         f64::NEG_INFINITY => "-Inf".to_owned(),

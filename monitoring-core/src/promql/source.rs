@@ -45,6 +45,15 @@ pub(crate) struct Delta {
     pub before: Option<f64>,
 }
 
+/// What of a delta series is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The increments. Running totals may begin anywhere.
+    Increments,
+    /// Running totals, right from the first sample ever.
+    Totals,
+}
+
 /// Series and their samples. The engine knows nothing of where they come from.
 pub(crate) trait SeriesSource: Sync {
     /// What a series' samples are found by.
@@ -64,5 +73,6 @@ pub(crate) trait SeriesSource: Sync {
         &self,
         series: &[Found<Self::Key>],
         reach: Reach,
+        wanted: Wanted,
     ) -> impl Future<Output = Result<Vec<Samples>, SourceError>> + Send;
 }

@@ -31,7 +31,8 @@ pub(super) async fn postgres(
 ) -> Result<(), StoreError> {
     /// Identifies our lock among the database's advisory locks: the letters `monitor`.
     const LOCK: i64 = 0x6d_6f6e_6974_6f72;
-    const SCRIPTS: &[Script] = &[script!("postgres", 1, "0001_foundation")];
+    const SCRIPTS: &[Script] =
+        &[script!("postgres", 1, "0001_foundation"), script!("postgres", 2, "0002_series_order")];
 
     let mut connection = sqlx::PgConnection::connect_with(options).await?;
     sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
@@ -79,7 +80,8 @@ async fn keep_books_out_of(connection: &mut sqlx::PgConnection, schema: &str) ->
 /// Applies what is missing in an SQLite database, in one transaction that holds the write lock.
 #[cfg(feature = "sqlite")]
 pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<(), StoreError> {
-    const SCRIPTS: &[Script] = &[script!("sqlite", 1, "0001_foundation")];
+    const SCRIPTS: &[Script] =
+        &[script!("sqlite", 1, "0001_foundation"), script!("sqlite", 2, "0002_series_order")];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     migrator(SCRIPTS, Cow::Borrowed)

@@ -25,7 +25,11 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     pub(crate) async fn of(fixture: &Fixture) -> Self {
-        let task_processor = Self { monitoring: fixture.monitoring.clone(), handlers: Mutex::default() };
+        Self::of_system(&fixture.monitoring).await
+    }
+
+    pub(crate) async fn of_system(monitoring: &Monitoring) -> Self {
+        let task_processor = Self { monitoring: monitoring.clone(), handlers: Mutex::default() };
         monitoring::handlers::register_monitoring_handlers(&task_processor).await;
         task_processor
     }

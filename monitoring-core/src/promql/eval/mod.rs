@@ -25,7 +25,7 @@ use super::plan::Node;
 use super::source::SeriesSource;
 use super::value::{Row, Steps, Value};
 
-pub(super) use rows::{finished, merged};
+pub(super) use rows::finished;
 
 /// Evaluates the nodes of one query.
 pub(super) struct Evaluator<'s, S> {

@@ -7,7 +7,7 @@ use crate::promql::functions::{RangeFunction, Window};
 use crate::promql::labels::{LabelSet, NAME};
 use crate::promql::notes::Note;
 use crate::promql::plan::{Range, RangeCall, RangeOf};
-use crate::promql::source::{Samples, SeriesSource};
+use crate::promql::source::{Samples, SeriesSource, Wanted};
 use crate::promql::value::{ABSENT, Row, SampleRow, Steps, is_present};
 
 impl<S: SeriesSource> Evaluator<'_, S> {
@@ -25,7 +25,8 @@ impl<S: SeriesSource> Evaluator<'_, S> {
             self.note_quantiles(&columns[0]);
         }
         let apply = Apply { function: *function, range, steps, args: &columns };
-        let rows: Vec<_> = self.windows(range, steps, |samples| apply.column(&samples)).await?;
+        let rows: Vec<_> =
+            self.windows(range, steps, function.wanted(), |samples| apply.column(&samples)).await?;
         let rows: Vec<_> = rows.into_iter().filter(Row::is_anywhere).collect();
         if function.wants_counter() && matches!(range.of, RangeOf::Series(_)) {
             rows.iter().for_each(|row| self.note_counter(&row.labels));
@@ -38,12 +39,13 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         &mut self,
         range: &Range,
         steps: Steps,
+        wanted: Wanted,
         column: impl Fn(Samples) -> QueryResult<Vec<f64>> + Send + Sync,
     ) -> QueryResult<Vec<Row>> {
         match &range.of {
             RangeOf::Series(matchers) => {
                 let reach = reach(range.shift, steps, range.length);
-                let columns = self.read(matchers, reach, |samples| column(fresh(samples))).await?;
+                let columns = self.read(matchers, reach, wanted, |samples| column(fresh(samples))).await?;
                 let row = |(labels, values)| Row { labels, drops_name: false, values };
                 Ok(columns.into_iter().map(row).collect())
             }
@@ -79,7 +81,7 @@ impl<S: SeriesSource> Evaluator<'_, S> {
     /// 1 where no series of the range has a sample in the window.
     async fn absent_over_time(&mut self, range: &Range, steps: Steps) -> QueryResult<Vec<Row>> {
         let apply = Apply { function: RangeFunction::Present, range, steps, args: &[] };
-        let rows = self.windows(range, steps, |samples| apply.column(&samples)).await?;
+        let rows = self.windows(range, steps, Wanted::Increments, |samples| apply.column(&samples)).await?;
         let labels = match &range.of {
             RangeOf::Series(matchers) => super::call::labels_of_absent(matchers),
             RangeOf::Subquery(..) => LabelSet::default(),
@@ -92,7 +94,7 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         let found = match &range.of {
             RangeOf::Series(matchers) => {
                 let reach = reach(range.shift, steps, range.length);
-                self.read(matchers, reach, |samples| Ok(fresh(samples))).await?
+                self.read(matchers, reach, Wanted::Totals, |samples| Ok(fresh(samples))).await?
             }
             RangeOf::Subquery(..) => {
                 let rows = self.subquery(range, steps).await?;
@@ -194,4 +196,14 @@ fn named(mut rows: Vec<Row>, function: RangeFunction) -> Vec<Row> {
         rows.iter_mut().for_each(|row| row.drops_name = true);
     }
     rows
+}
+
+impl RangeFunction {
+    /// What it needs of a delta series.
+    const fn wanted(self) -> Wanted {
+        match self {
+            Self::Rate | Self::Increase | Self::Count | Self::Present | Self::Absent => Wanted::Increments,
+            _ => Wanted::Totals,
+        }
+    }
 }

@@ -37,7 +37,7 @@ pub(super) fn map_at(mut rows: Vec<Row>, f: impl Fn(f64, usize) -> f64) -> Vec<R
 /// # Errors
 ///
 /// `complaint`, if two of them have a value at the same step.
-pub(in crate::promql) fn merged(rows: Vec<Row>, complaint: &str) -> QueryResult<Vec<Row>> {
+pub(super) fn merged(rows: Vec<Row>, complaint: &str) -> QueryResult<Vec<Row>> {
     let mut places: HashMap<(LabelSet, bool), usize> = HashMap::with_capacity(rows.len());
     let mut merged: Vec<Row> = Vec::with_capacity(rows.len());
     for row in rows {

@@ -6,7 +6,7 @@ use crate::promql::functions::seconds;
 use crate::promql::labels::LabelSet;
 use crate::promql::matcher::Matcher;
 use crate::promql::plan::{Select, Shift};
-use crate::promql::source::{Reach, Samples, SeriesSource};
+use crate::promql::source::{Reach, Samples, SeriesSource, Wanted};
 use crate::promql::value::{ABSENT, Row, Steps, is_present};
 
 /// Series whose samples are read at once.
@@ -34,7 +34,7 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         let reach = reach(select.shift, steps, self.lookback);
         let lookback = self.lookback;
         let column = |samples| Ok(newest(&samples, select.shift, steps, lookback, &wanted));
-        let columns = self.read(&select.matchers, reach, column).await?;
+        let columns = self.read(&select.matchers, reach, Wanted::Totals, column).await?;
         let row = |(labels, values)| Row { labels, drops_name: false, values };
         Ok(columns.into_iter().map(row).filter(Row::is_anywhere).collect())
     }
@@ -44,6 +44,7 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         &mut self,
         matchers: &[Matcher],
         reach: Reach,
+        wanted: Wanted,
         make: impl Fn(Samples) -> QueryResult<T> + Send,
     ) -> QueryResult<Vec<(LabelSet, T)>> {
         let mut made = Vec::new();
@@ -53,7 +54,7 @@ impl<S: SeriesSource> Evaluator<'_, S> {
             return Err(QueryError::execution(message));
         }
         for batch in found.chunks(SERIES_PER_BATCH) {
-            let samples = self.source.samples(batch, reach).await.map_err(QueryError::Source)?;
+            let samples = self.source.samples(batch, reach, wanted).await.map_err(QueryError::Source)?;
             let read: usize = samples.iter().map(Footprint::cells).sum();
             self.budget.take(read)?;
             for (series, samples) in batch.iter().zip(samples) {

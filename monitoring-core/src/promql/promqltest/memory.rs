@@ -1,6 +1,6 @@
 //! Series in memory.
 
-use crate::promql::{Found, LabelSet, Matcher, Reach, Samples, SeriesSource, SourceError};
+use crate::promql::{Found, LabelSet, Matcher, Reach, Samples, SeriesSource, SourceError, Wanted};
 
 /// What scripts have loaded.
 #[derive(Default)]
@@ -56,7 +56,12 @@ impl SeriesSource for Memory {
         Ok(found.map(|(key, (labels, _))| Found { labels: labels.clone(), key }).collect())
     }
 
-    async fn samples(&self, series: &[Found<usize>], reach: Reach) -> Result<Vec<Samples>, SourceError> {
+    async fn samples(
+        &self,
+        series: &[Found<usize>],
+        reach: Reach,
+        _wanted: Wanted,
+    ) -> Result<Vec<Samples>, SourceError> {
         let within = |found: &Found<usize>| {
             let samples = &self.series[found.key].1;
             let start = samples.times.partition_point(|time| *time <= reach.after);

@@ -7,7 +7,7 @@
 mod memory;
 mod script;
 
-use super::{AnswerValue, Query, QueryLimits, SeriesAnswer};
+use super::{Query, QueryLimits, QueryValue, SeriesValues};
 use memory::Memory;
 use script::{Command, Eval, Expected};
 
@@ -66,7 +66,7 @@ fn check(eval: &Eval, memory: &Memory) -> Result<(), String> {
     eval.compare(&answer)?;
     if eval.step == 0
         && !matches!(eval.expected, Expected::Text(_))
-        && !matches!(answer, AnswerValue::Matrix(_))
+        && !matches!(answer, QueryValue::Matrix(_))
     {
         return check_as_range(eval, memory, &answer);
     }
@@ -74,28 +74,28 @@ fn check(eval: &Eval, memory: &Memory) -> Result<(), String> {
 }
 
 /// The middle step of three must be what an instant query yields.
-fn check_as_range(eval: &Eval, memory: &Memory, instant: &AnswerValue) -> Result<(), String> {
+fn check_as_range(eval: &Eval, memory: &Memory, instant: &QueryValue) -> Result<(), String> {
     const MINUTE: i64 = 60_000;
     let answer = run(eval, memory, eval.start - MINUTE, eval.start + MINUTE, MINUTE);
-    let AnswerValue::Matrix(series) = answer.map_err(|error| format!("failed as a range: {error}"))? else {
+    let QueryValue::Matrix(series) = answer.map_err(|error| format!("failed as a range: {error}"))? else {
         return Err("a range query yields a matrix".to_owned());
     };
-    let at = |series: SeriesAnswer| {
+    let at = |series: SeriesValues| {
         let samples: Vec<_> = series.samples.into_iter().filter(|(time, _)| *time == eval.start).collect();
-        SeriesAnswer { samples, ..series }
+        SeriesValues { samples, ..series }
     };
     let middle: Vec<_> = series.into_iter().map(at).filter(|series| !series.samples.is_empty()).collect();
     let expected = match instant {
-        AnswerValue::Vector(series) => series.clone(),
-        AnswerValue::Scalar(time, value) => {
-            vec![SeriesAnswer { labels: Default::default(), samples: vec![(*time, *value)] }]
+        QueryValue::Vector(series) => series.clone(),
+        QueryValue::Scalar(time, value) => {
+            vec![SeriesValues { labels: Default::default(), samples: vec![(*time, *value)] }]
         }
         _ => return Ok(()),
     };
     script::compare_series(&expected, &middle, false).map_err(|why| format!("as a range: {why}"))
 }
 
-fn run(eval: &Eval, memory: &Memory, start: i64, end: i64, step: i64) -> Result<AnswerValue, String> {
+fn run(eval: &Eval, memory: &Memory, start: i64, end: i64, step: i64) -> Result<QueryValue, String> {
     let limits = QueryLimits::default();
     let query = if step == 0 {
         Query::instant(&eval.query, start, &limits)

@@ -3,7 +3,7 @@
 
 use crate::promql::functions::seconds;
 use crate::promql::value::ABSENT;
-use crate::promql::{AnswerValue, Label, LabelSet, SeriesAnswer, parse as parse_query};
+use crate::promql::{Label, LabelSet, QueryValue, SeriesValues, parse as parse_query};
 
 use super::memory::{Loaded, Memory};
 
@@ -208,14 +208,14 @@ impl Eval {
             .any(|matchers| matchers.iter().all(|matcher| matcher.accepts(labels.value(&matcher.name))))
     }
 
-    pub(crate) fn compare(&self, answer: &AnswerValue) -> Result<(), String> {
+    pub(crate) fn compare(&self, answer: &QueryValue) -> Result<(), String> {
         match (&self.expected, answer) {
-            (Expected::Scalar(expected), AnswerValue::Scalar(_, value)) if same(*expected, *value) => Ok(()),
-            (Expected::Text(expected), AnswerValue::Text(_, text)) if expected == text => Ok(()),
-            (Expected::Series(expected), AnswerValue::Vector(series) | AnswerValue::Matrix(series)) => {
+            (Expected::Scalar(expected), QueryValue::Scalar(_, value)) if same(*expected, *value) => Ok(()),
+            (Expected::Text(expected), QueryValue::Text(_, text)) if expected == text => Ok(()),
+            (Expected::Series(expected), QueryValue::Vector(series) | QueryValue::Matrix(series)) => {
                 compare_series(&at_times(expected, self.start, self.step), series, self.is_ordered)
             }
-            (Expected::Range(start, step, expected), AnswerValue::Matrix(series)) => {
+            (Expected::Range(start, step, expected), QueryValue::Matrix(series)) => {
                 compare_series(&at_times(expected, *start, *step), series, false)
             }
             _ => Err(format!("yields {answer:?}")),
@@ -223,11 +223,11 @@ impl Eval {
     }
 }
 
-fn at_times(expected: &[(LabelSet, Vec<Option<f64>>)], start: i64, step: i64) -> Vec<SeriesAnswer> {
+fn at_times(expected: &[(LabelSet, Vec<Option<f64>>)], start: i64, step: i64) -> Vec<SeriesValues> {
     let series = expected.iter().map(|(labels, values)| {
         let samples =
             values.iter().enumerate().filter_map(|(n, value)| Some((start + n as i64 * step, (*value)?)));
-        SeriesAnswer { labels: labels.clone(), samples: samples.collect() }
+        SeriesValues { labels: labels.clone(), samples: samples.collect() }
     });
     series.filter(|series| !series.samples.is_empty()).collect()
 }
@@ -258,16 +258,16 @@ fn selectors(expression: &promql_parser::parser::Expr) -> Vec<Vec<crate::promql:
 
 /// Whether both have the same series with the same samples, in the same order if asked.
 pub(crate) fn compare_series(
-    expected: &[SeriesAnswer],
-    actual: &[SeriesAnswer],
+    expected: &[SeriesValues],
+    actual: &[SeriesValues],
     is_ordered: bool,
 ) -> Result<(), String> {
-    let shown = |series: &SeriesAnswer| {
+    let shown = |series: &SeriesValues| {
         let samples = series.samples.iter().map(|(time, value)| format!("{value}@{}", seconds(*time)));
         format!("{} {}", series.labels, samples.collect::<Vec<_>>().join(" "))
     };
-    let list = |series: &[SeriesAnswer]| series.iter().map(shown).collect::<Vec<_>>().join("\n      ");
-    let same_series = |a: &SeriesAnswer, b: &SeriesAnswer| {
+    let list = |series: &[SeriesValues]| series.iter().map(shown).collect::<Vec<_>>().join("\n      ");
+    let same_series = |a: &SeriesValues, b: &SeriesValues| {
         let same_samples =
             |((a_time, a), (b_time, b)): (&(i64, f64), &(i64, f64))| a_time == b_time && same(*a, *b);
         a.labels == b.labels

@@ -36,8 +36,8 @@ pub use model::*;
 pub use monitor::{Monitoring, MonitoringBuilder, ShutdownReport};
 pub use promql::{
     Label, LabelSet, QueryAnswer, QueryError, QueryLimits, QueryResult, QueryValue, SeriesValues,
-    format_value,
+    format_query, format_value, parse_query,
 };
-pub use query::PromQuery;
+pub use query::{MetricDescription, PromQuery, SeriesFigures};
 pub use random::{random_u64, random_u128};
 pub use store::{AsConnection, Connection, PooledConnection, StoreError};

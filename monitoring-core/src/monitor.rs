@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use crate::clock::Clock;
 use crate::config::{IngestSettings, Redaction, Retention, Settings};
 use crate::error::{Error, Result};
@@ -28,6 +30,7 @@ struct Inner {
     pool: Pool,
     recorder: Recorder,
     promql: PromQuery,
+    started_at: DateTime<Utc>,
     supervisor: Supervisor,
     pipeline: Stop,
 }
@@ -48,6 +51,18 @@ impl Monitoring {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.context().settings.limits
+    }
+
+    /// How long telemetry is kept.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        self.context().settings.retention
+    }
+
+    /// When this system was started.
+    #[must_use]
+    pub fn started_at(&self) -> DateTime<Utc> {
+        self.inner.started_at
     }
 
     /// A connection to call services with, from our own pool.
@@ -273,8 +288,9 @@ impl MonitoringBuilder {
         let supervisor = Supervisor::default();
         let pipeline = start_pipeline(&supervisor, &pool, &recorder)?;
         supervisor.spawn("upkeep", run_upkeep(pool.clone(), supervisor.stop_token()));
+        let started_at = context.settings.clock.now();
         let promql = PromQuery::new(pool.clone(), QueryLimits::default());
-        Ok(Monitoring { inner: Arc::new(Inner { pool, recorder, promql, supervisor, pipeline }) })
+        Ok(Monitoring { inner: Arc::new(Inner { pool, recorder, promql, started_at, supervisor, pipeline }) })
     }
 }
 

@@ -30,7 +30,7 @@ impl Default for QueryLimits {
             samples_max: 50_000_000,
             series_max: 200_000,
             steps_max: 11_000,
-            timeout: Duration::from_secs(120),
+            timeout: Duration::from_secs(25),
             lookback: Duration::from_secs(5 * 60),
             subquery_interval: Duration::from_secs(60),
         }

@@ -31,5 +31,5 @@ pub(crate) use matcher::{Condition, Matcher};
 pub(crate) use parse::parse;
 pub(crate) use planner::matchers;
 pub(crate) use query::Query;
-pub use query::{QueryAnswer, QueryValue, SeriesValues, format_value};
+pub use query::{QueryAnswer, QueryValue, SeriesValues, format_query, format_value, parse_query};
 pub(crate) use source::{Delta, Found, Reach, Samples, SeriesSource, SourceError, Wanted};

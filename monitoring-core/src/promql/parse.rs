@@ -42,6 +42,14 @@ impl fmt::Display for SyntaxError {
     }
 }
 
+impl SyntaxError {
+    /// As Prometheus words it.
+    pub(crate) fn in_prometheus_words(&self) -> String {
+        let (line, column) = self.place.unwrap_or((1, 1));
+        format!("{line}:{column}: parse error: {}", self.message)
+    }
+}
+
 /// The syntax tree of `query`, whose depth is bounded.
 ///
 /// # Errors

@@ -170,7 +170,7 @@ fn plan(
     steps: Steps,
     limits: &QueryLimits,
 ) -> QueryResult<(Node, promql_parser::parser::value::ValueType)> {
-    let expression = super::parse(text).map_err(|error| QueryError::bad_data(error.to_string()))?;
+    let expression = parsed(text)?;
     let subquery_interval = i64::try_from(limits.subquery_interval.as_millis()).unwrap_or(60_000).max(1);
     let planner = Planner { start: steps.start, end: steps.end(), subquery_interval };
     Ok((planner.plan(&expression)?, expression.value_type()))
@@ -196,4 +196,27 @@ pub fn format_value(value: f64) -> String {
         f64::NEG_INFINITY => "-Inf".to_owned(),
         value => value.to_string(),
     }
+}
+
+/// A query laid out for reading, as Prometheus does.
+///
+/// # Errors
+///
+/// [`QueryError::BadData`] if the text is no query.
+pub fn format_query(text: &str) -> QueryResult<String> {
+    parsed(text).map(|expression| expression.prettify())
+}
+
+/// The syntax tree of a query, in Prometheus's JSON.
+///
+/// # Errors
+///
+/// [`QueryError::BadData`] if the text is no query.
+pub fn parse_query(text: &str) -> QueryResult<serde_json::Value> {
+    let expression = parsed(text)?;
+    serde_json::to_value(&expression).map_err(|error| QueryError::bad_data(error.to_string()))
+}
+
+fn parsed(text: &str) -> QueryResult<promql_parser::parser::Expr> {
+    super::parse(text).map_err(|error| QueryError::bad_data(error.in_prometheus_words()))
 }

@@ -1,14 +1,17 @@
 //! PromQL for callers: instants and ranges, names of series and labels.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use promql_parser::parser::Expr;
 use tokio::sync::{Mutex, Semaphore};
 
-use super::index::{Index, SERIES_MAX};
+use super::index::{Index, SERIES_MAX, SeriesFigures};
 use super::stored::StoredSeries;
+use crate::model::MetricType;
 use crate::promql::{LabelSet, Matcher, Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
+use crate::store::metrics::MetricStore as _;
 use crate::store::series::SeriesStore as _;
 use crate::store::{Access, AsConnection as _, Pool, StoreError};
 
@@ -24,12 +27,26 @@ const SERIES_PER_PAGE: u32 = 10_000;
 #[derive(Clone, Debug)]
 pub struct PromQuery {
     shared: Arc<Shared>,
+    limits: QueryLimits,
+}
+
+/// A metric as it is known by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MetricDescription {
+    /// Its name.
+    pub name: String,
+    /// How its values are to be read.
+    pub metric_type: MetricType,
+    /// What it is about; empty if nobody said.
+    pub help: String,
+    /// The unit of its values; empty if nobody said.
+    pub unit: String,
 }
 
 #[derive(Debug)]
 struct Shared {
     pool: Pool,
-    limits: QueryLimits,
     index: RwLock<Index>,
     /// When the newest series known was registered. Locked while the index is brought up to date.
     followed_to: Mutex<Option<DateTime<Utc>>>,
@@ -40,18 +57,29 @@ impl PromQuery {
     pub(crate) fn new(pool: Pool, limits: QueryLimits) -> Self {
         let shared = Shared {
             pool,
-            limits,
             index: RwLock::default(),
             followed_to: Mutex::default(),
             turns: Semaphore::new(QUERIES_MAX),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), limits }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn with_limits(&self, limits: QueryLimits) -> Self {
+        Self { limits, ..self.clone() }
+    }
+
+    /// The time queries are asked at where they name none.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.shared.pool.context().settings.clock.now()
     }
 
     /// What a query may cost.
     #[must_use]
     pub fn limits(&self) -> &QueryLimits {
-        &self.shared.limits
+        &self.limits
     }
 
     /// The answer to a query at one instant.
@@ -143,6 +171,40 @@ impl PromQuery {
         Ok(self.shared.index.read().unwrap_or_else(PoisonError::into_inner).values(label, &selections, max))
     }
 
+    /// What is known of each metric, by name: of the one asked for, or of up to `max`.
+    ///
+    /// # Errors
+    ///
+    /// Storage failed.
+    pub async fn metadata(&self, name: Option<&str>, max: usize) -> QueryResult<Vec<MetricDescription>> {
+        self.follow().await?;
+        let metrics = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).metrics(name, max);
+        let names: Vec<_> = metrics.iter().map(|(name, _)| name.clone()).collect();
+        let told = self.told(&names).await.map_err(|error| QueryError::Source(error.into()))?;
+        let described = |(name, metric_type)| {
+            let (help, unit) = told.get(&name).cloned().unwrap_or_default();
+            MetricDescription { name, metric_type, help, unit }
+        };
+        Ok(metrics.into_iter().map(described).collect())
+    }
+
+    /// How many series there are and of what, with up to `max` entries in each list.
+    ///
+    /// # Errors
+    ///
+    /// Storage failed.
+    pub async fn figures(&self, max: usize) -> QueryResult<SeriesFigures> {
+        self.follow().await?;
+        Ok(self.shared.index.read().unwrap_or_else(PoisonError::into_inner).figures(max))
+    }
+
+    /// Help and unit of metrics, as far as somebody said.
+    async fn told(&self, names: &[String]) -> Result<HashMap<String, (String, String)>, StoreError> {
+        let mut connection = self.shared.pool.acquire(Access::Read).await?;
+        let metadata = connection.as_connection().store().metric_metadata(names).await?;
+        Ok(metadata.into_iter().map(|told| (told.name, (told.help, told.unit))).collect())
+    }
+
     fn source(&self) -> StoredSeries<'_> {
         StoredSeries { pool: &self.shared.pool, index: &self.shared.index }
     }
@@ -181,7 +243,7 @@ fn parsed(selectors: &[String]) -> QueryResult<Vec<Vec<Matcher>>> {
     let matchers = |text: &String| match crate::promql::parse(text) {
         Ok(Expr::VectorSelector(selector)) => crate::promql::matchers(&selector),
         Ok(_) => Err(QueryError::BadData(format!("{text:?} is no series selector"))),
-        Err(error) => Err(QueryError::BadData(error.to_string())),
+        Err(error) => Err(QueryError::BadData(error.in_prometheus_words())),
     };
     selectors.iter().map(matchers).collect()
 }

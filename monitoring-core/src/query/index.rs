@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::part::{Part, bound, families};
-use crate::model::{Series, SeriesId};
-use crate::promql::{Condition, Found, LabelSet, Matcher};
+use crate::model::{MetricType, Series, SeriesId};
+use crate::promql::{Condition, Found, LabelSet, Matcher, NAME};
 use crate::store::series::RegisteredSeries;
 
 /// The label that tells the buckets of a family apart.
@@ -32,8 +32,26 @@ pub(super) struct Key {
 pub(super) struct Index {
     families: Vec<Family>,
     known: HashSet<SeriesId>,
+    /// The type of each metric, by the name it is stored under.
+    metrics: BTreeMap<String, MetricType>,
     /// By label and value, the numbers of families, rising.
     postings: HashMap<Arc<str>, BTreeMap<Arc<str>, Vec<u32>>>,
+}
+
+/// How many series there are, and of what. Lists begin with the greatest number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SeriesFigures {
+    /// Series, each bucket of a histogram on its own.
+    pub series: usize,
+    /// Different pairs of a label and a value.
+    pub label_pairs: usize,
+    /// Series of each metric.
+    pub series_by_metric: Vec<(String, usize)>,
+    /// Values of each label.
+    pub values_by_label: Vec<(String, usize)>,
+    /// Series with each pair of a label and a value, written `label=value`.
+    pub series_by_label_pair: Vec<(String, usize)>,
 }
 
 #[derive(Debug)]
@@ -50,6 +68,7 @@ impl Index {
         }
         let registered_at = registered.registered_at.timestamp_millis();
         let series = Arc::new(registered.series);
+        self.metrics.entry(series.name.clone()).or_insert(series.metric_type);
         for (labels, part) in families(&series) {
             let number = u32::try_from(self.families.len()).unwrap_or(u32::MAX);
             for label in labels.iter() {
@@ -63,6 +82,33 @@ impl Index {
     /// Whether there is room for more series: each takes about a kilobyte.
     pub(super) fn is_full(&self) -> bool {
         self.known.len() >= SERIES_MAX
+    }
+
+    /// Metrics and their types by name: the one asked for, or up to `max`.
+    pub(super) fn metrics(&self, name: Option<&str>, max: usize) -> Vec<(String, MetricType)> {
+        let is_wanted = |metric: &(&String, &MetricType)| name.is_none_or(|name| metric.0 == name);
+        let metrics = self.metrics.iter().filter(is_wanted).take(max);
+        metrics.map(|(name, metric_type)| (name.clone(), *metric_type)).collect()
+    }
+
+    /// How many there are, with up to `max` entries in each list.
+    pub(super) fn figures(&self, max: usize) -> SeriesFigures {
+        let shown = |list: &Vec<u32>| list.iter().map(|n| self.families[*n as usize].size()).sum();
+        let by_label = |name: &str| -> Vec<(String, usize)> {
+            let values = self.postings.get(name).into_iter().flatten();
+            values.map(|(value, list)| (value.to_string(), shown(list))).collect()
+        };
+        let pairs = self.postings.iter().flat_map(|(name, values)| {
+            values.iter().map(move |(value, list)| (format!("{name}={value}"), shown(list)))
+        });
+        let values = self.postings.iter().map(|(name, values)| (name.to_string(), values.len()));
+        SeriesFigures {
+            series: self.families.iter().map(Family::size).sum(),
+            label_pairs: self.postings.values().map(BTreeMap::len).sum(),
+            series_by_metric: greatest(by_label(NAME), max),
+            values_by_label: greatest(values.collect(), max),
+            series_by_label_pair: greatest(pairs.collect(), max),
+        }
     }
 
     /// Series that fulfil all matchers: up to `max`, and one more if there are more.
@@ -143,6 +189,11 @@ impl Index {
 }
 
 impl Family {
+    /// As how many series it is shown.
+    fn size(&self) -> usize {
+        if let Part::Bucket(last) = self.key.part { last + 1 } else { 1 }
+    }
+
     /// The series it is shown as.
     fn shown(&self) -> impl Iterator<Item = Found<Key>> + '_ {
         let buckets = match self.key.part {
@@ -156,6 +207,13 @@ impl Family {
         };
         itself.into_iter().chain(buckets.into_iter().flatten().map(bucket))
     }
+}
+
+/// Those with the greatest numbers, the greatest first.
+fn greatest(mut figures: Vec<(String, usize)>, max: usize) -> Vec<(String, usize)> {
+    figures.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    figures.truncate(max);
+    figures
 }
 
 /// What two rising lists have in common; the first is the shorter one.
@@ -174,7 +232,7 @@ fn intersection(short: &[u32], long: &[u32]) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Labels, MetricType, Temporality};
+    use crate::model::{Labels, Temporality};
     use chrono::DateTime;
 
     fn index() -> Index {

@@ -8,4 +8,5 @@ mod index;
 mod part;
 mod stored;
 
-pub use engine::PromQuery;
+pub use engine::{MetricDescription, PromQuery};
+pub use index::SeriesFigures;

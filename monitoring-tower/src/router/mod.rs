@@ -78,7 +78,7 @@ fn table() -> Vec<Route> {
         get("/readyz", Open, health::ready),
     ];
     #[cfg(feature = "prometheus")]
-    table.push(get("/metrics/prometheus", Needs(ReadMetrics), prometheus::exposition::expose));
+    table.extend(prometheus::routes());
     // The document and its page are the same in every host and hold no data. A browser must be able
     // to load them before it has a token to send.
     #[cfg(feature = "openapi")]

@@ -107,4 +107,3 @@ impl IntoResponse for PromError {
         (self.status(), [(CONTENT_TYPE, JSON)], body.to_string()).into_response()
     }
 }
-

@@ -48,7 +48,8 @@ impl FromRequest<RouterState> for Form {
         let Query(in_url): Query<Vec<(String, String)>> =
             Query::try_from_uri(&parts.uri).map_err(|_| malformed())?;
         let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let is_form = content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"));
+        let is_form =
+            content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"));
         if !is_form {
             return Ok(Self(in_url));
         }

@@ -20,19 +20,25 @@ pub(super) fn result(value: &QueryValue) -> String {
     let (kind, result) = match value {
         QueryValue::Scalar(time, value) => ("scalar", point(*time, *value)),
         QueryValue::Text(time, text) => ("string", format!("[{},{}]", seconds(*time), quoted(text))),
-        QueryValue::Vector(all) => ("vector", list(all, "value", |series| {
-            let (time, value) = series.samples.first().copied().unwrap_or_default();
-            point(time, value)
-        })),
-        QueryValue::Matrix(all) => ("matrix", list(all, "values", |series| {
-            let mut points = String::with_capacity(series.samples.len() * 24);
-            for (n, (time, value)) in series.samples.iter().enumerate() {
-                points.push(if n == 0 { '[' } else { ',' });
-                points.push_str(&point(*time, *value));
-            }
-            points.push_str(if series.samples.is_empty() { "[]" } else { "]" });
-            points
-        })),
+        QueryValue::Vector(all) => (
+            "vector",
+            list(all, "value", |series| {
+                let (time, value) = series.samples.first().copied().unwrap_or_default();
+                point(time, value)
+            }),
+        ),
+        QueryValue::Matrix(all) => (
+            "matrix",
+            list(all, "values", |series| {
+                let mut points = String::with_capacity(series.samples.len() * 24);
+                for (n, (time, value)) in series.samples.iter().enumerate() {
+                    points.push(if n == 0 { '[' } else { ',' });
+                    points.push_str(&point(*time, *value));
+                }
+                points.push_str(if series.samples.is_empty() { "[]" } else { "]" });
+                points
+            }),
+        ),
     };
     format!("{{\"resultType\":\"{kind}\",\"result\":{result}}}")
 }

@@ -12,8 +12,10 @@ mod rules;
 mod series;
 mod status;
 mod time;
+mod wire;
+mod write;
 
-use monitoring_core::Permission::{ManageAlerts, ReadMetrics, ReadStats};
+use monitoring_core::Permission::{ManageAlerts, ReadMetrics, ReadStats, WriteTelemetry};
 
 use super::security::Access::{Needs, Open};
 use super::{Route, get, post};
@@ -46,6 +48,7 @@ pub(super) fn routes() -> Vec<Route> {
         get("/prometheus/api/v1/status/config", Needs(ReadStats), status::config),
         get("/prometheus/api/v1/status/flags", Needs(ReadStats), status::flags),
         get("/prometheus/api/v1/status/tsdb", Needs(ReadStats), status::tsdb),
+        post("/prometheus/api/v1/write", Needs(WriteTelemetry), write::write),
         get("/prometheus/-/healthy", Open, status::healthy),
         get("/prometheus/-/ready", Open, status::ready),
     ]

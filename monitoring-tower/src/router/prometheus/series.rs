@@ -52,9 +52,7 @@ pub(super) async fn label_values(
 pub(super) async fn metadata(State(state): State<RouterState>, form: Form) -> PromAnswer {
     let limit = form.limit()?.unwrap_or(ITEMS_MAX);
     let described = state.monitoring().promql().metadata(form.text("metric"), limit).await?;
-    let entry = |metric_type: MetricType, help: &str, unit: &str| {
-        json!([{"type": metric_type.as_str(), "help": help, "unit": unit}])
-    };
+    let entry = |metric_type: MetricType, help: &str, unit: &str| json!([{"type": metric_type.as_str(), "help": help, "unit": unit}]);
     let metrics: Map<String, Value> = described
         .into_iter()
         .map(|metric| (metric.name, entry(metric.metric_type, &metric.help, &metric.unit)))

@@ -30,11 +30,12 @@ impl Form {
 
     /// A duration that must be there and positive.
     pub(super) fn positive_duration(&self, name: &str) -> Result<TimeDelta, PromError> {
-        let duration = self.duration(name)?.ok_or_else(|| {
-            PromError::parameter(name, "cannot parse \"\" to a valid duration")
-        })?;
+        let duration = self
+            .duration(name)?
+            .ok_or_else(|| PromError::parameter(name, "cannot parse \"\" to a valid duration"))?;
         if duration <= TimeDelta::zero() {
-            let why = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+            let why =
+                "zero or negative query resolution step widths are not accepted. Try a positive integer";
             return Err(PromError::parameter(name, why));
         }
         Ok(duration)
@@ -104,12 +105,9 @@ mod tests {
         assert_eq!(millis("15"), Some(15_000));
         assert_eq!(millis("1h30m"), Some(5_400_000));
         assert_eq!(millis("250ms"), Some(250));
-        assert_eq!([millis("30m1h"), millis("5"), millis("5q"), millis(""), millis("1m1m")], [
-            None,
-            Some(5_000),
-            None,
-            None,
-            None
-        ]);
+        assert_eq!(
+            [millis("30m1h"), millis("5"), millis("5q"), millis(""), millis("1m1m")],
+            [None, Some(5_000), None, None, None]
+        );
     }
 }

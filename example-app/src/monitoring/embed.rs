@@ -16,7 +16,9 @@ pub(crate) async fn start(
     let builder = Monitoring::builder()
         .recorder(recorder)
         .retention(retention(settings))
-        .buckets(metrics::PAYMENT_AMOUNT_CENTS, metrics::PAYMENT_AMOUNT_BUCKETS);
+        .buckets(metrics::PAYMENT_AMOUNT_CENTS, metrics::PAYMENT_AMOUNT_BUCKETS)
+        // The shop logs on its own connections, inside its own transactions.
+        .process_default();
     let monitoring = in_database(builder, database).start().await?;
     metrics::describe(&monitoring).await?;
     Ok(monitoring)

@@ -49,6 +49,12 @@ pub(crate) fn is_own_metric(name: &str) -> bool {
     OWN.iter().any(|(own, _)| *own == name)
 }
 
+/// Whether it is one the pipeline keeps about itself. Their series are few, however few a metric of
+/// the host's may have.
+pub(crate) fn is_ingest_metric(name: &str) -> bool {
+    name.starts_with("monitoring_ingest_") && is_own_metric(name)
+}
+
 /// The series an event is counted in: one more of its type, level and source.
 pub(crate) fn event_count_series(event: &Event) -> Series {
     counted_by_source(event, &event.source)

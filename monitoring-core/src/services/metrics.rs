@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
+use super::texts::tidy;
 use crate::error::Result;
 use crate::ingest::Recorder;
 use crate::model::{
@@ -40,7 +41,8 @@ const HELP_CHARS_MAX: usize = 1_000;
 /// # Errors
 ///
 /// Nothing was stored: the request breaks a limit, the name belongs to a metric of another type,
-/// the metric has as many series as it may have, or storage failed.
+/// the metric has as many series as it may have, or storage failed. Only
+/// [`Error::Unconfirmed`](crate::Error::Unconfirmed) leaves that open.
 pub async fn create_metric(conn: &mut impl AsConnection, request: CreateMetricRequest) -> Result<Metric> {
     let mut metrics = create(&mut conn.as_connection(), vec![request], Fields::Bare).await?;
     Ok(metrics.pop().expect("one request makes one metric"))
@@ -65,7 +67,9 @@ pub async fn create_metrics(
 ///
 /// # Errors
 ///
-/// Nothing was stored: as [`create_metrics`], or the pipeline has too much to do or is shut down.
+/// Nothing was stored: as [`create_metrics`], or the pipeline has too much to do or is shut down. Only
+/// [`Error::Unconfirmed`](crate::Error::Unconfirmed) leaves that open, as for
+/// [`submit_events`](super::submit_events); done again, an observation may count twice.
 /// What only the database knows, a name's type and the number of series, is up to the writer.
 pub async fn submit_metrics(recorder: &Recorder, requests: Vec<CreateMetricRequest>) -> Result<Vec<Metric>> {
     let context = recorder.context();
@@ -105,8 +109,11 @@ pub async fn describe_metric(conn: &mut impl AsConnection, name: &str, help: &st
     if !unit.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') || unit.len() > 50 {
         invalid.push("unit", "must match [a-zA-Z0-9_]* and have at most 50 characters");
     }
-    let metadata = invalid.or(MetricMetadata { name: name.into(), help: help.into(), unit: unit.into() })?;
-    Ok(conn.as_connection().store().describe_metric(&metadata).await?)
+    invalid.or(())?;
+    let mut connection = conn.as_connection();
+    let help = tidy(&connection.context().redactor, help);
+    let metadata = MetricMetadata { name: name.into(), help, unit: unit.into() };
+    Ok(connection.store().describe_metric(&metadata).await?)
 }
 
 /// Records one request to an endpoint: its duration in the histogram `http_request_duration_ms`,

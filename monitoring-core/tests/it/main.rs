@@ -9,6 +9,7 @@ mod support;
 mod monitoring {
     mod alerts;
     mod architecture;
+    mod bare_connections;
     mod event_logger;
     mod handlers;
     mod incidents;

@@ -211,6 +211,11 @@ impl From<Error> for Problem {
             Error::Overloaded => Code::Overloaded,
             Error::ShutDown => Code::Unavailable,
             Error::NotAvailable { .. } => Code::NotAvailable,
+            Error::Unconfirmed { .. } => {
+                tracing::warn!(target: "monitoring_tower", error = &error as &dyn std::error::Error,
+                    "a request's commit was not confirmed");
+                Code::Unavailable
+            }
             unknown => return internal(&unknown),
         };
         Self::new(code, error.to_string())

@@ -7,6 +7,7 @@ mod fixture;
 mod parser;
 mod promql;
 mod query;
+mod redaction;
 mod rules;
 mod stats;
 mod totals;

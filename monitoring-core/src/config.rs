@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
-use crate::model::{Invalid, Limits, check_bounds, is_metric_name};
+use crate::model::{Invalid, Limits, MetricMetadata, check_bounds, is_metric_name};
 
 /// Everything that can be set. Made by the builder of `Monitoring`, checked once, then read-only.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub ingest: IngestSettings,
     /// Bucket bounds by histogram name, where the defaults do not fit.
     pub buckets: HashMap<String, Vec<f64>>,
+    /// What the host says about its metrics.
+    pub descriptions: Vec<MetricMetadata>,
     /// Connections of a pool of our own.
     pub pool_connections_max: u32,
 }
@@ -34,6 +36,7 @@ impl Default for Settings {
             redaction: Redaction::default(),
             ingest: IngestSettings::default(),
             buckets: HashMap::new(),
+            descriptions: Vec::new(),
             pool_connections_max: 5,
         }
     }
@@ -64,15 +67,29 @@ impl Settings {
             }
             check_bounds(bounds, &self.limits, &mut invalid);
         }
+        for metadata in &self.descriptions {
+            for error in metadata.check().err().unwrap_or_default().errors() {
+                invalid.push(format!("describe({:?}).{}", metadata.name, error.field), &error.message);
+            }
+        }
         self.ingest.check(&mut invalid);
         invalid.or(())
     }
 
     /// Whether it makes no difference which of the two a connection is used with.
     pub(crate) fn serve_alike(&self, other: &Self) -> bool {
-        // What concerns only the pipeline and our own pool makes none.
-        let Self { schema, clock, limits, retention, redaction, buckets, ingest: _, pool_connections_max: _ } =
-            self;
+        // What concerns only the start, the pipeline and our own pool makes none.
+        let Self {
+            schema,
+            clock,
+            limits,
+            retention,
+            redaction,
+            buckets,
+            descriptions: _,
+            ingest: _,
+            pool_connections_max: _,
+        } = self;
         *schema == other.schema
             && clock.is_same(&other.clock)
             && *limits == other.limits

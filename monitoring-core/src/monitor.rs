@@ -10,10 +10,11 @@ use crate::clock::Clock;
 use crate::config::{IngestSettings, Redaction, Retention, Settings};
 use crate::error::{Error, Result};
 use crate::ingest::{Database, Pipeline, Recorder, Writer};
-use crate::model::{Invalid, Limits};
+use crate::model::{Invalid, Limits, MetricMetadata};
 use crate::promql::QueryLimits;
 use crate::query::PromQuery;
 use crate::retention;
+use crate::services;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
 use crate::tasks::{Stop, Supervisor, run_pipeline, run_upkeep};
 
@@ -261,6 +262,34 @@ impl MonitoringBuilder {
         self
     }
 
+    /// What the metric `name` is about (its `HELP` text) and in what it is measured, such as
+    /// `seconds`; both may be empty. OpenMetrics shows the unit where the name ends in it.
+    ///
+    /// ```no_run
+    /// # async fn start() -> monitoring_core::Result<()> {
+    /// use monitoring_core::Monitoring;
+    ///
+    /// let monitoring = Monitoring::builder()
+    ///     .database_url("sqlite:monitoring.db")
+    ///     .describe("orders_total", "Orders placed, by product.", "")
+    ///     .describe("checkout_duration_seconds", "From cart to receipt.", "seconds")
+    ///     .start()
+    ///     .await?;
+    /// # let _ = monitoring;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn describe(
+        mut self,
+        name: impl Into<String>,
+        help: impl Into<String>,
+        unit: impl Into<String>,
+    ) -> Self {
+        let metadata = MetricMetadata { name: name.into(), help: help.into(), unit: unit.into() };
+        self.settings.descriptions.push(metadata);
+        self
+    }
+
     /// Where the time comes from; for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.settings.clock = clock;
@@ -314,6 +343,7 @@ impl MonitoringBuilder {
         let pool = database.open(&context)?;
         pool.migrate().await?;
         prepare_partitions(&pool).await?;
+        describe_metrics(&pool).await?;
         if self.process_default {
             pool.bare_connections().choose(&context)?;
         } else {
@@ -340,6 +370,28 @@ async fn prepare_partitions(pool: &Pool) -> Result<()> {
             Ok(())
         }
         outcome => Ok(outcome?),
+    }
+}
+
+/// Nor are help texts: without them the metrics are the same.
+async fn describe_metrics(pool: &Pool) -> Result<()> {
+    let descriptions = &pool.context().settings.descriptions;
+    if descriptions.is_empty() {
+        return Ok(());
+    }
+    let written = async {
+        let mut connection = pool.acquire(Access::Write).await?;
+        for MetricMetadata { name, help, unit } in descriptions {
+            services::describe_metric(&mut connection, name, help, unit).await?;
+        }
+        Ok(())
+    };
+    match written.await {
+        Err(Error::Store(error)) if error.is_transient() => {
+            tracing::warn!(target: "monitoring::internal", %error, "metrics could not be described");
+            Ok(())
+        }
+        outcome => outcome,
     }
 }
 

@@ -19,9 +19,7 @@ pub(crate) async fn start(
         .buckets(metrics::PAYMENT_AMOUNT_CENTS, metrics::PAYMENT_AMOUNT_BUCKETS)
         // The shop logs on its own connections, inside its own transactions.
         .process_default();
-    let monitoring = in_database(builder, database).start().await?;
-    metrics::describe(&monitoring).await?;
-    Ok(monitoring)
+    in_database(metrics::described(builder), database).start().await
 }
 
 fn in_database(builder: MonitoringBuilder, database: &Database) -> MonitoringBuilder {

@@ -16,6 +16,8 @@ mod label;
 mod level;
 mod limits;
 mod metric;
+mod metric_metadata;
+mod null;
 mod own_metric;
 mod page;
 mod registered;
@@ -46,14 +48,18 @@ pub use metric::{
     CreateMetricRequest, Distribution, Metric, MetricFilter, MetricType, Observation, Sample, SampleValue,
     Series, Temporality, default_bounds,
 };
+pub(crate) use metric_metadata::MetricMetadata;
 pub(crate) use own_metric::{
-    EVENTS_TOTAL, METRICS_TOTAL, default_help, event_count_overflow_series, event_count_series,
+    EVENTS_TOTAL, METRICS_TOTAL, default_metadata, event_count_overflow_series, event_count_series,
     is_ingest_metric, is_own_metric, metric_count_series,
 };
 pub use page::{Cursor, Page, Pagination, Slice};
 pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
 pub use stats::{MonitoringStats, StatsSummary};
-pub use stream::StreamPosition;
+pub use stream::{Arrival, StreamPosition};
+pub(crate) use stream::{Numbered, Place as StreamPlace};
+#[cfg(feature = "postgres")]
+pub(crate) use stream::{OpenPage, Snapshot, Witnessed};
 pub(crate) use text::{clean, cut, cut_in_place};
 pub(crate) use time::{from_micros, to_micros, truncate};
 pub use timeline::{IncidentTimeline, TimelineEntry, TimelineKind};

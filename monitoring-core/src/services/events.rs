@@ -6,8 +6,8 @@ use super::count_events;
 use crate::error::{Error, Result};
 use crate::ingest::Recorder;
 use crate::model::{
-    CreateEventRequest, Event, EventFilter, EventId, IntoEventType, Invalid, Page, Slice, StreamPosition,
-    check_chars, clean,
+    Arrival, CreateEventRequest, Event, EventFilter, EventId, IntoEventType, Invalid, Page, Slice,
+    StreamPosition, check_chars, clean,
 };
 use crate::store::events::EventStore as _;
 use crate::store::{AsConnection, Connection, Context};
@@ -157,8 +157,27 @@ pub async fn event_position(conn: &mut impl AsConnection) -> Result<StreamPositi
     Ok(connection.store().event_position(now).await?)
 }
 
+/// The position of an earlier stream, if [`follow_events`] can go on from there without missing
+/// anything: it was reached within the last hour, and in this database.
+///
+/// # Errors
+///
+/// Storage failed.
+pub async fn resume_events(
+    conn: &mut impl AsConnection,
+    position: &StreamPosition,
+) -> Result<Option<StreamPosition>> {
+    let mut connection = conn.as_connection();
+    let now = connection.context().settings.clock.now();
+    let is_good = !position.is_expired(now) && connection.store().is_known_position(position).await?;
+    Ok(is_good.then(|| position.clone()))
+}
+
 /// Up to `limit` (at least 1) events that match and arrived after `position`, from whichever
-/// replica, in order of arrival. Moves `position` behind them; use it with one filter only.
+/// replica, in order of arrival. Moves `position` behind them. What matches another filter and was
+/// passed before does not come again.
+///
+/// An event is missed if more than ten seconds pass from its creation to its commit, on PostgreSQL.
 ///
 /// # Errors
 ///
@@ -168,14 +187,14 @@ pub async fn follow_events(
     position: &mut StreamPosition,
     filter: &EventFilter,
     limit: u32,
-) -> Result<Vec<Event>> {
+) -> Result<Vec<Arrival>> {
     let mut connection = conn.as_connection();
     let context = connection.context();
     let filter = checked(filter, context)?;
     let now = context.settings.clock.now();
-    let (events, reached) = connection.store().events_after(position, &filter, now, limit.max(1)).await?;
+    let (arrivals, reached) = connection.store().events_after(position, &filter, now, limit.max(1)).await?;
     *position = reached;
-    Ok(events)
+    Ok(arrivals)
 }
 
 /// Stores and counts checked events as one, whatever transaction the connection is in.

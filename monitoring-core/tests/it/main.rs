@@ -12,8 +12,10 @@ mod monitoring {
     mod bare_connections;
     mod event_logger;
     mod handlers;
+    mod incident_access;
     mod incidents;
     mod metrics;
+    mod specification;
     mod store;
     mod timeline;
 }

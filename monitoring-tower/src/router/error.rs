@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use monitoring_core::{Error, FieldError, Forbidden, Invalid, StoreError};
 use serde::Serialize;
@@ -174,6 +174,10 @@ impl IntoResponse for Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(after) = self.code.retry_after() {
             headers.insert(RETRY_AFTER, after.as_secs().into());
+        }
+        if self.code == Code::UnsupportedMediaType {
+            // Says which codings would do (RFC 9110 §15.5.16).
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if self.code == Code::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

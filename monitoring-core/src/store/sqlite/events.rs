@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::{Sqlite, time};
 use crate::model::{
-    Cursor, Event, EventFilter, EventId, EventType, Level, Page, Slice, StreamPosition, Tags, to_micros,
+    Arrival, Cursor, Event, EventFilter, EventId, EventType, Level, Numbered, Page, Slice, StreamPlace,
+    StreamPosition, Tags, to_micros,
 };
 use crate::store::StoreError;
 use crate::store::events::{EventStore, containing, lifted_column, tag_values, time_range};
@@ -64,11 +65,13 @@ impl EventStore for Sqlite<'_> {
         Ok(Slice::new(events, page, |event| Cursor { time: event.timestamp, id: event.id.into_uuid() }))
     }
 
-    async fn event_position(&mut self, _now: DateTime<Utc>) -> Result<StreamPosition, StoreError> {
-        let last = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM monitoring_events")
-            .fetch_one(&mut *self.connection)
-            .await?;
-        Ok(StreamPosition::numbered(last))
+    async fn event_position(&mut self, now: DateTime<Utc>) -> Result<StreamPosition, StoreError> {
+        Ok(StreamPosition::numbered(self.last_arrival().await?, now))
+    }
+
+    async fn is_known_position(&mut self, position: &StreamPosition) -> Result<bool, StoreError> {
+        let StreamPlace::Numbered(Numbered { sequence, .. }) = position.place else { return Ok(false) };
+        Ok(sequence <= self.last_arrival().await?)
     }
 
     async fn events_after(
@@ -77,24 +80,37 @@ impl EventStore for Sqlite<'_> {
         filter: &EventFilter,
         now: DateTime<Utc>,
         limit: u32,
-    ) -> Result<(Vec<Event>, StreamPosition), StoreError> {
-        let end = self.event_position(now).await?.sequence.max(position.sequence);
+    ) -> Result<(Vec<Arrival>, StreamPosition), StoreError> {
+        let end = self.last_arrival().await?;
+        let StreamPlace::Numbered(Numbered { sequence, .. }) = position.place else {
+            return Ok((Vec::new(), StreamPosition::numbered(end, now)));
+        };
+        let end = end.max(sequence);
         let mut query = QueryBuilder::new(SELECT);
         push_filter(&mut query, filter);
-        query.push(" AND seq > ").push_bind(position.sequence);
+        query.push(" AND seq > ").push_bind(sequence);
         query.push(" AND seq <= ").push_bind(end);
         query.push(" ORDER BY seq LIMIT ").push_bind(i64::from(limit));
         let rows = query.build().fetch_all(&mut *self.connection).await?;
-        let events = rows.iter().map(event).collect::<Result<Vec<_>, _>>()?;
-        let reached = match rows.last() {
-            Some(last) if rows.len() >= limit as usize => last.try_get("seq")?,
-            _ => end,
+        let arrivals = rows.iter().map(arrival).collect::<Result<Vec<_>, _>>()?;
+        let reached = match arrivals.last() {
+            Some(last) if arrivals.len() >= limit as usize => last.position.clone(),
+            _ => StreamPosition::numbered(end, now),
         };
-        Ok((events, StreamPosition::numbered(reached)))
+        Ok((arrivals, reached))
     }
 }
 
 impl Sqlite<'_> {
+    /// The number of the last arrival there was, also if it has expired.
+    async fn last_arrival(&mut self) -> Result<i64, StoreError> {
+        let last = sqlx::query_scalar(
+            "SELECT max((SELECT coalesce(max(seq), 0) FROM monitoring_events),
+                        (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'monitoring_events'))",
+        );
+        Ok(last.fetch_one(&mut *self.connection).await?)
+    }
+
     async fn insert_chunk(&mut self, events: &[Event]) -> Result<u64, StoreError> {
         let mut query = QueryBuilder::<sqlx::Sqlite>::new(
             "INSERT INTO monitoring_events (id, event_type, source, message, level, tags, payload,
@@ -276,6 +292,12 @@ fn token(key: &str, value: &Value) -> String {
 /// the standard library's hasher does not promise.
 fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+fn arrival(row: &SqliteRow) -> Result<Arrival, StoreError> {
+    let event = event(row)?;
+    let position = StreamPosition::numbered(row.try_get("seq")?, event.created_at);
+    Ok(Arrival { event, position })
 }
 
 fn event(row: &SqliteRow) -> Result<Event, StoreError> {

@@ -2,6 +2,8 @@
 
 mod alerts;
 mod bodies;
+#[cfg(feature = "prometheus")]
+mod descriptions;
 mod events;
 mod health;
 mod incidents;
@@ -12,6 +14,7 @@ mod prometheus;
 mod remote_write;
 #[cfg(feature = "prometheus")]
 mod scrape;
+mod specification;
 mod statistics;
 mod stream;
 #[cfg(feature = "swagger-ui")]

@@ -53,7 +53,7 @@ impl<'c> Transaction<'c> {
             #[cfg(feature = "sqlite")]
             Raw::Sqlite(connection) => RawTransaction::Sqlite(connection.begin().await?),
         };
-        Ok(Self { raw, context })
+        Ok(Self { raw, context, is_outermost: true })
     }
 
     /// The connection inside the transaction.

@@ -10,7 +10,8 @@ use crate::model::Event;
 /// First in, first out, up to a number of bytes.
 #[derive(Debug)]
 pub(crate) struct Buffer {
-    events: VecDeque<Event>,
+    /// Each with the bytes it was counted with.
+    events: VecDeque<(Event, usize)>,
     bytes: usize,
     bytes_max: usize,
     /// When the oldest event came in.
@@ -29,7 +30,7 @@ impl Buffer {
         if fits {
             self.bytes += bytes;
             self.oldest.get_or_insert(now);
-            self.events.push_back(event);
+            self.events.push_back((event, bytes));
         }
         fits
     }
@@ -42,8 +43,12 @@ impl Buffer {
 
     /// Takes out the oldest `events_max`. What stays is as old as `now`.
     pub(crate) fn take(&mut self, events_max: usize, now: Instant) -> Vec<Event> {
-        let batch: Vec<_> = self.events.drain(..events_max.min(self.events.len())).collect();
-        self.bytes -= batch.iter().map(Event::approximate_bytes).sum::<usize>();
+        let taken = self.events.drain(..events_max.min(self.events.len()));
+        let batch = taken.map(|(event, bytes)| {
+            self.bytes -= bytes;
+            event
+        });
+        let batch = batch.collect();
         self.oldest = (!self.events.is_empty()).then_some(now);
         batch
     }
@@ -51,8 +56,9 @@ impl Buffer {
     /// Puts a batch that could not be written back to the front, whether or not there is room.
     pub(crate) fn put_back(&mut self, batch: Vec<Event>, now: Instant) {
         for event in batch.into_iter().rev() {
-            self.bytes += event.approximate_bytes();
-            self.events.push_front(event);
+            let bytes = event.approximate_bytes();
+            self.bytes += bytes;
+            self.events.push_front((event, bytes));
         }
         self.oldest.get_or_insert(now);
     }

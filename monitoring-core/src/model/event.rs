@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::json::{json_bytes, json_bytes_max};
 use super::{EventId, Invalid, Level, Limits, clean, cut_in_place, truncate};
 
 /// A flat map of names to strings, numbers and booleans.
@@ -260,7 +261,7 @@ fn is_tag_key(key: &str, chars_max: usize) -> bool {
 }
 
 fn check_payload(payload: &HashMap<String, Value>, limits: &Limits, invalid: &mut Invalid) {
-    let bytes = serde_json::to_vec(payload).map_or(usize::MAX, |json| json.len());
+    let bytes = json_bytes(payload);
     if bytes > limits.payload_bytes_max {
         let max = limits.payload_bytes_max;
         invalid.push("payload", format!("must be at most {max} bytes as JSON, not {bytes}"));
@@ -367,7 +368,10 @@ impl Event {
     }
 
     fn fit_payload(&mut self, limits: &Limits) -> bool {
-        let bytes = serde_json::to_vec(&self.payload).map_or(usize::MAX, |json| json.len());
+        if json_bytes_max(&self.payload) <= limits.payload_bytes_max {
+            return false;
+        }
+        let bytes = json_bytes(&self.payload);
         let too_large = bytes > limits.payload_bytes_max;
         if too_large {
             self.payload.clear();

@@ -9,6 +9,7 @@ mod event;
 mod id;
 mod incident;
 mod invalid;
+mod json;
 mod label;
 mod level;
 mod limits;

@@ -1,10 +1,12 @@
 //! Events.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
 use sqlx::types::Json;
 use sqlx::{Encode, QueryBuilder, Row as _, Type};
 use uuid::Uuid;
@@ -115,15 +117,34 @@ impl Sqlite<'_> {
                 .push_bind(to_micros(event.created_at))
                 .push_bind(event.created_by);
         });
-        query.push(" ON CONFLICT DO NOTHING RETURNING seq, id");
-        let rows = query
-            .build()
-            .persistent(is_common(events.len()))
-            .try_map(|row: SqliteRow| Ok((row.try_get("seq")?, row.try_get("id")?)))
-            .fetch_all(&mut *self.connection)
-            .await?;
-        self.index_tags(events, &rows).await?;
-        Ok(rows.len() as u64)
+        query.push(" ON CONFLICT DO NOTHING");
+        let done =
+            query.build().persistent(is_common(events.len())).execute(&mut *self.connection).await?;
+        let numbered = self.numbered(events, &done).await?;
+        self.index_tags(&numbered).await?;
+        Ok(done.rows_affected())
+    }
+
+    /// The events that `done` inserted, with the numbers they were given.
+    async fn numbered<'e>(
+        &mut self,
+        events: &'e [Event],
+        done: &SqliteQueryResult,
+    ) -> Result<Vec<(i64, &'e Event)>, StoreError> {
+        if done.rows_affected() == events.len() as u64 {
+            // All of them, in order and without a gap. Asking for the numbers by `RETURNING` costs
+            // more than the insertion itself, since each row travels between threads.
+            let first = done.last_insert_rowid() - events.len() as i64 + 1;
+            return Ok((first..).zip(events).collect());
+        }
+        // The others were there already: numbers only grow, so the last ones are the new ones.
+        let rows: Vec<(i64, Uuid)> =
+            sqlx::query_as("SELECT seq, id FROM monitoring_events ORDER BY seq DESC LIMIT ?1")
+                .bind(done.rows_affected() as i64)
+                .fetch_all(&mut *self.connection)
+                .await?;
+        let by_id: HashMap<Uuid, &Event> = events.iter().map(|event| (event.id.into_uuid(), event)).collect();
+        Ok(rows.iter().filter_map(|(seq, id)| Some((*seq, *by_id.get(id)?))).collect())
     }
 
     /// Whether so few events have these tags that looking at each is cheaper than walking through
@@ -144,14 +165,10 @@ impl Sqlite<'_> {
         Ok(hits < HITS_MAX)
     }
 
-    /// Adds the tags of freshly inserted events, given by number and id, to the tag index.
-    async fn index_tags(&mut self, events: &[Event], inserted: &[(i64, Uuid)]) -> Result<(), StoreError> {
-        let tags: HashMap<Uuid, &Tags> =
-            events.iter().map(|event| (event.id.into_uuid(), &event.tags)).collect();
-        let rows: Vec<(i64, String)> = inserted
-            .iter()
-            .filter_map(|(seq, id)| Some((*seq, tokens(tags.get(id).filter(|tags| !tags.is_empty())?))))
-            .collect();
+    /// Adds the tags of freshly inserted events to the tag index.
+    async fn index_tags(&mut self, inserted: &[(i64, &Event)]) -> Result<(), StoreError> {
+        let tagged = inserted.iter().filter(|(_, event)| !event.tags.is_empty());
+        let rows: Vec<(i64, String)> = tagged.map(|(seq, event)| (*seq, tokens(&event.tags))).collect();
         if rows.is_empty() {
             return Ok(());
         }
@@ -252,24 +269,38 @@ fn alternatives(key: &str, text: &str) -> String {
 
 /// What the tag index keeps of an event.
 fn tokens(tags: &Tags) -> String {
-    tags.iter().map(|(key, value)| token(key, value)).collect::<Vec<_>>().join(" ")
+    let mut tokens = String::with_capacity(18 * tags.len());
+    for (key, value) in tags {
+        if !tokens.is_empty() {
+            tokens.push(' ');
+        }
+        push_token(&mut tokens, key, value);
+    }
+    tokens
+}
+
+fn token(key: &str, value: &Value) -> String {
+    let mut token = String::with_capacity(17);
+    push_token(&mut token, key, value);
+    token
 }
 
 /// One word of letters and digits for a tag, as the tokenizer leaves no other text whole. Values
 /// that read the same have the same word, whatever their type. Different tags may share a word:
 /// it only has to be rare.
-fn token(key: &str, value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
+fn push_token(tokens: &mut String, key: &str, value: &Value) {
+    let text: Cow<'_, str> = match value {
+        Value::String(text) => text.into(),
         // 200 and 200.0 are one number and one text.
         Value::Number(number) => match number.as_i64() {
-            Some(number) => number.to_string(),
-            None => number.as_f64().unwrap_or_default().to_string(),
+            Some(number) => number.to_string().into(),
+            None => number.as_f64().unwrap_or_default().to_string().into(),
         },
-        value => value.to_string(),
+        value => value.to_string().into(),
     };
-    let bytes = key.bytes().chain([0]).chain(text.bytes());
-    format!("t{:016x}", fnv1a(bytes))
+    let hash = fnv1a(key.bytes().chain([0]).chain(text.bytes()));
+    // Writing to a text cannot fail.
+    let _ = write!(tokens, "t{hash:016x}");
 }
 
 /// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>): stored, so it must never change, which

@@ -23,9 +23,8 @@ impl Buffer {
         Self { events: VecDeque::new(), bytes: 0, bytes_max, oldest: None }
     }
 
-    /// Takes an event; false if there is no room for it.
-    pub(crate) fn push(&mut self, event: Event, now: Instant) -> bool {
-        let bytes = event.approximate_bytes();
+    /// Takes an event of so many bytes; false if there is no room for it.
+    pub(crate) fn push(&mut self, event: Event, bytes: usize, now: Instant) -> bool {
         let fits = self.bytes + bytes <= self.bytes_max;
         if fits {
             self.bytes += bytes;
@@ -95,7 +94,7 @@ mod tests {
         let now = Instant::now();
         let mut buffer = Buffer::new(usize::MAX);
         for source in ["a", "b", "c"] {
-            assert!(buffer.push(event(source), now));
+            assert!(buffer.push(event(source), 1, now));
         }
         let batch = buffer.take(2, now);
         buffer.put_back(batch, now);
@@ -107,9 +106,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let now = Instant::now();
-        let mut buffer = Buffer::new(event("a").approximate_bytes());
-        assert!(buffer.push(event("a"), now));
-        assert!(!buffer.push(event("b"), now));
+        let mut buffer = Buffer::new(1);
+        assert!(buffer.push(event("a"), 1, now));
+        assert!(!buffer.push(event("b"), 1, now));
     }
 
     #[test]
@@ -118,10 +117,10 @@ mod tests {
         let age = Duration::from_secs(1);
         let mut buffer = Buffer::new(usize::MAX);
         assert!(!buffer.is_due(2, age, now + age), "nothing waits");
-        buffer.push(event("a"), now);
+        buffer.push(event("a"), 1, now);
         assert!(!buffer.is_due(2, age, now));
         assert!(buffer.is_due(2, age, now + age));
-        buffer.push(event("b"), now);
+        buffer.push(event("b"), 1, now);
         assert!(buffer.is_due(2, age, now));
     }
 }

@@ -39,7 +39,7 @@ impl Recorder {
                         decoder.decode(&record, &mut Decoded::new(anchor, &mut sink));
                     }
                 }
-                Record::Event(event) => sink.captured.events.push(*event),
+                Record::Event(event, _) => sink.captured.events.push(*event),
                 Record::Observation(observation) => sink.captured.observations.push(*observation),
             }
         }

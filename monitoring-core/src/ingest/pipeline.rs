@@ -130,7 +130,7 @@ impl Pipeline {
                         self.intake.guarded(anchor, |decoded| decoder.decode(&record, decoded));
                     }
                 }
-                Record::Event(event) => self.intake.take_event(*event),
+                Record::Event(event, bytes) => self.intake.take_event(*event, bytes),
                 Record::Observation(seen) => self.intake.observe(&seen.series, seen.value, seen.timestamp),
             }
         }
@@ -311,8 +311,8 @@ impl Intake {
         }
     }
 
-    fn take_event(&mut self, event: Event) {
-        if self.buffer.push(event, self.now) {
+    fn take_event(&mut self, event: Event, bytes: usize) {
+        if self.buffer.push(event, bytes, self.now) {
             self.entered.events += 1;
             self.self_metrics.queued();
         } else {
@@ -331,7 +331,7 @@ impl Intake {
         for report in &outcome.refused {
             // A report the database refuses too is not reported again.
             if report.tags.get("refused_source").is_none_or(|source| source != "monitoring") {
-                self.take_event(report.clone());
+                self.take_event(report.clone(), report.approximate_bytes());
             }
         }
     }
@@ -350,7 +350,8 @@ impl Sink for Intake {
             self.queue().counters.truncated();
         }
         self.context.redactor.event(&mut event);
-        self.take_event(event);
+        let bytes = event.approximate_bytes();
+        self.take_event(event, bytes);
     }
 
     fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) {

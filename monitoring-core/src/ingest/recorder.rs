@@ -79,7 +79,8 @@ impl Recorder {
                     self.shared.queue.counters.truncated();
                 }
                 context.redactor.event(&mut event);
-                self.shared.queue.push(Record::Event(Box::new(event)));
+                let bytes = event.approximate_bytes();
+                self.shared.queue.push(Record::Event(Box::new(event), bytes));
             }
             Err(_) => self.shared.queue.counters.shed(ShedReason::Invalid, 1),
         }

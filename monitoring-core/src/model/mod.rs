@@ -6,6 +6,7 @@
 mod alert;
 mod audit;
 mod event;
+mod hex;
 mod id;
 mod incident;
 mod invalid;
@@ -27,6 +28,7 @@ pub use alert::{AlertFilter, AlertRule, CreateAlertRequest, UpdateAlertRequest};
 pub use audit::AuditEntry;
 pub(crate) use event::check_chars;
 pub use event::{CreateEventRequest, Event, EventFilter, EventType, IntoEventType, Tags};
+pub use hex::HexDigits;
 pub use id::{AlertRuleId, CommentId, EventId, IncidentId, SeriesId};
 pub use incident::{
     Comment, CreateIncidentRequest, Incident, IncidentChange, IncidentFilter, IncidentSeverity,

@@ -90,7 +90,10 @@ impl SecretKeys {
         let key = key.as_bytes();
         key.iter().enumerate().any(|(start, first)| {
             let names = &self.by_first[usize::from(first.to_ascii_lowercase())];
-            !names.is_empty()
+            // Most letters stand inside a word, which takes no more than a look to see.
+            let inside = start > 0 && first.is_ascii_lowercase() && key[start - 1].is_ascii_lowercase();
+            !inside
+                && !names.is_empty()
                 && is_border(key, start)
                 && self.names[names.clone()]
                     .iter()

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::join;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
 use sqlx::types::Json;
@@ -13,13 +13,17 @@ use uuid::Uuid;
 
 use super::{Sqlite, time};
 use crate::model::{
-    Cursor, Event, EventFilter, EventId, EventType, Level, Page, Slice, StreamPosition, Tags, to_micros,
+    Cursor, Event, EventFilter, EventId, EventType, HexDigits, Level, Page, Slice, StreamPosition, Tags,
+    to_micros,
 };
 use crate::store::StoreError;
 use crate::store::events::{EventStore, containing, lifted_column, tag_values, time_range};
 
 /// Events in one statement. Larger batches gain nothing.
 const ROWS_MAX: usize = 100;
+/// Events whose tags are indexed by one statement: each statement ends what the index collected and
+/// writes it out as a segment of its own, to be merged later.
+const TAGGED_MAX: usize = 1_000;
 
 const SELECT: &str =
     "SELECT seq, id, event_type, source, message, level, tags, payload, request_id, trace_id,
@@ -30,8 +34,10 @@ const SELECT: &str =
 impl EventStore for Sqlite<'_> {
     async fn insert_events(&mut self, events: &[Event]) -> Result<u64, StoreError> {
         let mut inserted = 0;
-        for events in events.chunks(ROWS_MAX) {
-            inserted += self.insert_chunk(events).await?;
+        for events in events.chunks(TAGGED_MAX) {
+            let numbered = self.insert_rows(events).await?;
+            self.index_tags(&numbered).await?;
+            inserted += numbered.len() as u64;
         }
         Ok(inserted)
     }
@@ -97,32 +103,19 @@ impl EventStore for Sqlite<'_> {
 }
 
 impl Sqlite<'_> {
-    async fn insert_chunk(&mut self, events: &[Event]) -> Result<u64, StoreError> {
-        let mut query = QueryBuilder::<sqlx::Sqlite>::new(
-            "INSERT INTO monitoring_events (id, event_type, source, message, level, tags, payload,
-                 request_id, trace_id, span_id, timestamp, created_at, created_by) ",
-        );
-        query.push_values(events, |mut row, event| {
-            row.push_bind(event.id.into_uuid())
-                .push_bind(event.event_type.as_str())
-                .push_bind(event.source.as_str())
-                .push_bind(event.message.as_deref())
-                .push_bind(event.level.map(Level::as_str))
-                .push_bind(Json(&event.tags))
-                .push_bind(Json(&event.payload))
-                .push_bind(event.request_id.as_deref())
-                .push_bind(event.trace_id.as_deref())
-                .push_bind(event.span_id.as_deref())
-                .push_bind(to_micros(event.timestamp))
-                .push_bind(to_micros(event.created_at))
-                .push_bind(event.created_by);
-        });
-        query.push(" ON CONFLICT DO NOTHING");
-        let done =
-            query.build().persistent(is_common(events.len())).execute(&mut *self.connection).await?;
-        let numbered = self.numbered(events, &done).await?;
-        self.index_tags(&numbered).await?;
-        Ok(done.rows_affected())
+    /// Inserts events and returns the new ones, with the numbers they were given. While the database
+    /// works on a statement, the next one is made.
+    async fn insert_rows<'e>(&mut self, events: &'e [Event]) -> Result<Vec<(i64, &'e Event)>, StoreError> {
+        let mut numbered = Vec::with_capacity(events.len());
+        let mut statements = events.chunks(ROWS_MAX).map(|events| (events, insertion(events)));
+        let mut statement = statements.next();
+        while let Some((events, mut query)) = statement {
+            let query = query.build().persistent(is_common(events.len()));
+            let (done, next) = join(query.execute(&mut *self.connection), async { statements.next() }).await;
+            numbered.extend(self.numbered(events, &done?).await?);
+            statement = next;
+        }
+        Ok(numbered)
     }
 
     /// The events that `done` inserted, with the numbers they were given.
@@ -181,9 +174,35 @@ impl Sqlite<'_> {
     }
 }
 
+fn insertion(events: &[Event]) -> QueryBuilder<sqlx::Sqlite> {
+    // `OR FAIL`: the caller's transaction takes everything back if a row is refused. Being able to
+    // take back this statement alone would have every page it changes copied first.
+    let mut query = QueryBuilder::new(
+        "INSERT OR FAIL INTO monitoring_events (id, event_type, source, message, level, tags, payload,
+             request_id, trace_id, span_id, timestamp, created_at, created_by) ",
+    );
+    query.push_values(events, |mut row, event| {
+        row.push_bind(event.id.into_uuid())
+            .push_bind(event.event_type.as_str())
+            .push_bind(event.source.as_str())
+            .push_bind(event.message.as_deref())
+            .push_bind(event.level.map(Level::as_str))
+            .push_bind(Json(&event.tags))
+            .push_bind(Json(&event.payload))
+            .push_bind(event.request_id.as_deref())
+            .push_bind(event.trace_id.as_deref())
+            .push_bind(event.span_id.as_deref())
+            .push_bind(to_micros(event.timestamp))
+            .push_bind(to_micros(event.created_at))
+            .push_bind(event.created_by);
+    });
+    query.push(" ON CONFLICT DO NOTHING");
+    query
+}
+
 /// Whether a statement with so many rows comes again often enough to keep it prepared.
 fn is_common(rows: usize) -> bool {
-    rows == 1 || rows == ROWS_MAX
+    matches!(rows, 1 | ROWS_MAX | TAGGED_MAX)
 }
 
 /// Everything the filter says, checked on the row. The tag index only narrows down.
@@ -299,8 +318,8 @@ fn push_token(tokens: &mut String, key: &str, value: &Value) {
         value => value.to_string().into(),
     };
     let hash = fnv1a(key.bytes().chain([0]).chain(text.bytes()));
-    // Writing to a text cannot fail.
-    let _ = write!(tokens, "t{hash:016x}");
+    tokens.push('t');
+    tokens.push_str(HexDigits::of_u64(hash).as_str());
 }
 
 /// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>): stored, so it must never change, which

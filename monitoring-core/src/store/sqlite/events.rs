@@ -364,7 +364,9 @@ fn event(row: &SqliteRow) -> Result<Event, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{CreateEventRequest, Limits};
     use serde_json::json;
+    use sqlx::{Connection as _, SqliteConnection};
 
     #[test]
     fn values_that_read_the_same_share_a_token() {
@@ -373,6 +375,39 @@ mod tests {
         assert_eq!(token("ok", &json!("true")), token("ok", &json!(true)));
         assert_ne!(token("ok", &json!("true")), token("ok", &json!(false)));
         assert_ne!(token("a", &json!("bc")), token("ab", &json!("c")));
+    }
+
+    #[tokio::test]
+    async fn of_a_batch_that_is_partly_there_each_event_is_found_by_its_tags() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        crate::store::migrate::sqlite(&mut connection).await.unwrap();
+        let mut store = Sqlite::new(&mut connection);
+        let events: Vec<_> = (0..3 * ROWS_MAX).map(tagged).collect();
+        for n in [7, ROWS_MAX, 2 * ROWS_MAX - 1] {
+            assert_eq!(store.insert_events(&events[n..=n]).await.unwrap(), 1);
+        }
+
+        assert_eq!(store.insert_events(&events).await.unwrap(), events.len() as u64 - 3);
+
+        for (n, event) in events.iter().enumerate() {
+            let filter = EventFilter { tags: vec![("n".to_owned(), n.to_string())], ..Default::default() };
+            let found = store.events(&filter, &Page::first(2)).await.unwrap();
+            assert_eq!(found.items, [event.clone()], "{n}");
+        }
+        assert_eq!(store.insert_events(&events).await.unwrap(), 0);
+    }
+
+    fn tagged(n: usize) -> Event {
+        let request = CreateEventRequest {
+            event_type: EventType::Log,
+            source: "batch".to_owned(),
+            message: None,
+            level: None,
+            tags: HashMap::from([("n".to_owned(), json!(n))]),
+            payload: HashMap::new(),
+            timestamp: None,
+        };
+        request.into_event(DateTime::UNIX_EPOCH, None, &Limits::default()).unwrap()
     }
 
     #[test]

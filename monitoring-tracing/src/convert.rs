@@ -223,10 +223,11 @@ fn millis(time: Duration) -> f64 {
 /// The name in characters that tags allow.
 fn tag_key(name: &str) -> String {
     let name = name.strip_prefix("r#").unwrap_or(name);
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    if name.len() <= KEY_CHARS_MAX && name.chars().all(plain) {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if name.len() <= KEY_CHARS_MAX && name.bytes().all(plain) {
         return name.to_owned(); // nearly always
     }
+    let plain = |c: char| u8::try_from(c).is_ok_and(plain);
     name.chars().take(KEY_CHARS_MAX).map(|c| if plain(c) { c } else { '_' }).collect()
 }
 

@@ -392,7 +392,7 @@ mod tests {
         for (n, event) in events.iter().enumerate() {
             let filter = EventFilter { tags: vec![("n".to_owned(), n.to_string())], ..Default::default() };
             let found = store.events(&filter, &Page::first(2)).await.unwrap();
-            assert_eq!(found.items, [event.clone()], "{n}");
+            assert_eq!(found.items, std::slice::from_ref(event), "{n}");
         }
         assert_eq!(store.insert_events(&events).await.unwrap(), 0);
     }

@@ -20,6 +20,9 @@ CREATE TABLE monitoring.events (
     timestamp TIMESTAMPTZ NOT NULL DEFAULT now(),
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     created_by UUID,
+    -- The transaction it came with, for live streams: which of two events was visible first is
+    -- decided by the ends of their transactions, not by any clock.
+    arrival XID8 NOT NULL DEFAULT pg_current_xact_id(),
     -- Time first: lists newest first, walks cursors, and finds an id by the millisecond in it.
     PRIMARY KEY (timestamp, id)
 ) PARTITION BY RANGE (timestamp);
@@ -37,8 +40,8 @@ CREATE INDEX events_trace ON monitoring.events (trace_id) WHERE trace_id IS NOT 
 -- unlucky insert for most of a second.
 CREATE INDEX events_tags ON monitoring.events USING gin (tags jsonb_path_ops)
     WITH (gin_pending_list_limit = 512);
--- What arrived since I last looked (live streams)? Arrival order is storage order, which is all
--- BRIN needs.
+-- What arrived since I last looked (live streams)? `arrival` says it exactly; this narrows it down.
+-- Arrival order is storage order, which is all BRIN needs.
 CREATE INDEX events_arrival ON monitoring.events USING brin (created_at)
     WITH (pages_per_range = 16, autosummarize = on);
 

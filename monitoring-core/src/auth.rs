@@ -136,6 +136,17 @@ impl Principal {
         let own = [incident.created_by, incident.assigned_to].contains(&Some(self.id));
         self.may(Permission::AllIncidents) || (own && self.may(Permission::OwnIncidents))
     }
+
+    /// Whether the caller may hand this incident to `assignee`. A plain user may take an incident
+    /// or give it back, but not hand it to somebody else: with it they would hand out the right to
+    /// see it.
+    #[must_use]
+    pub fn may_assign(&self, incident: &Incident, assignee: Option<Uuid>) -> bool {
+        let own = Some(self.id);
+        let gives_back = assignee.is_none() && incident.assigned_to == own;
+        let is_own_affair = assignee == incident.assigned_to || assignee == own || gives_back;
+        self.may(Permission::AllIncidents) || is_own_affair
+    }
 }
 
 /// The caller lacks a permission.

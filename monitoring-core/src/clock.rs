@@ -35,6 +35,15 @@ impl Clock {
         Self { fixed_micros: Some(Arc::new(AtomicI64::new(to_micros(time)))) }
     }
 
+    /// Whether both always tell the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.fixed_micros, &other.fixed_micros) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
     /// The time now, with microseconds.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
-use crate::model::{Invalid, Limits};
+use crate::model::{Invalid, Limits, MetricMetadata, check_bounds, is_metric_name};
 
 /// Everything that can be set. Made by the builder of `Monitoring`, checked once, then read-only.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub ingest: IngestSettings,
     /// Bucket bounds by histogram name, where the defaults do not fit.
     pub buckets: HashMap<String, Vec<f64>>,
+    /// What the host says about its metrics.
+    pub descriptions: Vec<MetricMetadata>,
     /// Connections of a pool of our own.
     pub pool_connections_max: u32,
 }
@@ -34,6 +36,7 @@ impl Default for Settings {
             redaction: Redaction::default(),
             ingest: IngestSettings::default(),
             buckets: HashMap::new(),
+            descriptions: Vec::new(),
             pool_connections_max: 5,
         }
     }
@@ -58,7 +61,41 @@ impl Settings {
         if self.pool_connections_max < 2 {
             invalid.push("pool_connections_max", "must be at least 2: one writes while another reads");
         }
+        for (name, bounds) in &self.buckets {
+            if !is_metric_name(name) {
+                invalid.push("buckets", format!("{name:?} is no name of a metric"));
+            }
+            check_bounds(bounds, &self.limits, &mut invalid);
+        }
+        for metadata in &self.descriptions {
+            for error in metadata.check().err().unwrap_or_default().errors() {
+                invalid.push(format!("describe({:?}).{}", metadata.name, error.field), &error.message);
+            }
+        }
+        self.ingest.check(&mut invalid);
         invalid.or(())
+    }
+
+    /// Whether it makes no difference which of the two a connection is used with.
+    pub(crate) fn serve_alike(&self, other: &Self) -> bool {
+        // What concerns only the start, the pipeline and our own pool makes none.
+        let Self {
+            schema,
+            clock,
+            limits,
+            retention,
+            redaction,
+            buckets,
+            descriptions: _,
+            ingest: _,
+            pool_connections_max: _,
+        } = self;
+        *schema == other.schema
+            && clock.is_same(&other.clock)
+            && *limits == other.limits
+            && *retention == other.retention
+            && *redaction == other.redaction
+            && *buckets == other.buckets
     }
 }
 
@@ -204,6 +241,37 @@ impl Default for IngestSettings {
     }
 }
 
+impl IngestSettings {
+    const INTERVALS: std::ops::RangeInclusive<Duration> =
+        Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
+    const QUEUE_RECORDS: std::ops::RangeInclusive<usize> = 1..=16 * 1024 * 1024;
+
+    /// Refuses what would make the pipeline spin, stall, or ask for all memory at once.
+    fn check(&self, invalid: &mut Invalid) {
+        let intervals = [
+            ("flush_interval", self.flush_interval),
+            ("drain_interval", self.drain_interval),
+            ("metrics_interval", self.metrics_interval),
+            ("write_timeout", self.write_timeout),
+        ];
+        for (field, interval) in intervals {
+            if !Self::INTERVALS.contains(&interval) {
+                invalid.push(field, "must be at least a millisecond and at most a day");
+            }
+        }
+        if !Self::QUEUE_RECORDS.contains(&self.queue_records_max) {
+            invalid.push("queue_records_max", format!("must be 1 to {}", Self::QUEUE_RECORDS.end()));
+        }
+        for (field, bound) in
+            [("buffer_bytes_max", self.buffer_bytes_max), ("batch_events_max", self.batch_events_max)]
+        {
+            if bound == 0 {
+                invalid.push(field, "must be at least 1");
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,5 +299,29 @@ mod tests {
     fn a_retention_longer_than_history_keeps_everything() {
         let now: DateTime<Utc> = "2026-06-01T00:00:00Z".parse().unwrap();
         assert!(Retention::check(Duration::MAX, DateTime::UNIX_EPOCH, now).is_ok());
+    }
+
+    #[test]
+    fn settings_that_would_spin_stall_or_panic_are_refused() {
+        let spoilt: [fn(&mut Settings); 12] = [
+            |settings| settings.ingest.drain_interval = Duration::ZERO,
+            |settings| settings.ingest.flush_interval = Duration::MAX,
+            |settings| settings.ingest.metrics_interval = Duration::ZERO,
+            |settings| settings.ingest.metrics_interval = Duration::MAX,
+            |settings| settings.ingest.write_timeout = Duration::ZERO,
+            |settings| settings.ingest.batch_events_max = 0,
+            |settings| settings.ingest.buffer_bytes_max = 0,
+            |settings| settings.ingest.queue_records_max = 0,
+            |settings| settings.ingest.queue_records_max = usize::MAX,
+            |settings| drop(settings.buckets.insert("m".to_owned(), vec![2.0, 1.0])),
+            |settings| drop(settings.buckets.insert("m".to_owned(), vec![f64::NAN])),
+            |settings| drop(settings.buckets.insert("m m".to_owned(), vec![1.0])),
+        ];
+        for (n, spoil) in spoilt.into_iter().enumerate() {
+            let mut settings = Settings::default();
+            assert!(settings.check().is_ok());
+            spoil(&mut settings);
+            assert!(settings.check().is_err(), "{n}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The public error, made from the errors of the areas.
 
 use crate::auth::{Forbidden, Role};
-use crate::model::{IncidentStatus, Invalid};
+use crate::model::{Event, EventId, IncidentStatus, Invalid};
 use crate::store::StoreError;
 
 /// What a service may answer instead of a result.
@@ -76,9 +76,22 @@ pub enum Error {
         what: &'static str,
     },
 
-    /// Storage failed.
+    /// Storage failed. Nothing was stored.
     #[error("storage failed")]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
+
+    /// The database was asked to store it all and did not say whether it did: the connection broke,
+    /// time ran out, or shutdown's deadline passed at the very commit. Everything is stored, or
+    /// nothing; doing it again may do it twice.
+    #[error("the database did not confirm; everything is stored, or nothing")]
+    Unconfirmed {
+        /// The ids the events have if they are stored. To know, look one of them up with
+        /// [`services::event`](crate::services::event) once the database answers. Empty where it was
+        /// not about events.
+        events: Vec<EventId>,
+        /// What went wrong.
+        source: StoreError,
+    },
 }
 
 impl Error {
@@ -90,6 +103,25 @@ impl Error {
     /// An [`Error::Conflict`].
     pub(crate) const fn conflict(what: &'static str, expected: i64, current: i64) -> Self {
         Self::Conflict { what, expected, current }
+    }
+}
+
+impl Error {
+    /// The same, about these events.
+    pub(crate) fn about(mut self, of: &[Event]) -> Self {
+        if let Self::Unconfirmed { events, .. } = &mut self {
+            *events = of.iter().map(|event| event.id).collect();
+        }
+        self
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(source: StoreError) -> Self {
+        if source.is_unconfirmed() {
+            return Self::Unconfirmed { events: Vec::new(), source };
+        }
+        Self::Store(source)
     }
 }
 
@@ -110,6 +142,32 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unconfirmed_commit_names_the_events_it_is_about() {
+        let request = crate::model::CreateEventRequest {
+            event_type: crate::model::EventType::Log,
+            source: "test".to_owned(),
+            message: None,
+            level: None,
+            tags: Default::default(),
+            payload: Default::default(),
+            timestamp: None,
+        };
+        let event = request.into_event(Default::default(), None, &Default::default()).unwrap();
+        let broken = || StoreError::Unconfirmed(sqlx::Error::WorkerCrashed);
+        for source in [broken(), StoreError::Shared(std::sync::Arc::new(broken()))] {
+            match Error::from(source).about(std::slice::from_ref(&event)) {
+                Error::Unconfirmed { events, source } => {
+                    assert_eq!(events, [event.id]);
+                    assert!(source.is_transient());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let away = Error::from(StoreError::Unavailable(sqlx::Error::PoolTimedOut));
+        assert!(matches!(away.about(&[event]), Error::Store(_)));
+    }
 
     #[test]
     fn an_illegal_change_of_status_names_the_legal_ones() {

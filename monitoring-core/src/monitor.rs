@@ -8,8 +8,9 @@ use crate::clock::Clock;
 use crate::config::{IngestSettings, Redaction, Retention, Settings};
 use crate::error::{Error, Result};
 use crate::ingest::{Database, Pipeline, Recorder, Writer};
-use crate::model::{Invalid, Limits};
+use crate::model::{Invalid, Limits, MetricMetadata};
 use crate::retention;
+use crate::services;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
 use crate::tasks::{Stop, Supervisor, run_pipeline, run_upkeep};
 
@@ -67,7 +68,7 @@ impl Monitoring {
     }
 
     /// The host's connection with this system's settings, such as its schema, limits and
-    /// redaction. A bare connection is used with the defaults.
+    /// redaction; [`AsConnection`] says what a bare connection is used with.
     pub fn connection<'c>(&'c self, conn: &'c mut impl AsConnection) -> Connection<'c> {
         conn.as_connection().with_context(self.inner.pool.context())
     }
@@ -77,7 +78,7 @@ impl Monitoring {
         const PATIENCE: Duration = Duration::from_secs(2);
         let answers = async { self.acquire_read().await?.as_connection().ping().await.map_err(Error::from) };
         let answered = tokio::time::timeout(PATIENCE, answers).await;
-        matches!(answered, Ok(Ok(()))) && !self.is_shut_down()
+        matches!(answered, Ok(Ok(()))) && !self.is_shut_down() && self.inner.supervisor.is_whole()
     }
 
     /// Whether [`Monitoring::shutdown`] has begun.
@@ -88,8 +89,9 @@ impl Monitoring {
 
     /// Takes no more records, writes those it has, and stops everything, in about `deadline`.
     ///
-    /// Call it last: after the server has stopped and whatever else records has ended. A second
-    /// call finds nothing to do.
+    /// Call it last: after the server has stopped and whatever else records has ended. It goes on
+    /// also if the returned future is dropped. A further call waits for its end, no longer than its
+    /// own deadline, and reports the same; the deadline of the first stands.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let Inner { pool, recorder, supervisor, pipeline } = &*self.inner;
         recorder.close();
@@ -98,7 +100,9 @@ impl Monitoring {
         supervisor.stop(deadline).await;
         // Closing waits for connections that callers hold; they have had their time.
         let _ = tokio::time::timeout(CLOSING, pool.close()).await;
-        ShutdownReport { unwritten: pipeline.unwritten() }
+        // A producer that was at it when intake closed may have come too late for the pipeline.
+        let late = if supervisor.is_over() { recorder.shared().queue.abandon() } else { 0 };
+        ShutdownReport { unwritten: pipeline.unwritten() + late }
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -120,7 +124,8 @@ impl fmt::Debug for Monitoring {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Records that were accepted but could not be written in time.
+    /// What was accepted but could not be written in time: records still queued, events, what
+    /// callers were waiting for, and sums of observations, each sum counted once.
     pub unwritten: u64,
 }
 
@@ -131,6 +136,7 @@ pub struct MonitoringBuilder {
     settings: Settings,
     database: Option<Source>,
     recorder: Option<Recorder>,
+    process_default: bool,
 }
 
 enum Source {
@@ -224,13 +230,67 @@ impl MonitoringBuilder {
         self
     }
 
+    /// What the metric `name` is about (its `HELP` text) and in what it is measured, such as
+    /// `seconds`; both may be empty. OpenMetrics shows the unit where the name ends in it.
+    ///
+    /// ```no_run
+    /// # async fn start() -> monitoring_core::Result<()> {
+    /// use monitoring_core::Monitoring;
+    ///
+    /// let monitoring = Monitoring::builder()
+    ///     .database_url("sqlite:monitoring.db")
+    ///     .describe("orders_total", "Orders placed, by product.", "")
+    ///     .describe("checkout_duration_seconds", "From cart to receipt.", "seconds")
+    ///     .start()
+    ///     .await?;
+    /// # let _ = monitoring;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn describe(
+        mut self,
+        name: impl Into<String>,
+        help: impl Into<String>,
+        unit: impl Into<String>,
+    ) -> Self {
+        let metadata = MetricMetadata { name: name.into(), help: help.into(), unit: unit.into() };
+        self.settings.descriptions.push(metadata);
+        self
+    }
+
     /// Where the time comes from; for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.settings.clock = clock;
         self
     }
 
-    /// The recorder that layers installed earlier already hold.
+    /// Makes these settings (schema, limits, retention, redaction, buckets) those of every bare
+    /// connection to this kind of database that services are given, in the whole process and for
+    /// good; see [`AsConnection`].
+    ///
+    /// ```no_run
+    /// # async fn example(url: &str, mut tx: sqlx::Transaction<'_, sqlx::Sqlite>) -> monitoring_core::Result<()> {
+    /// use monitoring_core::{EventLogger, Monitoring, Redaction};
+    ///
+    /// let mut redaction = Redaction::default();
+    /// redaction.keys.push("iban".to_string());
+    /// let builder = Monitoring::builder().database_url(url).redaction(redaction);
+    /// let monitoring = builder.process_default().start().await?;
+    ///
+    /// let mut logger = EventLogger::new(&mut tx, "req-1", "shop");
+    /// let tags = [("iban".to_string(), "DE02…".into())].into();
+    /// logger.log_info("paid", tags).await?; // stored without the IBAN
+    /// # drop(monitoring);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn process_default(mut self) -> Self {
+        self.process_default = true;
+        self
+    }
+
+    /// The recorder that layers installed earlier already hold. Its queue is as large as it was made;
+    /// [`IngestSettings::queue_records_max`] does not change it.
     pub fn recorder(mut self, recorder: Recorder) -> Self {
         self.recorder = Some(recorder);
         self
@@ -240,8 +300,9 @@ impl MonitoringBuilder {
     ///
     /// # Errors
     ///
-    /// A setting makes no sense, the database cannot be reached, or its schema is newer than this
-    /// library.
+    /// A setting makes no sense, the database cannot be reached, its schema is newer than this
+    /// library, the recorder belongs to another `Monitoring`, or other settings are the
+    /// [process's default](Self::process_default) already.
     pub async fn start(self) -> Result<Monitoring> {
         let context = Arc::new(Context::new(self.settings)?);
         let database = self.database.ok_or_else(|| {
@@ -250,6 +311,12 @@ impl MonitoringBuilder {
         let pool = database.open(&context)?;
         pool.migrate().await?;
         prepare_partitions(&pool).await?;
+        describe_metrics(&pool).await?;
+        if self.process_default {
+            pool.bare_connections().choose(&context)?;
+        } else {
+            pool.bare_connections().pass_over(&context);
+        }
         let recorder = self
             .recorder
             .unwrap_or_else(|| Recorder::with_capacity(context.settings.ingest.queue_records_max));
@@ -269,6 +336,28 @@ async fn prepare_partitions(pool: &Pool) -> Result<()> {
             Ok(())
         }
         outcome => Ok(outcome?),
+    }
+}
+
+/// Nor are help texts: without them the metrics are the same.
+async fn describe_metrics(pool: &Pool) -> Result<()> {
+    let descriptions = &pool.context().settings.descriptions;
+    if descriptions.is_empty() {
+        return Ok(());
+    }
+    let written = async {
+        let mut connection = pool.acquire(Access::Write).await?;
+        for MetricMetadata { name, help, unit } in descriptions {
+            services::describe_metric(&mut connection, name, help, unit).await?;
+        }
+        Ok(())
+    };
+    match written.await {
+        Err(Error::Store(error)) if error.is_transient() => {
+            tracing::warn!(target: "monitoring::internal", %error, "metrics could not be described");
+            Ok(())
+        }
+        outcome => outcome,
     }
 }
 

@@ -6,13 +6,17 @@
 //!
 //! Partitions leave whole, so on PostgreSQL telemetry is kept up to a day longer than asked for.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Days, TimeDelta, Utc};
 
 use crate::config::Retention;
 use crate::store::partitions::{Expired, PartitionStore as _};
 use crate::store::totals::TotalStore as _;
-use crate::store::{Access, AsConnection as _, Connection, Pool, StoreError};
+use crate::store::{Access, Connection, Pool, StoreError};
 
+/// How long one transaction may take. Far more than any needs: it is for a connection that hangs.
+const STEP_MAX: Duration = Duration::from_secs(5 * 60);
 /// Days for which partitions are made ahead: a week without upkeep goes unnoticed.
 const DAYS_AHEAD: Days = Days::new(7);
 /// Rows deleted at once. Small, because SQLite's other writers wait meanwhile.
@@ -33,8 +37,13 @@ pub(crate) async fn prepare(pool: &Pool) -> Result<(), StoreError> {
     let today = now(pool).date_naive();
     let yesterday = today.pred_opt().unwrap_or(today);
     let last = today.checked_add_days(DAYS_AHEAD).unwrap_or(today);
-    let mut connection = pool.acquire(Access::Write).await?;
-    connection.as_connection().store().prepare_partitions(yesterday, last).await
+    in_time(async {
+        let mut work = pool.begin_work(Access::Write).await?;
+        let prepared = work.connection().store().prepare_partitions(yesterday, last).await;
+        work.done();
+        prepared
+    })
+    .await
 }
 
 /// Removes what is older than the settings say and gives stray rows a partition, in small
@@ -49,12 +58,49 @@ pub(crate) async fn apply(pool: &Pool) -> Result<Expired, StoreError> {
     let (events_before, samples_before) = (Retention::oldest(events, now), Retention::oldest(metrics, now));
     let mut total = Expired::default();
     loop {
-        let mut connection = pool.acquire(Access::Write).await?;
-        let mut connection = connection.as_connection();
-        let expired = connection.store().expire(events_before, samples_before, ROWS_MAX).await?;
+        let (expired, moved) = in_time(async {
+            let mut work = pool.begin_work(Access::Write).await?;
+            let done = apply_once(&mut work.connection(), events_before, samples_before).await;
+            work.done();
+            done
+        })
+        .await?;
         total += expired;
-        if expired.is_nothing() && connection.store().move_strays().await? == 0 {
+        if expired.is_nothing() && moved == 0 {
             return Ok(total);
+        }
+    }
+}
+
+/// Removes some of what is old, or moves some strays if nothing is.
+async fn apply_once(
+    connection: &mut Connection<'_>,
+    events_before: DateTime<Utc>,
+    samples_before: DateTime<Utc>,
+) -> Result<(Expired, u64), StoreError> {
+    let expired = connection.store().expire(events_before, samples_before, ROWS_MAX).await?;
+    let moved = if expired.is_nothing() { connection.store().move_strays().await? } else { 0 };
+    Ok((expired, moved))
+}
+
+/// [`fold_totals`] on a connection of our own.
+///
+/// # Errors
+///
+/// As [`fold_totals`].
+pub(crate) async fn fold(pool: &Pool) -> Result<u64, StoreError> {
+    let mut folded = 0;
+    loop {
+        let more = in_time(async {
+            let mut work = pool.begin_work(Access::Write).await?;
+            let folded = fold_once(&mut work.connection()).await;
+            work.done();
+            folded
+        })
+        .await?;
+        folded += more;
+        if more < u64::from(FOLD_ROWS_MAX) {
+            return Ok(folded);
         }
     }
 }
@@ -66,12 +112,9 @@ pub(crate) async fn apply(pool: &Pool) -> Result<Expired, StoreError> {
 ///
 /// Storage failed; what was merged before stays merged.
 pub(crate) async fn fold_totals(connection: &mut Connection<'_>) -> Result<u64, StoreError> {
-    let now = connection.context().settings.clock.now();
     let mut folded = 0;
     loop {
-        let mut transaction = connection.begin().await?;
-        let more = transaction.store().fold_totals(now - FOLD_AFTER, now, FOLD_ROWS_MAX).await?;
-        transaction.commit().await?;
+        let more = fold_once(connection).await?;
         folded += more;
         if more < u64::from(FOLD_ROWS_MAX) {
             return Ok(folded);
@@ -79,6 +122,32 @@ pub(crate) async fn fold_totals(connection: &mut Connection<'_>) -> Result<u64, 
     }
 }
 
+async fn fold_once(connection: &mut Connection<'_>) -> Result<u64, StoreError> {
+    let now = connection.context().settings.clock.now();
+    let mut transaction = connection.begin().await?;
+    let folded = transaction.store().fold_totals(now - FOLD_AFTER, now, FOLD_ROWS_MAX).await?;
+    transaction.commit().await?;
+    Ok(folded)
+}
+
+/// Gives up what takes too long.
+async fn in_time<T>(step: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let outcome = tokio::time::timeout(STEP_MAX, step).await;
+    outcome.unwrap_or_else(|_| Err(StoreError::no_answer(STEP_MAX)))
+}
+
 fn now(pool: &Pool) -> DateTime<Utc> {
     pool.context().settings.clock.now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_hangs_is_given_up() {
+        let hung = in_time(std::future::pending::<Result<(), _>>());
+        let outcome = tokio::time::timeout(2 * STEP_MAX, hung).await.expect("it ends");
+        assert!(outcome.is_err_and(|error| error.is_transient()));
+    }
 }

@@ -188,6 +188,7 @@ impl From<monitoring_core::Error> for AppError {
             monitoring_core::Error::Store(error) if error.is_transient() => {
                 Self::DatabaseUnavailable(error.into())
             }
+            monitoring_core::Error::Unconfirmed { source, .. } => Self::DatabaseUnavailable(source.into()),
             other => Self::internal(other),
         }
     }

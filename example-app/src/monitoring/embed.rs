@@ -16,10 +16,10 @@ pub(crate) async fn start(
     let builder = Monitoring::builder()
         .recorder(recorder)
         .retention(retention(settings))
-        .buckets(metrics::PAYMENT_AMOUNT_CENTS, metrics::PAYMENT_AMOUNT_BUCKETS);
-    let monitoring = in_database(builder, database).start().await?;
-    metrics::describe(&monitoring).await?;
-    Ok(monitoring)
+        .buckets(metrics::PAYMENT_AMOUNT_CENTS, metrics::PAYMENT_AMOUNT_BUCKETS)
+        // The shop logs on its own connections, inside its own transactions.
+        .process_default();
+    in_database(metrics::described(builder), database).start().await
 }
 
 fn in_database(builder: MonitoringBuilder, database: &Database) -> MonitoringBuilder {

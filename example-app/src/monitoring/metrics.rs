@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use monitoring_core::{CreateMetricRequest, MetricType, Monitoring, Recorder, Result, services};
+use monitoring_core::{CreateMetricRequest, MetricType, Monitoring, MonitoringBuilder, Recorder};
 
 pub(super) const PAYMENT_AMOUNT_CENTS: &str = "payment_amount_cents";
 /// From a mug to a hundred grinders.
@@ -15,16 +15,11 @@ const ORDERS: &str = "orders_total";
 const PAYMENTS: &str = "payments_total";
 
 /// Says what the metrics mean, for those who read the scrape.
-pub(super) async fn describe(monitoring: &Monitoring) -> Result<()> {
-    let mut connection = monitoring.acquire().await?;
-    for (name, help, unit) in [
-        (ORDERS, "Orders placed, by product.", ""),
-        (PAYMENTS, "Payments tried, by outcome.", ""),
-        (PAYMENT_AMOUNT_CENTS, "What captured payments brought in.", "cents"),
-    ] {
-        services::describe_metric(&mut connection, name, help, unit).await?;
-    }
-    Ok(())
+pub(super) fn described(builder: MonitoringBuilder) -> MonitoringBuilder {
+    builder
+        .describe(ORDERS, "Orders placed, by product.", "")
+        .describe(PAYMENTS, "Payments tried, by outcome.", "")
+        .describe(PAYMENT_AMOUNT_CENTS, "What captured payments brought in.", "cents")
 }
 
 /// How a payment ended.

@@ -41,10 +41,12 @@ fn role(task_type: &str) -> Role {
     }
 }
 
-/// A database that is away comes back; everything else would fail again.
+/// A database that is away comes back; everything else would fail again. What it did not confirm is
+/// better done twice than not at all.
 fn failure(error: Error) -> TaskFailure {
     match error {
         Error::Store(error) if error.is_transient() => TaskFailure::Temporary(error.into()),
+        Error::Unconfirmed { source, .. } => TaskFailure::Temporary(source.into()),
         other => TaskFailure::permanent(with_causes(&other)),
     }
 }

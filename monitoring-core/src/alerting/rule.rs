@@ -48,7 +48,7 @@ pub(crate) fn changed_rule(rule: &AlertRule, request: UpdateAlertRequest) -> Ale
             None => rule.description,
         },
         query: request.query.unwrap_or(rule.query),
-        threshold_value: request.threshold_value.or(rule.threshold_value),
+        threshold_value: request.threshold_value.unwrap_or(rule.threshold_value),
         for_seconds: request.for_seconds.unwrap_or(rule.for_seconds),
         keep_firing_for_seconds: request.keep_firing_for_seconds.unwrap_or(rule.keep_firing_for_seconds),
         severity: request.severity.unwrap_or(rule.severity),

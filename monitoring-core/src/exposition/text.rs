@@ -6,8 +6,7 @@ use super::ExpositionFormat;
 use super::family::{Family, Kind};
 use super::format::{Bound, Help, LabelSet, Number};
 use super::layout::cumulated;
-use crate::model::{Distribution, Labels, MetricType, SampleValue, default_help};
-use crate::store::metrics::MetricMetadata;
+use crate::model::{Distribution, Labels, MetricMetadata, MetricType, SampleValue, default_metadata};
 
 /// Text in one of the formats, growing line by line.
 #[derive(Debug)]
@@ -29,14 +28,16 @@ impl Text {
     /// What a family is and what it is about.
     pub(super) fn header(&mut self, family: &Family, metric: &str, metadata: Option<&MetricMetadata>) {
         let Family { name, kind } = family;
-        let described = metadata.map(|metadata| metadata.help.as_str()).filter(|help| !help.is_empty());
-        let help = described.unwrap_or(default_help(metric));
+        let (mut help, mut unit) = default_metadata(metric);
+        if let Some(metadata) = metadata {
+            help = if metadata.help.is_empty() { help } else { &metadata.help };
+            unit = if metadata.unit.is_empty() { unit } else { &metadata.unit };
+        }
         if !help.is_empty() {
             let help = Help(help, self.format);
             self.line(format_args!("# HELP {name} {help}"));
         }
         self.line(format_args!("# TYPE {name} {}", kind.as_str()));
-        let unit = metadata.map_or("", |metadata| metadata.unit.as_str());
         let is_in_name = name.strip_suffix(unit).is_some_and(|name| name.ends_with('_'));
         if self.format == ExpositionFormat::OpenMetrics && !unit.is_empty() && is_in_name {
             self.line(format_args!("# UNIT {name} {unit}"));

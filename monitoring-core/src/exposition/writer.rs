@@ -6,8 +6,7 @@ use super::ExpositionFormat;
 use super::family::{Family, Names};
 use super::layout::Layout;
 use super::text::Text;
-use crate::model::{Labels, MetricType, SampleValue, Series};
-use crate::store::metrics::MetricMetadata;
+use crate::model::{Labels, MetricMetadata, MetricType, SampleValue, Series};
 
 /// Gathers text. What is complete can be taken at any time, so little is held at once.
 #[derive(Debug)]

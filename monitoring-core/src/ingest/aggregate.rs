@@ -1,16 +1,24 @@
 //! Observations summed per series and interval, so that a million requests make one row.
+//!
+//! Secrets in labels are removed where a series has no entry yet, once a series and interval: an
+//! observation of a series that has one pays nothing for it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::model::{Distribution, MetricType, Sample, SampleValue, Series, SeriesId};
 use crate::random::random_u64;
+use crate::store::Context;
 
 /// Entries past which intervals are merged, and past which nothing new is taken.
 const ENTRIES_MAX: usize = 100_000;
+/// Series with secrets that are remembered by what they are without; past that, all are forgotten.
+const REDACTED_MAX: usize = 10_000;
 
 /// A sample and the series it belongs to.
 pub(crate) type SeriesSample = (Series, Sample);
@@ -18,21 +26,36 @@ pub(crate) type SeriesSample = (Series, Sample);
 /// Sums what is observed between two writes.
 #[derive(Debug)]
 pub(crate) struct Aggregator {
+    context: Arc<Context>,
     interval_micros: i64,
     /// Whether there were too many entries to tell intervals apart, until they are taken out.
     coarse: bool,
     entries: HashMap<(SeriesId, i64), SeriesSample>,
+    /// Series that held secrets, and what they are without.
+    redacted: HashMap<SeriesId, Series>,
 }
 
 impl Aggregator {
-    /// Sums over intervals of this length.
-    pub(crate) fn new(interval: Duration) -> Self {
+    /// Sums over the metrics interval of the settings.
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        let interval: Duration = context.settings.ingest.metrics_interval;
         let interval_micros = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX).max(1);
-        Self { interval_micros, coarse: false, entries: HashMap::new() }
+        Self { context, interval_micros, coarse: false, entries: HashMap::new(), redacted: HashMap::new() }
     }
 
     /// Adds an observation. False if there are too many series.
     pub(crate) fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) -> bool {
+        let interval = self.interval(time);
+        match self.entries.get_mut(&(series.id, interval)) {
+            Some(entry) => add(entry, value, time),
+            None => return self.observe_another(series, value, time),
+        }
+        true
+    }
+
+    /// Adds an observation of a series that has no entry, unless as what it is without secrets.
+    fn observe_another(&mut self, series: &Series, value: f64, time: DateTime<Utc>) -> bool {
+        let series = self.without_secrets(series);
         let mut interval = self.interval(time);
         if self.entries.len() >= ENTRIES_MAX && !self.entries.contains_key(&(series.id, interval)) {
             self.merge_intervals();
@@ -41,22 +64,27 @@ impl Aggregator {
                 return false;
             }
         }
-        let (series, sample) = match self.entries.entry((series.id, interval)) {
+        let entry = match self.entries.entry((series.id, interval)) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert((series.clone(), empty_sample(series, time))),
-        };
-        sample.observations += 1;
-        match &mut sample.value {
-            SampleValue::Distribution(distribution) => distribution.observe(value, &series.bounds),
-            SampleValue::Number(number) if series.metric_type == MetricType::Gauge => {
-                if time >= sample.timestamp {
-                    *number = value;
-                }
+            Entry::Vacant(entry) => {
+                let sample = empty_sample(&series, time);
+                entry.insert((series.into_owned(), sample))
             }
-            SampleValue::Number(number) => *number += value,
-        }
-        sample.timestamp = sample.timestamp.max(time);
+        };
+        add(entry, value, time);
         true
+    }
+
+    fn without_secrets<'s>(&mut self, series: &'s Series) -> Cow<'s, Series> {
+        if let Some(known) = self.redacted.get(&series.id) {
+            return Cow::Owned(known.clone());
+        }
+        let Some(redacted) = self.context.redactor.series(series) else { return Cow::Borrowed(series) };
+        if self.redacted.len() >= REDACTED_MAX {
+            self.redacted.clear();
+        }
+        self.redacted.insert(series.id, redacted.clone());
+        Cow::Owned(redacted)
     }
 
     /// The interval an observation belongs to.
@@ -87,9 +115,24 @@ impl Aggregator {
         self.entries.drain().map(|(_, entry)| entry).collect()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    /// How many samples would be taken out.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
     }
+}
+
+fn add((series, sample): &mut SeriesSample, value: f64, time: DateTime<Utc>) {
+    sample.observations += 1;
+    match &mut sample.value {
+        SampleValue::Distribution(distribution) => distribution.observe(value, &series.bounds),
+        SampleValue::Number(number) if series.metric_type == MetricType::Gauge => {
+            if time >= sample.timestamp {
+                *number = value;
+            }
+        }
+        SampleValue::Number(number) => *number += value,
+    }
+    sample.timestamp = sample.timestamp.max(time);
 }
 
 fn empty_sample(series: &Series, time: DateTime<Utc>) -> Sample {
@@ -141,7 +184,7 @@ mod tests {
     }
 
     fn aggregator() -> Aggregator {
-        Aggregator::new(Duration::from_secs(10))
+        Aggregator::new(Context::shared_default().clone())
     }
 
     #[test]
@@ -155,7 +198,7 @@ mod tests {
         assert_eq!(samples[0].1.value, SampleValue::Number(20.0));
         assert_eq!(samples[0].1.observations, 10);
         assert_eq!(samples[0].1.timestamp, at(9));
-        assert!(aggregator.is_empty());
+        assert_eq!(aggregator.len(), 0);
     }
 
     #[test]
@@ -164,6 +207,21 @@ mod tests {
         aggregator.observe(&series(MetricType::Counter), 1.0, at(100));
         aggregator.observe(&series(MetricType::Counter), 1.0, at(3));
         assert_eq!(aggregator.take().len(), 2);
+    }
+
+    #[test]
+    fn series_that_differ_in_secrets_are_summed_as_one() {
+        let mut aggregator = aggregator();
+        for secret in ["a", "b", "a"] {
+            let labels = [("token", secret)].into_iter().collect();
+            let series = Series::new("m".to_owned(), labels, MetricType::Counter, Temporality::Delta, vec![]);
+            assert!(aggregator.observe(&series, 1.0, at(1)));
+        }
+        let samples = aggregator.take();
+        assert_eq!(samples.len(), 1);
+        assert_eq!(samples[0].0.labels.value("token"), Some("[redacted]"));
+        assert_eq!(samples[0].1.series_id, samples[0].0.id);
+        assert_eq!(samples[0].1.value, SampleValue::Number(3.0));
     }
 
     #[test]

@@ -7,6 +7,10 @@ use tokio::time::Instant;
 
 use crate::model::Event;
 
+/// Bytes in one batch, unless a single event has more: it must be written within the time a write
+/// may take.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// First in, first out, up to a number of bytes.
 #[derive(Debug)]
 pub(crate) struct Buffer {
@@ -37,17 +41,20 @@ impl Buffer {
     /// Whether a batch of `events_max` is full, or the oldest event has waited for `age_max`.
     pub(crate) fn is_due(&self, events_max: usize, age_max: Duration, now: Instant) -> bool {
         self.events.len() >= events_max
+            || self.bytes >= BATCH_BYTES_MAX
             || self.oldest.is_some_and(|oldest| now.saturating_duration_since(oldest) >= age_max)
     }
 
-    /// Takes out the oldest `events_max`. What stays is as old as `now`.
+    /// Takes out a batch of the oldest, `events_max` at most. What stays is as old as `now`.
     pub(crate) fn take(&mut self, events_max: usize, now: Instant) -> Vec<Event> {
-        let taken = self.events.drain(..events_max.min(self.events.len()));
-        let batch = taken.map(|(event, bytes)| {
-            self.bytes -= bytes;
-            event
-        });
-        let batch = batch.collect();
+        let mut batch_bytes = 0;
+        let mut batch = Vec::with_capacity(events_max.min(self.events.len()));
+        while batch.len() < events_max && batch_bytes < BATCH_BYTES_MAX {
+            let Some((event, bytes)) = self.events.pop_front() else { break };
+            batch_bytes += bytes;
+            batch.push(event);
+        }
+        self.bytes -= batch_bytes;
         self.oldest = (!self.events.is_empty()).then_some(now);
         batch
     }
@@ -101,6 +108,21 @@ mod tests {
         let sources: Vec<_> = buffer.take(3, now).into_iter().map(|event| event.source).collect();
         assert_eq!(sources, ["a", "b", "c"]);
         assert_eq!((buffer.len(), buffer.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_batch_is_bounded_in_bytes() {
+        let now = Instant::now();
+        let mut buffer = Buffer::new(usize::MAX);
+        for _ in 0..30 {
+            let mut large = event("a");
+            large.message = Some("m".repeat(1024 * 1024));
+            let bytes = large.approximate_bytes();
+            assert!(buffer.push(large, bytes, now));
+        }
+        assert!(buffer.is_due(1_000, Duration::MAX, now));
+        assert_eq!(buffer.take(1_000, now).len(), 8);
+        assert_eq!(buffer.len(), 22);
     }
 
     #[test]

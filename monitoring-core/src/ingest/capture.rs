@@ -41,6 +41,11 @@ impl Recorder {
                 }
                 Record::Event(event, _) => sink.captured.events.push(*event),
                 Record::Observation(observation) => sink.captured.observations.push(*observation),
+                Record::Early(early) => match early.into_record(context, &queue.counters) {
+                    Some(Record::Event(event, _)) => sink.captured.events.push(*event),
+                    Some(Record::Observation(observation)) => sink.captured.observations.push(*observation),
+                    Some(Record::Deferred(..) | Record::Early(_)) | None => {}
+                },
             }
         }
         for decoder in &mut *lanes {
@@ -63,6 +68,7 @@ impl Sink for Capture<'_> {
     }
 
     fn observe(&mut self, series: &Series, value: f64, timestamp: DateTime<Utc>) {
-        self.captured.observations.push(Observation { series: series.clone(), value, timestamp });
+        let series = self.context.redactor.series(series).unwrap_or_else(|| series.clone());
+        self.captured.observations.push(Observation { series, value, timestamp });
     }
 }

@@ -8,7 +8,7 @@ use crate::model::{Event, NameUse, Sample, Series, SeriesId, SeriesKind};
 use crate::random::random_u64;
 use crate::store::events::EventStore as _;
 use crate::store::metrics::MetricStore as _;
-use crate::store::{Access, AsConnection as _, Pool, StoreError};
+use crate::store::{Access, Connection, Pool, StoreError};
 
 /// Writes through our own pool, as one writer of totals.
 #[derive(Debug)]
@@ -27,29 +27,43 @@ impl Database {
 
 impl Destination for Database {
     async fn store(&self, events: &[Event], samples: &[SeriesSample]) -> Result<(), StoreError> {
-        let mut pooled = self.pool.acquire(Access::Write).await?;
-        let mut connection = pooled.as_connection();
-        let now = connection.context().settings.clock.now();
-        let mut transaction = connection.begin().await?;
-        if !events.is_empty() {
-            transaction.store().insert_events(events).await?;
-        }
-        if !samples.is_empty() {
-            let (series, samples) = apart(samples);
-            transaction.store().record(&series, &samples, self.writer, now).await?;
-        }
-        transaction.commit().await
+        let mut work = self.pool.begin_work(Access::Write).await?;
+        let stored = store(&mut work.connection(), events, samples, self.writer).await;
+        work.done();
+        stored
     }
 
     async fn known_series(&self, ids: &[SeriesId]) -> Result<HashMap<SeriesId, SeriesKind>, StoreError> {
-        let mut pooled = self.pool.acquire(Access::Read).await?;
-        pooled.as_connection().store().known_series(ids).await
+        let mut work = self.pool.begin_work(Access::Read).await?;
+        let known = work.connection().store().known_series(ids).await;
+        work.done();
+        known
     }
 
     async fn name_uses(&self, names: &[String], max: usize) -> Result<HashMap<String, NameUse>, StoreError> {
-        let mut pooled = self.pool.acquire(Access::Read).await?;
-        pooled.as_connection().store().name_uses(names, max).await
+        let mut work = self.pool.begin_work(Access::Read).await?;
+        let uses = work.connection().store().name_uses(names, max).await;
+        work.done();
+        uses
     }
+}
+
+async fn store(
+    connection: &mut Connection<'_>,
+    events: &[Event],
+    samples: &[SeriesSample],
+    writer: i64,
+) -> Result<(), StoreError> {
+    let now = connection.context().settings.clock.now();
+    let mut transaction = connection.begin().await?;
+    if !events.is_empty() {
+        transaction.store().insert_events(events).await?;
+    }
+    if !samples.is_empty() {
+        let (series, samples) = apart(samples);
+        transaction.store().record(&series, &samples, writer, now).await?;
+    }
+    transaction.commit().await
 }
 
 /// Each series once, and all samples.

@@ -13,12 +13,13 @@ use tokio::sync::oneshot;
 use super::aggregate::{Aggregator, SeriesSample};
 use super::buffer::Buffer;
 use super::deferred::Sink;
+use super::outage::Outage;
 use super::progress::Progress;
 use super::recorder::{FlushOf, WriterRequest};
 use super::room::Room;
 use super::self_metrics::SelfMetrics;
 use super::writer::{Commit, Job, Outcome};
-use super::{Anchor, Decoded, Queue, Record, Recorder, ShedReason};
+use super::{Anchor, Decoded, Early, Queue, Record, Recorder, ShedReason};
 use crate::config::IngestSettings;
 use crate::error::{Error, Result};
 use crate::model::{Event, Series};
@@ -27,8 +28,14 @@ use crate::store::{Context, StoreError};
 /// Shortest and longest wait after a failed write.
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// Callers answered by one transaction.
+/// Callers answered by one transaction, what they may have sent together unless one alone sent
+/// more, in items and in bytes.
 const COMMITS_MAX: usize = 256;
+const COMMIT_ITEMS_MAX: usize = 2_000;
+const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Sums written in one transaction. It must come to an end within the time a write may take, or it
+/// would never be written.
+const SAMPLES_MAX: usize = 5_000;
 
 /// Everything between the queue and the writer.
 #[derive(Debug)]
@@ -46,6 +53,7 @@ pub(crate) struct Pipeline {
     samples: Vec<SeriesSample>,
     metrics_due: Instant,
     retry: Retry,
+    outage: Outage,
     /// Things in the job under way.
     under_way: u64,
 }
@@ -59,6 +67,8 @@ struct Intake {
     aggregator: Aggregator,
     self_metrics: SelfMetrics,
     now: Instant,
+    /// The same by the clock on the wall.
+    time: DateTime<Utc>,
     /// What was taken in, and what of it is written or shed. A flush waits for the second to reach
     /// what the first was.
     entered: Progress,
@@ -88,10 +98,11 @@ impl Pipeline {
         let settings = &context.settings.ingest;
         let intake = Intake {
             buffer: Buffer::new(settings.buffer_bytes_max),
-            aggregator: Aggregator::new(settings.metrics_interval),
+            aggregator: Aggregator::new(context.clone()),
             self_metrics: SelfMetrics::default(),
             recorder: recorder.clone(),
             now,
+            time: context.settings.clock.now(),
             entered: Progress::default(),
             settled: Progress::default(),
             context: context.clone(),
@@ -105,6 +116,7 @@ impl Pipeline {
             samples: Vec::new(),
             metrics_due: now + settings.metrics_interval,
             retry: Retry::default(),
+            outage: Outage::default(),
             under_way: 0,
             intake,
         }
@@ -118,20 +130,23 @@ impl Pipeline {
     pub(crate) fn drain(&mut self, now: Instant) -> usize {
         let queue = &self.recorder.shared().queue;
         self.intake.now = now;
+        self.intake.time = self.intake.context.settings.clock.now();
         let mut lanes = queue.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let anchor = Anchor::now(self.intake.context.settings.clock.now());
+        let anchor = Anchor::now(self.intake.time);
         // No more than the queue holds, so that fast producers cannot keep us here.
         let waiting = queue.len();
         for drained in 0..waiting {
             let Some(record) = queue.pop() else { return drained };
             match record {
-                Record::Deferred(lane, record) => {
-                    if let Some(decoder) = lanes.get_mut(usize::from(lane)) {
+                Record::Deferred(lane, record) => match lanes.get_mut(usize::from(lane)) {
+                    Some(decoder) => {
                         self.intake.guarded(anchor, |decoded| decoder.decode(&record, decoded));
                     }
-                }
+                    None => queue.counters.shed(ShedReason::Invalid, 1),
+                },
                 Record::Event(event, bytes) => self.intake.take_event(*event, bytes),
                 Record::Observation(seen) => self.intake.observe(&seen.series, seen.value, seen.timestamp),
+                Record::Early(early) => self.intake.take_early(*early),
             }
         }
         waiting
@@ -161,8 +176,7 @@ impl Pipeline {
     /// What to write now, if anything. `finishing` means that nothing shall wait for company.
     pub(crate) fn next_job(&mut self, now: Instant, finishing: bool) -> Option<Job> {
         let job = self.choose_job(now, finishing)?;
-        let size = job.size();
-        self.under_way = size.events + size.samples;
+        self.under_way = job.items();
         Some(job)
     }
 
@@ -176,8 +190,19 @@ impl Pipeline {
             return self.next_write(now, finishing);
         }
         self.commits_had_turn = true;
-        let count = self.commits.len().min(COMMITS_MAX);
-        Some(Job::Commits(self.commits.drain(..count).collect()))
+        Some(Job::Commits(self.take_commits()))
+    }
+
+    /// The callers whose turn it is, the first to come at least.
+    fn take_commits(&mut self) -> Vec<Commit> {
+        let (mut items, mut bytes) = (0, 0);
+        let fits = |commit: &&Commit| {
+            items += commit.items();
+            bytes += commit.room.bytes();
+            items <= COMMIT_ITEMS_MAX && bytes <= COMMIT_BYTES_MAX
+        };
+        let count = self.commits.iter().take(COMMITS_MAX).take_while(fits).count().max(1);
+        self.commits.drain(..count).collect()
     }
 
     /// What to write that no caller of [`Recorder::commit`] waits for, if it is due.
@@ -199,7 +224,8 @@ impl Pipeline {
             self.collect_samples();
         }
         if !self.samples.is_empty() {
-            return Some(Job::Samples(std::mem::take(&mut self.samples)));
+            let count = self.samples.len().min(SAMPLES_MAX);
+            return Some(Job::Samples(self.samples.drain(..count).collect()));
         }
         events_are_due.then(|| Job::Events(self.intake.buffer.take(events_max, now)))
     }
@@ -229,23 +255,37 @@ impl Pipeline {
     /// Learns what became of a job.
     pub(crate) fn complete(&mut self, outcome: Outcome, now: Instant) {
         self.intake.now = now;
-        self.under_way = 0;
+        let attempted = std::mem::take(&mut self.under_way);
         self.intake.count(&outcome);
-        if outcome.unavailable {
-            self.retry.failed(now);
-        } else {
-            self.retry = Retry::default();
-        }
+        self.notice(&outcome, attempted, now);
+        // A caller's transaction may fail for what the caller asks of the database, again and
+        // again. So only what nobody waits for decides when that is tried again.
+        let failed = outcome.unwritten.is_some();
         match outcome.unwritten {
             Some(Job::Events(events)) => self.intake.buffer.put_back(events, now),
             // A flush may have collected more meanwhile.
             Some(Job::Samples(samples)) => drop(self.samples.splice(..0, samples)),
             Some(Job::Commits(_)) | None => {}
         }
-        if outcome.unavailable {
-            self.fail_flushes();
+        if failed {
+            self.retry.failed(now);
+            self.fail_flushes(outcome.unavailable);
         }
         self.answer_flushes();
+    }
+
+    /// Notices whether the database is there.
+    fn notice(&mut self, outcome: &Outcome, attempted: u64, now: Instant) {
+        let shed = self.intake.queue().counters.shed_in_all();
+        if let Some(cause) = &outcome.unavailable {
+            // What the database itself says to a caller may be about what that caller sent.
+            if outcome.unwritten.is_some() || cause.is_silence() {
+                self.outage.failed(cause, now, shed);
+            }
+        } else if outcome.answered {
+            self.retry = Retry::default();
+            self.outage.worked(now, attempted + self.unwritten(), shed);
+        }
     }
 
     fn answer_flushes(&mut self) {
@@ -264,24 +304,28 @@ impl Pipeline {
         }
     }
 
-    fn fail_flushes(&mut self) {
+    fn fail_flushes(&mut self, cause: Option<Arc<StoreError>>) {
         for flush in self.flushes.drain(..) {
-            let error = StoreError::Unavailable(sqlx::Error::PoolTimedOut);
+            let error = match &cause {
+                Some(cause) => StoreError::Shared(cause.clone()),
+                None => StoreError::Unavailable(sqlx::Error::PoolTimedOut),
+            };
+            // What is kept is tried again, so it does not matter whether it is stored already.
             let _ = flush.done.send(Err(Error::Store(error)));
         }
     }
 
-    /// Things that are neither written nor shed.
+    /// Things that are neither written nor shed: records, what callers wait for, and sums.
     pub(crate) fn unwritten(&self) -> u64 {
-        let queued = self.recorder.shared().queue.len() as u64;
-        let waiting: usize = self.commits.iter().map(|commit| commit.events.len()).sum();
-        let buffered = self.intake.buffer.len() + self.samples.len();
-        queued + waiting as u64 + buffered as u64 + self.under_way
+        let queued = self.recorder.shared().queue.len();
+        let waiting: usize = self.commits.iter().map(Commit::items).sum();
+        let sums = self.samples.len() + self.intake.aggregator.len();
+        (queued + waiting + self.intake.buffer.len() + sums) as u64 + self.under_way
     }
 
     /// Whether nothing is left to write.
     pub(crate) fn is_empty(&self) -> bool {
-        self.unwritten() == 0 && self.commits.is_empty() && self.intake.aggregator.is_empty()
+        self.unwritten() == 0 && self.commits.is_empty()
     }
 
     /// Takes no more records, also where nobody said so before the system was dropped.
@@ -289,11 +333,16 @@ impl Pipeline {
         self.recorder.close();
     }
 
-    /// Counts what shutdown leaves behind.
+    /// Counts what shutdown leaves behind, and tells those who wait. Whoever is part of the write
+    /// under way learns nothing from here, because nobody knows.
     pub(crate) fn abandon(&mut self) -> u64 {
         self.collect_samples();
         let unwritten = self.unwritten();
         self.intake.queue().counters.shed(ShedReason::ShutDown, unwritten);
+        let commits = self.commits.drain(..).map(|commit| commit.done);
+        for done in commits.chain(self.flushes.drain(..).map(|flush| flush.done)) {
+            let _ = done.send(Err(Error::ShutDown));
+        }
         unwritten
     }
 }
@@ -317,6 +366,14 @@ impl Intake {
             self.self_metrics.queued();
         } else {
             self.queue().counters.shed(ShedReason::BufferFull, 1);
+        }
+    }
+
+    fn take_early(&mut self, early: Early) {
+        match early.into_record(&self.context, &self.recorder.shared().queue.counters) {
+            Some(Record::Event(event, bytes)) => self.take_event(*event, bytes),
+            Some(Record::Observation(seen)) => self.observe(&seen.series, seen.value, seen.timestamp),
+            Some(Record::Deferred(..) | Record::Early(_)) | None => {}
         }
     }
 
@@ -346,6 +403,9 @@ impl Intake {
 
 impl Sink for Intake {
     fn event(&mut self, mut event: Event) {
+        if self.context.check_time(&event, self.time).is_err() {
+            return self.queue().counters.shed(ShedReason::Invalid, 1);
+        }
         if event.fit(&self.context.settings.limits) {
             self.queue().counters.truncated();
         }
@@ -355,7 +415,10 @@ impl Sink for Intake {
     }
 
     fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) {
-        if self.aggregator.observe(series, value, time) {
+        if !series.metric_type.takes(value) {
+            // One bad number would spoil the sum for good.
+            self.queue().counters.shed(ShedReason::Invalid, 1);
+        } else if self.aggregator.observe(series, value, time) {
             self.self_metrics.queued();
         } else {
             self.queue().counters.shed(ShedReason::SeriesLimit, 1);

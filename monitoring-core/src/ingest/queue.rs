@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
-use super::{Counters, Decode, Deferred, ShedReason};
+use super::{Counters, Decode, Deferred, Early, ShedReason};
 use crate::model::{Event, Observation};
 
 /// Most bytes that records in the queue may hold on the heap.
@@ -22,6 +22,7 @@ pub(crate) enum Record {
     /// With its size, which takes a walk through all of it to know.
     Event(Box<Event>, usize),
     Observation(Box<Observation>),
+    Early(Box<Early>),
 }
 
 impl Record {
@@ -30,6 +31,7 @@ impl Record {
             Self::Deferred(_, record) => record.fields.heap_bytes(),
             Self::Event(_, bytes) => *bytes,
             Self::Observation(_) => size_of::<Observation>(),
+            Self::Early(early) => early.heap_bytes(),
         }
     }
 }
@@ -114,6 +116,13 @@ impl Queue {
         let record = self.slots.pop()?;
         self.heap_bytes.fetch_sub(record.heap_bytes(), Ordering::Relaxed);
         Some(record)
+    }
+
+    /// Throws away what is left once nobody takes it out any more, and counts it.
+    pub(crate) fn abandon(&self) -> u64 {
+        let left = std::iter::from_fn(|| self.pop()).count() as u64;
+        self.counters.shed(ShedReason::ShutDown, left);
+        left
     }
 
     /// Records waiting.

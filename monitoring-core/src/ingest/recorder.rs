@@ -5,18 +5,19 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::early::{event_record, observation_record};
 use super::room::{CALLERS_MAX, Room, Rooms};
 use super::writer::Commit;
-use super::{Decode, Deferred, Queue, Record, ShedReason};
+use super::{Decode, Deferred, Early, Queue, Record, ShedReason};
 use crate::config::IngestSettings;
 use crate::error::{Error, Result};
 use crate::model::{CreateEventRequest, CreateMetricRequest, Event, IntoEventType, Observation};
-use crate::store::Context;
+use crate::store::{Context, StoreError};
 
 /// Takes telemetry from anywhere: cheap to clone, never blocks, never waits, never panics.
 ///
 /// A recorder may be made before there is a database. It then holds what it is given, up to its
-/// bound, until a `Monitoring` is started with it.
+/// bound, until a `Monitoring` is started with it, whose settings then apply to all of it.
 #[derive(Clone)]
 pub struct Recorder {
     shared: Arc<Shared>,
@@ -69,40 +70,46 @@ impl Recorder {
     }
 
     /// Records an event, whatever becomes of it. What is too long is cut and marked; what has no
-    /// meaning is counted as shed.
+    /// meaning, or a timestamp older than what is kept or more than a day ahead, is counted as shed.
     pub fn event<T: IntoEventType>(&self, request: CreateEventRequest<T>) {
-        let context = self.context();
-        let settings = &context.settings;
-        match request.into_event_leniently(settings.clock.now(), &settings.limits) {
-            Ok((mut event, was_cut)) => {
-                if was_cut {
-                    self.shared.queue.counters.truncated();
+        let counters = &self.shared.queue.counters;
+        let record = match self.shared.context.get() {
+            Some(context) => event_record(request, context, counters),
+            None => match Early::event(request) {
+                Ok(early) => Some(Record::Early(Box::new(early))),
+                Err(_) => {
+                    counters.shed(ShedReason::Invalid, 1);
+                    None
                 }
-                context.redactor.event(&mut event);
-                let bytes = event.approximate_bytes();
-                self.shared.queue.push(Record::Event(Box::new(event), bytes));
-            }
-            Err(_) => self.shared.queue.counters.shed(ShedReason::Invalid, 1),
-        }
+            },
+        };
+        self.push(record);
     }
 
     /// Records an observation of a metric, whatever becomes of it.
     pub fn metric(&self, request: CreateMetricRequest) {
-        let context = self.context();
-        match context.observation(request) {
-            Ok(observation) => {
-                self.shared.queue.push(Record::Observation(Box::new(observation)));
-            }
-            Err(_) => self.shared.queue.counters.shed(ShedReason::Invalid, 1),
+        let counters = &self.shared.queue.counters;
+        self.push(match self.shared.context.get() {
+            Some(context) => observation_record(request, context, counters),
+            None => Some(Record::Early(Box::new(Early::metric(request)))),
+        });
+    }
+
+    fn push(&self, record: Option<Record>) {
+        if let Some(record) = record {
+            self.shared.queue.push(record);
         }
     }
 
-    /// Opens a lane for records in a form of the caller's own.
+    /// Opens a lane for records in a form of the caller's own. Lanes are never closed, so open few:
+    /// past 65,535, what is pushed into another is counted as shed.
     #[must_use]
     pub fn lane(&self, decoder: impl Decode) -> Lane {
         let mut lanes = self.shared.queue.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let id = u16::try_from(lanes.len()).unwrap_or(u16::MAX);
-        lanes.push(Box::new(decoder));
+        if id < u16::MAX {
+            lanes.push(Box::new(decoder));
+        }
         Lane { recorder: self.clone(), id }
     }
 
@@ -111,15 +118,17 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// Too many callers are waiting, the pipeline is not running, or storage failed. Nothing was
-    /// stored, unless the connection broke, or shutdown's deadline passed, at the very commit.
+    /// Nothing was stored: too many callers are waiting, the pipeline is not running, or storage
+    /// failed. Only [`Error::Unconfirmed`] leaves that open. A caller who goes away before the answer
+    /// does not know either.
     pub(crate) async fn commit(&self, events: Vec<Event>, observations: Vec<Observation>) -> Result<()> {
         let bytes = events.iter().map(Event::approximate_bytes).sum::<usize>()
             + observations.iter().map(Observation::approximate_bytes).sum::<usize>();
-        self.ask(bytes, |done, room| {
-            WriterRequest::Commit(Commit { events, observations, done, _room: room })
-        })
-        .await
+        let answer =
+            self.ask(bytes, |done, room| WriterRequest::Commit(Commit { events, observations, done, room }))?;
+        // Nobody is left to answer: the pipeline ended while it was writing this.
+        let unconfirmed = || StoreError::Unconfirmed(sqlx::Error::WorkerCrashed);
+        answer.await.unwrap_or_else(|_| Err(unconfirmed().into()))
     }
 
     /// Returns once everything recorded before the call is stored.
@@ -128,7 +137,7 @@ impl Recorder {
     ///
     /// The pipeline is not running, or storage failed; records are kept for another attempt.
     pub async fn flush(&self) -> Result<()> {
-        self.ask(0, |done, room| WriterRequest::Flush { of: FlushOf::Everything, done, room }).await
+        self.flush_of(FlushOf::Everything).await
     }
 
     /// Returns once all events recorded before the call are stored. Metrics keep their rhythm, so
@@ -139,14 +148,20 @@ impl Recorder {
     ///
     /// As [`Recorder::flush`].
     pub async fn flush_events(&self) -> Result<()> {
-        self.ask(0, |done, room| WriterRequest::Flush { of: FlushOf::Events, done, room }).await
+        self.flush_of(FlushOf::Events).await
     }
 
-    async fn ask(
+    async fn flush_of(&self, of: FlushOf) -> Result<()> {
+        let answer = self.ask(0, |done, room| WriterRequest::Flush { of, done, room })?;
+        answer.await.unwrap_or(Err(Error::ShutDown))
+    }
+
+    /// Asks the writer for something. The answer is to be waited for.
+    fn ask(
         &self,
         bytes: usize,
         request: impl FnOnce(oneshot::Sender<Result<()>>, Room) -> WriterRequest,
-    ) -> Result<()> {
+    ) -> Result<oneshot::Receiver<Result<()>>> {
         let context = self.shared.context.get().ok_or(Error::NotStarted)?;
         let bytes_max = context.settings.ingest.buffer_bytes_max;
         let room = self.shared.rooms.take(bytes, bytes_max).ok_or(Error::Overloaded)?;
@@ -155,7 +170,7 @@ impl Recorder {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Error::ShutDown,
         })?;
-        answer.await.unwrap_or(Err(Error::ShutDown))
+        Ok(answer)
     }
 
     /// Whether values under this key are secret, so that a producer need not even read them. Until

@@ -43,6 +43,12 @@ impl Rooms {
     }
 }
 
+impl Room {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for Room {
     fn drop(&mut self) {
         let mut taken = self.rooms.taken();

@@ -1,7 +1,8 @@
 //! The pipeline measures itself, and what it writes about itself makes it write nothing more.
 //!
 //! Counts are kept here and turned into observations once per metrics interval, and only if the
-//! host has sent something meanwhile: an idle service writes no rows.
+//! host has sent something meanwhile: an idle service writes no rows. The first time, counters that
+//! stand at zero are told too, so that they are there to be watched before there is a loss.
 
 use std::collections::HashMap;
 
@@ -27,6 +28,8 @@ pub(super) struct SelfMetrics {
     written_events: u64,
     written_observations: u64,
     write_seconds: Vec<f64>,
+    /// Whether the counters have been told of.
+    told: bool,
     shed_before: [u64; ShedReason::ALL.len()],
     truncated_before: u64,
     event_series: HashMap<(EventType, Option<Level>, String), Series>,
@@ -81,8 +84,10 @@ impl SelfMetrics {
         aggregator: &mut Aggregator,
         now: DateTime<Utc>,
     ) {
+        let is_first = !self.told && self.has_something(queue);
+        self.told |= is_first;
         let mut add = |name: &str, label: Option<(&str, &str)>, value: u64| {
-            if value > 0 {
+            if value > 0 || is_first {
                 aggregator.observe(&counter(name, label), value as f64, now);
             }
         };
@@ -103,6 +108,12 @@ impl SelfMetrics {
         if !self.write_seconds.is_empty() {
             self.report_gauges(bytes, aggregator, now);
         }
+    }
+
+    /// Whether there was anything to count since the process started.
+    fn has_something(&self, queue: &Queue) -> bool {
+        let counted = self.queued + self.written_events + self.written_observations;
+        counted + queue.counters.shed_in_all() + queue.counters.truncated_total() > 0
     }
 
     fn report_gauges(&mut self, bytes: usize, aggregator: &mut Aggregator, now: DateTime<Utc>) {

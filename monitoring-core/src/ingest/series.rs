@@ -44,11 +44,12 @@ impl SeriesTable {
         let new = unknown.iter().filter(|series| !known.contains_key(&series.id));
         let names: HashSet<_> = new.map(|series| series.name.clone()).collect();
         // Counted anew each time: other replicas add series too.
-        let names = match names.is_empty() {
+        let asked: Vec<_> = names.iter().cloned().collect();
+        let uses = match asked.is_empty() {
             true => HashMap::new(),
-            false => destination.name_uses(&Vec::from_iter(names), self.series_per_metric_max).await?,
+            false => destination.name_uses(&asked, self.series_per_metric_max).await?,
         };
-        self.registered.learn(known, names);
+        self.registered.learn(known, &names, uses);
         Ok(())
     }
 

@@ -57,6 +57,11 @@ impl Counters {
         self.shed[reason as usize].load(Ordering::Relaxed)
     }
 
+    /// Records shed, whatever the reason.
+    pub(crate) fn shed_in_all(&self) -> u64 {
+        ShedReason::ALL.into_iter().map(|reason| self.shed_total(reason)).sum()
+    }
+
     /// Counts a record that was stored, but not whole.
     pub(crate) fn truncated(&self) {
         self.truncated.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! Writes one job at a time: retries nothing itself, loses nothing, and says what became of it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -52,7 +53,14 @@ pub(crate) struct Commit {
     pub observations: Vec<Observation>,
     pub done: oneshot::Sender<Result<()>>,
     /// Given back once nothing of this is in memory.
-    pub _room: Room,
+    pub room: Room,
+}
+
+impl Commit {
+    /// Events and observations.
+    pub(super) fn items(&self) -> usize {
+        self.events.len() + self.observations.len()
+    }
 }
 
 /// One thing to write.
@@ -75,6 +83,15 @@ impl Job {
             Self::Samples(samples) => Progress { events: 0, samples: samples.len() as u64 },
         }
     }
+
+    /// Everything in it.
+    pub(super) fn items(&self) -> u64 {
+        match self {
+            Self::Commits(commits) => commits.iter().map(Commit::items).sum::<usize>() as u64,
+            Self::Events(events) => events.len() as u64,
+            Self::Samples(samples) => samples.len() as u64,
+        }
+    }
 }
 
 /// What became of a job.
@@ -93,8 +110,10 @@ pub(crate) struct Outcome {
     pub settled: Progress,
     /// What to try again.
     pub unwritten: Option<Job>,
-    /// Whether the database could not be reached.
-    pub unavailable: bool,
+    /// Why the database could not be written to, if it could not.
+    pub unavailable: Option<Arc<StoreError>>,
+    /// Whether the database did something, be it to refuse.
+    pub answered: bool,
     pub duration: Duration,
 }
 
@@ -105,13 +124,15 @@ pub(crate) struct Writer<D> {
     series: SeriesTable,
     clock: Clock,
     timeout: Duration,
+    /// Whether the database did anything in the job at hand.
+    answered: bool,
 }
 
 impl<D: Destination> Writer<D> {
     pub(crate) fn new(destination: D, settings: &Settings) -> Self {
         let series = SeriesTable::new(settings.limits.series_per_metric_max);
         let timeout = settings.ingest.write_timeout;
-        Self { destination, series, clock: settings.clock.clone(), timeout }
+        Self { destination, series, clock: settings.clock.clone(), timeout, answered: false }
     }
 
     /// Does a job. Whoever waits for it gets an answer before this returns.
@@ -119,12 +140,14 @@ impl<D: Destination> Writer<D> {
         let start = Instant::now();
         let mut outcome = Outcome::default();
         let taken = job.size();
+        self.answered = false;
         match job {
             Job::Commits(commits) => self.commit(commits, &mut outcome).await,
             Job::Events(events) => self.write_events(events, &mut outcome).await,
             Job::Samples(samples) => self.write_samples(samples, &mut outcome).await,
         }
         outcome.settled = taken - outcome.unwritten.as_ref().map_or(Progress::default(), Job::size);
+        outcome.answered = self.answered;
         outcome.duration = start.elapsed();
         outcome
     }
@@ -171,13 +194,14 @@ impl<D: Destination> Writer<D> {
         let mut commits = commits.into_iter();
         for commit in commits.by_ref() {
             Box::pin(self.commit_together(vec![commit], outcome)).await;
-            if outcome.unavailable {
+            if outcome.unavailable.is_some() {
                 break;
             }
         }
-        if outcome.unavailable {
-            // Waiting for it once is enough.
-            fail(commits.map(|(commit, _)| commit.done), unanswered(), outcome);
+        if let Some(error) = outcome.unavailable.clone() {
+            // Waiting for it once is enough. Of these, nothing was even tried.
+            let error = StoreError::Unavailable(sqlx::Error::Io(std::io::Error::other(error)));
+            fail(commits.map(|(commit, _)| commit.done), error, outcome);
         }
     }
 
@@ -213,14 +237,14 @@ impl<D: Destination> Writer<D> {
                     outcome.refused.extend(reports);
                 }
                 Err(error) if error.is_transient() => {
-                    return outcome.put_off(Job::Events(halves.rest(batch)));
+                    return outcome.put_off(Job::Events(halves.rest(batch)), error);
                 }
                 Err(error) => {
                     if let Some(event) = halves.refused(batch, !error.is_refusal()) {
                         outcome.refused.push(report_refused(&event, Some(&error)));
                     }
                     if halves.is_hopeless() {
-                        return outcome.put_off(Job::Events(halves.rest(Vec::new())));
+                        return outcome.put_off(Job::Events(halves.rest(Vec::new())), error);
                     }
                     last_error = Some(error);
                 }
@@ -231,8 +255,8 @@ impl<D: Destination> Writer<D> {
     /// Writes what it can of samples whose series are admitted.
     async fn write_samples(&mut self, samples: Vec<SeriesSample>, outcome: &mut Outcome) {
         let series = samples.iter().map(|(series, _)| series);
-        if self.learn(series).await.is_err() {
-            return outcome.put_off(Job::Samples(samples));
+        if let Err(error) = self.learn(series).await {
+            return outcome.put_off(Job::Samples(samples), error);
         }
         let (admitted, unadmitted): (Vec<_>, Vec<_>) =
             samples.into_iter().partition(|(series, _)| self.series.admit(series).is_ok());
@@ -246,13 +270,13 @@ impl<D: Destination> Writer<D> {
                     outcome.refused_samples += halves.guilty().len() as u64;
                 }
                 Err(error) if error.is_transient() => {
-                    return outcome.put_off(Job::Samples(halves.rest(batch)));
+                    return outcome.put_off(Job::Samples(halves.rest(batch)), error);
                 }
                 Err(error) => {
                     let refused = halves.refused(batch, !error.is_refusal());
                     outcome.refused_samples += u64::from(refused.is_some());
                     if halves.is_hopeless() {
-                        return outcome.put_off(Job::Samples(halves.rest(Vec::new())));
+                        return outcome.put_off(Job::Samples(halves.rest(Vec::new())), error);
                     }
                 }
             }
@@ -261,7 +285,8 @@ impl<D: Destination> Writer<D> {
 
     async fn learn(&mut self, series: impl Iterator<Item = &Series> + Send) -> Result<(), StoreError> {
         let learning = self.series.learn(&self.destination, series);
-        tokio::time::timeout(self.timeout, learning).await.unwrap_or_else(|_| Err(unanswered()))
+        let learned = tokio::time::timeout(self.timeout, learning).await;
+        learned.unwrap_or_else(|_| Err(StoreError::no_answer(self.timeout)))
     }
 
     async fn store(&mut self, events: &[Event], samples: &[SeriesSample]) -> Result<(), StoreError> {
@@ -269,7 +294,10 @@ impl<D: Destination> Writer<D> {
             return Ok(());
         }
         let stored = tokio::time::timeout(self.timeout, self.destination.store(events, samples)).await;
-        let stored = stored.unwrap_or_else(|_| Err(unanswered()));
+        // It may have hung at the very end, with everything stored.
+        let stored =
+            stored.unwrap_or_else(|_| Err(StoreError::Unconfirmed(StoreError::timed_out(self.timeout))));
+        self.answered |= stored.as_ref().err().is_none_or(|error| !error.is_transient());
         if stored.is_err() {
             self.series.forget(samples);
         }
@@ -279,9 +307,9 @@ impl<D: Destination> Writer<D> {
 
 impl Outcome {
     /// The database is away: the rest is for another attempt.
-    fn put_off(&mut self, rest: Job) {
+    fn put_off(&mut self, rest: Job, error: StoreError) {
         self.unwritten = Some(rest);
-        self.unavailable = true;
+        self.unavailable = Some(Arc::new(error));
     }
 
     fn count_samples(&mut self, samples: Vec<SeriesSample>) {
@@ -299,21 +327,18 @@ fn sample_of(seen: &Observation) -> Sample {
     }
 }
 
-/// The error of a database that took too long.
-fn unanswered() -> StoreError {
-    StoreError::Unavailable(sqlx::Error::PoolTimedOut)
-}
-
 /// Tells everybody of one failure.
 fn fail(
     waiting: impl Iterator<Item = oneshot::Sender<Result<()>>>,
     error: StoreError,
     outcome: &mut Outcome,
 ) {
-    outcome.unavailable |= error.is_transient();
-    let error = std::sync::Arc::new(error);
+    let error = Arc::new(error);
+    if error.is_transient() {
+        outcome.unavailable.get_or_insert_with(|| error.clone());
+    }
     for done in waiting {
-        let _ = done.send(Err(Error::Store(StoreError::Shared(error.clone()))));
+        let _ = done.send(Err(Error::from(StoreError::Shared(error.clone()))));
     }
 }
 

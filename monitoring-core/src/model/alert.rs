@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{AlertRuleId, IncidentSeverity, Labels};
+use super::{AlertRuleId, IncidentSeverity, Labels, null};
 
 /// An alert rule to be stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,27 +54,58 @@ fn yes() -> bool {
     true
 }
 
-/// A change to an alert rule. What is absent stays.
+/// A change to an alert rule. What is absent stays. As JSON, `null` takes back what a rule need not
+/// have: its description, threshold, durations, labels or annotations. It is refused for the rest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs)] // each field changes the one of that name in `CreateAlertRequest`
 pub struct UpdateAlertRequest {
+    /// The new name.
+    #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub name: Option<String>,
+    /// The new description; an empty one or `null` removes it.
+    #[serde(deserialize_with = "null::as_default", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// The new query.
+    #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub query: Option<String>,
-    pub threshold_value: Option<f64>,
-    #[serde(rename = "for")]
+    /// The new threshold; `null` removes it.
+    #[serde(deserialize_with = "null::kept", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<f64>))]
+    pub threshold_value: Option<Option<f64>>,
+    /// The new seconds the query must hold; `null` means none.
+    #[serde(rename = "for", deserialize_with = "null::as_default", skip_serializing_if = "Option::is_none")]
     pub for_seconds: Option<u32>,
-    #[serde(rename = "keep_firing_for")]
+    /// The new seconds the rule goes on firing; `null` means none.
+    #[serde(
+        rename = "keep_firing_for",
+        deserialize_with = "null::as_default",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub keep_firing_for_seconds: Option<u32>,
+    /// The new severity.
+    #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub severity: Option<IncidentSeverity>,
+    /// The new labels, all of them; `null` removes them.
+    #[serde(deserialize_with = "null::as_default", skip_serializing_if = "Option::is_none")]
     pub labels: Option<HashMap<String, String>>,
+    /// The new texts for people, all of them; `null` removes them.
+    #[serde(deserialize_with = "null::as_default", skip_serializing_if = "Option::is_none")]
     pub annotations: Option<HashMap<String, String>>,
+    /// Whether the rule is evaluated.
+    #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub enabled: Option<bool>,
+    /// Whether firing opens an incident.
+    #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub open_incident: Option<bool>,
     /// The version the caller has seen. If the rule has changed since, nothing happens and the
     /// answer is a conflict.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
 }
 

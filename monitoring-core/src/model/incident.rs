@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{CommentId, IncidentId, Invalid};
+use super::{CommentId, IncidentId, Invalid, null};
 
 /// How bad an incident is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -138,37 +138,39 @@ pub struct CreateIncidentRequest {
     pub assigned_to: Option<Uuid>,
 }
 
-/// A change to an incident. What is absent stays.
+/// A change to an incident. What is absent stays. As JSON, `null` takes back the description, the
+/// assignment or the root cause. It is refused for the rest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateIncidentRequest {
     /// The new title.
+    #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub title: Option<String>,
-    /// The new description.
+    /// The new description; an empty one or `null` removes it.
+    #[serde(deserialize_with = "null::as_default", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The new state; it must be one that may follow the present one.
+    #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub status: Option<IncidentStatus>,
     /// The new severity.
+    #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub severity: Option<IncidentSeverity>,
     /// The new assignee; `null` takes the assignment back.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null::kept", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Uuid>))]
     pub assigned_to: Option<Option<Uuid>>,
-    /// What turned out to be the cause; at most 10,000 characters.
+    /// What turned out to be the cause; at most 10,000 characters. An empty one or `null` removes
+    /// it.
+    #[serde(deserialize_with = "null::as_default", skip_serializing_if = "Option::is_none")]
     pub root_cause: Option<String>,
     /// The version the caller has seen. If the incident has changed since, nothing happens and
     /// the answer is a conflict.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
-}
-
-/// Tells `"field": null` from an absent field.
-fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Option::<T>::deserialize(deserializer).map(Some)
 }
 
 /// Something that is wrong.
@@ -265,6 +267,22 @@ mod tests {
         let null: UpdateIncidentRequest = serde_json::from_str(r#"{"assigned_to":null}"#).unwrap();
         assert_eq!(absent.assigned_to, None);
         assert_eq!(null.assigned_to, Some(None));
+    }
+
+    #[test]
+    fn null_takes_back_what_an_incident_need_not_have_and_nothing_else() {
+        let parse = |json: &str| serde_json::from_str::<UpdateIncidentRequest>(json);
+        let cleared = parse(r#"{"description":null,"root_cause":null}"#).unwrap();
+        assert_eq!((cleared.description, cleared.root_cause), (Some(String::new()), Some(String::new())));
+        for field in ["title", "status", "severity"] {
+            parse(&format!(r#"{{"{field}":null}}"#)).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_change_reads_back_as_it_was_written() {
+        let empty = serde_json::to_string(&UpdateIncidentRequest::default()).unwrap();
+        assert_eq!(empty, "{}");
     }
 
     #[test]

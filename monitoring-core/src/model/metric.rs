@@ -8,8 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::event::check_chars;
-use super::{Invalid, Labels, Limits, SeriesId, is_label_name, is_metric_name, truncate};
+use super::{Invalid, Labels, Limits, SeriesId, check_chars, is_label_name, is_metric_name, truncate};
 
 /// How the values of a metric are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,6 +37,15 @@ impl MetricType {
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
             Self::Summary => "summary",
+        }
+    }
+
+    /// Whether an observation may have this value.
+    pub(crate) const fn takes(self, value: f64) -> bool {
+        match self {
+            Self::Counter => value >= 0.0 && value.is_finite(),
+            Self::Gauge => true,
+            Self::Histogram | Self::Summary => value.is_finite(),
         }
     }
 
@@ -130,6 +138,12 @@ pub struct CreateMetricRequest {
 }
 
 impl CreateMetricRequest {
+    /// A rough size in memory, for bounding queues in bytes.
+    pub(crate) fn approximate_bytes(&self) -> usize {
+        let labels = self.labels.iter().map(|(name, value)| 64 + name.len() + value.len());
+        size_of::<Self>() + self.name.len() + labels.sum::<usize>()
+    }
+
     /// Checks the request and makes the observation of it. `bounds` are a histogram's upper
     /// bucket bounds; `None` takes [`default_bounds`].
     pub(crate) fn into_observation(
@@ -186,14 +200,17 @@ fn check_labels(labels: &HashMap<String, String>, kind: MetricType, limits: &Lim
 }
 
 fn check_value(kind: MetricType, value: f64, invalid: &mut Invalid) {
-    if kind == MetricType::Counter && !(value >= 0.0 && value.is_finite()) {
+    if kind.takes(value) {
+        return;
+    }
+    if kind == MetricType::Counter {
         invalid.push("value", "a counter's value is an increment: a finite number, zero or more");
-    } else if kind.is_distribution() && !value.is_finite() {
+    } else {
         invalid.push("value", format!("a {kind}'s value is one measurement: a finite number"));
     }
 }
 
-fn check_bounds(bounds: &[f64], limits: &Limits, invalid: &mut Invalid) {
+pub(crate) fn check_bounds(bounds: &[f64], limits: &Limits, invalid: &mut Invalid) {
     if bounds.len() > limits.buckets_max {
         invalid.push("buckets", format!("must have at most {} bounds", limits.buckets_max));
     }

@@ -6,6 +6,9 @@
 mod alert;
 mod audit;
 mod event;
+mod event_filter;
+mod event_request;
+mod event_type;
 mod hex;
 mod id;
 mod incident;
@@ -15,6 +18,8 @@ mod label;
 mod level;
 mod limits;
 mod metric;
+mod metric_metadata;
+mod null;
 mod own_metric;
 mod page;
 mod registered;
@@ -26,8 +31,11 @@ mod timeline;
 
 pub use alert::{AlertFilter, AlertRule, CreateAlertRequest, UpdateAlertRequest};
 pub use audit::AuditEntry;
-pub(crate) use event::check_chars;
-pub use event::{CreateEventRequest, Event, EventFilter, EventType, IntoEventType, Tags};
+pub use event::{Event, Tags};
+pub use event_filter::EventFilter;
+pub use event_request::CreateEventRequest;
+pub(crate) use event_request::check_chars;
+pub use event_type::{EventType, IntoEventType};
 pub use hex::HexDigits;
 pub use id::{AlertRuleId, CommentId, EventId, IncidentId, SeriesId};
 pub use incident::{
@@ -38,18 +46,23 @@ pub use invalid::{FieldError, Invalid};
 pub use label::{Labels, is_label_name, is_metric_name};
 pub use level::Level;
 pub use limits::Limits;
+pub(crate) use metric::check_bounds;
 pub use metric::{
     CreateMetricRequest, Distribution, Metric, MetricFilter, MetricType, Observation, Sample, SampleValue,
     Series, Temporality, default_bounds,
 };
+pub(crate) use metric_metadata::MetricMetadata;
 pub(crate) use own_metric::{
-    EVENTS_TOTAL, METRICS_TOTAL, default_help, event_count_overflow_series, event_count_series,
-    is_own_metric, metric_count_series,
+    EVENTS_TOTAL, METRICS_TOTAL, default_metadata, event_count_overflow_series, event_count_series,
+    is_ingest_metric, is_own_metric, metric_count_series,
 };
 pub use page::{Cursor, Page, Pagination, Slice};
 pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
 pub use stats::{MonitoringStats, StatsSummary};
-pub use stream::StreamPosition;
+pub use stream::{Arrival, StreamPosition};
+pub(crate) use stream::{Numbered, Place as StreamPlace};
+#[cfg(feature = "postgres")]
+pub(crate) use stream::{OpenPage, Snapshot, Witnessed};
 pub(crate) use text::{clean, cut, cut_in_place};
 pub(crate) use time::{from_micros, to_micros, truncate};
 pub use timeline::{IncidentTimeline, TimelineEntry, TimelineKind};

@@ -10,43 +10,49 @@ pub(crate) const METRICS_TOTAL: &str = "monitoring_metrics_total";
 /// Stands for all sources past the number that is told apart.
 const OTHER_SOURCE: &str = "other";
 
-/// The names kept for this library, with their help texts.
-const OWN: &[(&str, &str)] = &[
-    ("monitoring_active_alerts", "Number of currently active alerts"),
-    (EVENTS_TOTAL, "Total number of events by type, level and source"),
-    ("monitoring_events_last_hour", "Number of events in the last hour"),
-    ("monitoring_ingest_queue_bytes", "Bytes of telemetry waiting in memory to be written"),
-    ("monitoring_ingest_queued_total", "Records taken from producers"),
-    ("monitoring_ingest_shed_total", "Records not stored as they were sent, by reason"),
-    ("monitoring_ingest_truncated_total", "Records stored, but cut to the limits"),
-    ("monitoring_ingest_write_duration_seconds", "Duration of writes to the database in seconds"),
-    ("monitoring_ingest_written_total", "Records written to the database, by kind"),
-    ("monitoring_metrics_last_hour", "Number of metric observations in the last hour"),
-    (METRICS_TOTAL, "Total number of metric observations by type of metric"),
-    ("monitoring_open_incidents", "Number of incidents that are neither resolved nor closed"),
-    ("monitoring_total_events", "Total number of events in the system"),
-    ("monitoring_total_metrics", "Total number of metric observations in the system"),
+/// The names kept for this library, with what they tell and in what unit.
+const OWN: &[(&str, &str, &str)] = &[
+    ("monitoring_active_alerts", "Number of currently active alerts", ""),
+    (EVENTS_TOTAL, "Total number of events by type, level and source", ""),
+    ("monitoring_events_last_hour", "Number of events in the last hour", ""),
+    ("monitoring_ingest_queue_bytes", "Bytes of telemetry waiting in memory to be written", "bytes"),
+    ("monitoring_ingest_queued_total", "Records taken from producers", ""),
+    ("monitoring_ingest_shed_total", "Records not stored as they were sent, by reason", ""),
+    ("monitoring_ingest_truncated_total", "Records stored, but cut to the limits", ""),
+    ("monitoring_ingest_write_duration_seconds", "Duration of writes to the database in seconds", "seconds"),
+    ("monitoring_ingest_written_total", "Records written to the database, by kind", ""),
+    ("monitoring_metrics_last_hour", "Number of metric observations in the last hour", ""),
+    (METRICS_TOTAL, "Total number of metric observations by type of metric", ""),
+    ("monitoring_open_incidents", "Number of incidents that are neither resolved nor closed", ""),
+    ("monitoring_total_events", "Total number of events in the system", ""),
+    ("monitoring_total_metrics", "Total number of metric observations in the system", ""),
 ];
 
-/// Help texts of metrics whose names are conventions, unless somebody describes them otherwise.
-const CONVENTIONAL: &[(&str, &str)] = &[
-    ("http_request_duration_ms", "Duration of HTTP requests in milliseconds"),
-    ("http_requests_total", "Total number of HTTP requests"),
-    ("http_server_active_requests", "Number of HTTP requests being served"),
-    ("http_server_request_body_size_bytes", "Size of HTTP request bodies in bytes"),
-    ("http_server_request_duration_seconds", "Duration of HTTP requests in seconds"),
-    ("http_server_response_body_size_bytes", "Size of HTTP response bodies in bytes"),
+/// The same of metrics whose names are conventions, unless somebody describes them otherwise.
+const CONVENTIONAL: &[(&str, &str, &str)] = &[
+    ("http_request_duration_ms", "Duration of HTTP requests in milliseconds", "ms"),
+    ("http_requests_total", "Total number of HTTP requests", ""),
+    ("http_server_active_requests", "Number of HTTP requests being served", ""),
+    ("http_server_request_body_size_bytes", "Size of HTTP request bodies in bytes", "bytes"),
+    ("http_server_request_duration_seconds", "Duration of HTTP requests in seconds", "seconds"),
+    ("http_server_response_body_size_bytes", "Size of HTTP response bodies in bytes", "bytes"),
 ];
 
-/// The help text of a metric nobody described; empty if its meaning is not known here.
-pub(crate) fn default_help(name: &str) -> &'static str {
+/// The help text and the unit of a metric nobody described; empty if they are not known here.
+pub(crate) fn default_metadata(name: &str) -> (&'static str, &'static str) {
     let mut known = OWN.iter().chain(CONVENTIONAL);
-    known.find(|(known, _)| *known == name).map_or("", |(_, help)| help)
+    known.find(|(known, ..)| *known == name).map_or(("", ""), |(_, help, unit)| (help, unit))
 }
 
 /// Whether the name is kept for this library.
 pub(crate) fn is_own_metric(name: &str) -> bool {
-    OWN.iter().any(|(own, _)| *own == name)
+    OWN.iter().any(|(own, ..)| *own == name)
+}
+
+/// Whether it is one the pipeline keeps about itself. Their series are few, however few a metric of
+/// the host's may have.
+pub(crate) fn is_ingest_metric(name: &str) -> bool {
+    name.starts_with("monitoring_ingest_") && is_own_metric(name)
 }
 
 /// The series an event is counted in: one more of its type, level and source.

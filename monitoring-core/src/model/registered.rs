@@ -1,9 +1,9 @@
 //! Which series may come into being: a metric has one type, and a bounded number of series.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::{Invalid, MetricType, Series, SeriesId, Temporality};
+use super::{Invalid, MetricType, Series, SeriesId, Temporality, is_ingest_metric};
 
 /// How the values of a series are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,9 +54,18 @@ impl Registered {
         Self { series, names, series_per_metric_max }
     }
 
-    /// Learns of more series and names.
-    pub(crate) fn learn(&mut self, series: HashMap<SeriesId, SeriesKind>, names: HashMap<String, NameUse>) {
+    /// Learns of more series, and of what names are used for: of all that were `asked` about, those
+    /// in `names` and no others are used. What was admitted meanwhile but never stored is forgotten.
+    pub(crate) fn learn(
+        &mut self,
+        series: HashMap<SeriesId, SeriesKind>,
+        asked: &HashSet<String>,
+        names: HashMap<String, NameUse>,
+    ) {
         self.series.extend(series);
+        for name in asked {
+            self.names.remove(name);
+        }
         self.names.extend(names);
     }
 
@@ -86,7 +95,7 @@ impl Registered {
         let max = self.series_per_metric_max;
         if let Some(usage) = self.names.get_mut(&series.name) {
             Refusal::unless_same(usage.kind, series.kind())?;
-            if usage.series >= max {
+            if usage.series >= max && !is_ingest_metric(&series.name) {
                 return Err(Refusal::SeriesLimit { max });
             }
             usage.series += 1;

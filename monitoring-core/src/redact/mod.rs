@@ -7,7 +7,11 @@
 //!
 //! Every event passes here, so a text without secrets must cost next to nothing: one look says
 //! which detectors need to look closer ([`hints`]), each of them takes time linear in the text,
-//! and nothing is copied unless something was found. Whatever was redacted once stays as it is the second time.
+//! and nothing is copied unless something was found. Whatever was redacted once stays as it is the
+//! second time.
+//!
+//! Labels of metrics follow the same two rules. What a label was tells one series from another, so
+//! series that differed only in secrets are one series afterwards.
 
 mod assignments;
 mod cards;
@@ -22,7 +26,7 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 
 use crate::config::Redaction;
-use crate::model::{Event, Invalid};
+use crate::model::{Event, Invalid, Series};
 use hints::Hints;
 use keys::SecretKeys;
 use patterns::Patterns;
@@ -54,11 +58,45 @@ impl Redactor {
 
     /// Removes secrets from everything an event says.
     pub(crate) fn event(&self, event: &mut Event) {
+        self.text_in_place(&mut event.source);
         if let Some(message) = &mut event.message {
             self.text_in_place(message);
         }
+        let ids = [&mut event.request_id, &mut event.trace_id, &mut event.span_id];
+        ids.into_iter().flatten().for_each(|id| self.id(id));
         self.map(&mut event.tags);
         self.map(&mut event.payload);
+    }
+
+    /// The series without the secrets in its labels, which makes it another series; `None` if there
+    /// are none.
+    pub(crate) fn series(&self, series: &Series) -> Option<Series> {
+        let names_secret = ["name", "key"]
+            .iter()
+            .filter_map(|key| series.labels.value(key))
+            .any(|named| self.is_secret_key(named));
+        let hidden = |(name, value)| {
+            let is_secret = self.is_secret_key(name) || (names_secret && name == "value");
+            Some((name, self.label(is_secret, value)?))
+        };
+        let mut hidden = series.labels.iter().filter_map(hidden).peekable();
+        hidden.peek()?;
+        let mut labels = series.labels.clone();
+        hidden.for_each(|(name, value)| labels.set(name, value));
+        let Series { name, metric_type, temporality, bounds, .. } = series.clone();
+        Some(Series::new(name, labels, metric_type, temporality, bounds))
+    }
+
+    /// What stands in place of a label's value, if it must not stay.
+    fn label(&self, is_secret: bool, value: &str) -> Option<String> {
+        if !is_secret {
+            return match self.text(value) {
+                Cow::Owned(redacted) => Some(redacted),
+                Cow::Borrowed(_) => None,
+            };
+        }
+        let gives_nothing_away = matches!(value, "true" | "false" | REDACTED);
+        (!gives_nothing_away).then(|| REDACTED.to_owned())
     }
 
     /// Removes secrets from a text.
@@ -78,6 +116,14 @@ impl Redactor {
         self.patterns.find_chosen(text, &mut spans);
         spans.retain(|span| !span.is_empty() && &text[span.clone()] != REDACTED);
         if spans.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(without(text, spans)) }
+    }
+
+    /// Removes secrets from an id. One made of hexadecimal digits and dashes is left alone, however
+    /// much it looks like a card's number: people find things by it.
+    fn id(&self, id: &mut String) {
+        if !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
+            self.text_in_place(id);
+        }
     }
 
     fn text_in_place(&self, text: &mut String) {

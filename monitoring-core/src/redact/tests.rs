@@ -206,3 +206,43 @@ fn with_check_digit(body: u64) -> String {
     let sum: u64 = digits.enumerate().map(doubled).sum();
     format!("{body}{}", (10 - sum % 10) % 10)
 }
+
+#[test]
+fn ids_that_are_plain_stay_and_others_are_looked_at() {
+    let request = crate::model::CreateEventRequest {
+        event_type: crate::model::EventType::Log,
+        source: "test".to_owned(),
+        message: None,
+        level: None,
+        tags: Default::default(),
+        payload: Default::default(),
+        timestamp: None,
+    };
+    let mut event = request.into_event(Default::default(), None, &Default::default()).unwrap();
+    event.source = "sync of postgres://shop:pw1@db/shop".to_owned();
+    event.request_id = Some("4111111111111111".to_owned());
+    event.span_id = Some("378282246310005a".to_owned());
+    event.trace_id = Some("Bearer s3cr3ttoken".to_owned());
+    redactor().event(&mut event);
+    assert_eq!(event.source, "sync of postgres://shop:[redacted]@db/shop");
+    assert_eq!(event.request_id.as_deref(), Some("4111111111111111"));
+    assert_eq!(event.span_id.as_deref(), Some("378282246310005a"));
+    assert_eq!(event.trace_id.as_deref(), Some("Bearer [redacted]"));
+}
+
+#[test]
+fn labels_follow_the_same_rules() {
+    let series = |labels: &[(&str, &str)]| {
+        let labels = labels.iter().copied().collect();
+        let (kind, temporality) = (crate::model::MetricType::Counter, crate::model::Temporality::Delta);
+        crate::model::Series::new("m".to_owned(), labels, kind, temporality, Vec::new())
+    };
+    let clean = series(&[("method", "GET"), ("has_token", "false"), ("name", "a"), ("value", "b")]);
+    assert_eq!(redactor().series(&clean), None);
+    let secret = series(&[("name", "password"), ("value", "hunter2"), ("url", "http://a:b@c/"), ("x", "1")]);
+    let redacted = redactor().series(&secret).unwrap();
+    let expected =
+        series(&[("name", "password"), ("value", REDACTED), ("url", "http://a:[redacted]@c/"), ("x", "1")]);
+    assert_eq!(redacted, expected, "and so is the id");
+    assert_eq!(redactor().series(&redacted), None);
+}

@@ -67,8 +67,8 @@ pub async fn query_alert_rules(
     Ok(conn.as_connection().store().alert_rules(filter, page).await?)
 }
 
-/// Changes an alert rule. An empty description removes it; a change to what is already so does
-/// nothing.
+/// Changes an alert rule. What is absent stays, an empty description is removed, and a change to
+/// what is already so does nothing.
 ///
 /// # Errors
 ///
@@ -110,22 +110,30 @@ async fn update(
     Ok(rule)
 }
 
-/// Removes an alert rule.
+/// Removes an alert rule, if it is still at `version` or whatever its version is.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`] if there is none. Storage failed.
+/// [`Error::NotFound`] if there is none; [`Error::Conflict`] if its version is another one by now.
+/// Storage failed.
 pub async fn delete_alert_rule(
     conn: &mut impl AsConnection,
     id: impl Into<AlertRuleId>,
+    version: Option<i64>,
     actor: Option<Uuid>,
 ) -> Result<()> {
-    delete(&mut conn.as_connection(), id.into(), actor).await
+    delete(&mut conn.as_connection(), id.into(), version, actor).await
 }
 
-async fn delete(connection: &mut Connection<'_>, id: AlertRuleId, actor: Option<Uuid>) -> Result<()> {
+async fn delete(
+    connection: &mut Connection<'_>,
+    id: AlertRuleId,
+    version: Option<i64>,
+    actor: Option<Uuid>,
+) -> Result<()> {
     let mut transaction = connection.begin().await?;
     let before = transaction.store().lock_alert_rule(id).await?.ok_or_else(|| not_found(id))?;
+    expect_version(version, before.version)?;
     if !transaction.store().delete_alert_rule(id).await? {
         return Err(not_found(id));
     }

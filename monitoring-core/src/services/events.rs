@@ -6,8 +6,8 @@ use super::count_events;
 use crate::error::{Error, Result};
 use crate::ingest::Recorder;
 use crate::model::{
-    CreateEventRequest, Event, EventFilter, EventId, IntoEventType, Invalid, Page, Slice, StreamPosition,
-    check_chars, clean,
+    Arrival, CreateEventRequest, Event, EventFilter, EventId, IntoEventType, Invalid, Page, Slice,
+    StreamPosition, check_chars, clean,
 };
 use crate::store::events::EventStore as _;
 use crate::store::{AsConnection, Connection, Context};
@@ -39,7 +39,9 @@ use crate::store::{AsConnection, Connection, Context};
 ///
 /// # Errors
 ///
-/// The request breaks a rule, or storage failed. Nothing was stored.
+/// The request breaks a rule, or storage failed: nothing was stored. Only where the connection broke
+/// at the very commit, and no transaction of the host's was open, that is not known:
+/// [`Error::Unconfirmed`] has the id under which to look.
 pub async fn create_event<T: IntoEventType>(
     conn: &mut impl AsConnection,
     request: CreateEventRequest<T>,
@@ -68,8 +70,7 @@ pub async fn create_event_as<T: IntoEventType>(
 ///
 /// # Errors
 ///
-/// There are too many, a request breaks a rule (fields are named like `[3].source`), or storage
-/// failed. Nothing was stored.
+/// As [`create_event`], or there are too many. Fields are named like `[3].source`.
 pub async fn create_events<T: IntoEventType>(
     conn: &mut impl AsConnection,
     requests: Vec<CreateEventRequest<T>>,
@@ -86,14 +87,21 @@ pub async fn create_events<T: IntoEventType>(
 ///
 /// # Errors
 ///
-/// As [`create_events`]; or too many callers are waiting, or the pipeline is not running.
+/// Nothing was stored: as [`create_events`], or too many callers are waiting, or the pipeline is not
+/// running.
+///
+/// Only [`Error::Unconfirmed`] leaves it open: the connection broke at the very commit, the database
+/// took longer than [`IngestSettings::write_timeout`](crate::IngestSettings), or shutdown's deadline
+/// passed meanwhile. Then all of it is stored, or nothing, and the same call again, which makes events
+/// with new ids, may store it twice. To know, look up one of the ids the error holds. Whoever drops the
+/// future before it is done does not know either.
 pub async fn submit_events<T: IntoEventType>(
     recorder: &Recorder,
     requests: Vec<CreateEventRequest<T>>,
     created_by: Option<Uuid>,
 ) -> Result<Vec<Event>> {
     let mut events = check_all(recorder.context(), requests, created_by)?;
-    recorder.commit(events.clone(), Vec::new()).await?;
+    recorder.commit(events.clone(), Vec::new()).await.map_err(|error| error.about(&events))?;
     events.iter_mut().for_each(Event::show_ids);
     Ok(events)
 }
@@ -149,8 +157,27 @@ pub async fn event_position(conn: &mut impl AsConnection) -> Result<StreamPositi
     Ok(connection.store().event_position(now).await?)
 }
 
+/// The position of an earlier stream, if [`follow_events`] can go on from there without missing
+/// anything: it was reached within the last hour, and in this database.
+///
+/// # Errors
+///
+/// Storage failed.
+pub async fn resume_events(
+    conn: &mut impl AsConnection,
+    position: &StreamPosition,
+) -> Result<Option<StreamPosition>> {
+    let mut connection = conn.as_connection();
+    let now = connection.context().settings.clock.now();
+    let is_good = !position.is_expired(now) && connection.store().is_known_position(position).await?;
+    Ok(is_good.then(|| position.clone()))
+}
+
 /// Up to `limit` (at least 1) events that match and arrived after `position`, from whichever
-/// replica, in order of arrival. Moves `position` behind them; use it with one filter only.
+/// replica, in order of arrival. Moves `position` behind them. What matches another filter and was
+/// passed before does not come again.
+///
+/// An event is missed if more than ten seconds pass from its creation to its commit, on PostgreSQL.
 ///
 /// # Errors
 ///
@@ -160,14 +187,14 @@ pub async fn follow_events(
     position: &mut StreamPosition,
     filter: &EventFilter,
     limit: u32,
-) -> Result<Vec<Event>> {
+) -> Result<Vec<Arrival>> {
     let mut connection = conn.as_connection();
     let context = connection.context();
     let filter = checked(filter, context)?;
     let now = context.settings.clock.now();
-    let (events, reached) = connection.store().events_after(position, &filter, now, limit.max(1)).await?;
+    let (arrivals, reached) = connection.store().events_after(position, &filter, now, limit.max(1)).await?;
     *position = reached;
-    Ok(events)
+    Ok(arrivals)
 }
 
 /// Stores and counts checked events as one, whatever transaction the connection is in.
@@ -175,8 +202,7 @@ async fn insert(connection: &mut Connection<'_>, events: &[Event]) -> Result<()>
     let mut transaction = connection.begin().await?;
     transaction.store().insert_events(events).await?;
     count_events(&mut transaction.connection(), events).await?;
-    transaction.commit().await?;
-    Ok(())
+    transaction.commit().await.map_err(|error| Error::from(error).about(events))
 }
 
 fn check_all<T: IntoEventType>(

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::get_monitoring_stats;
 use crate::error::Result;
 use crate::exposition::{ExpositionFormat, Writer};
-use crate::model::{MetricType, MonitoringStats, SeriesId};
-use crate::store::metrics::{MetricMetadata, MetricStore as _};
+use crate::model::{MetricMetadata, MetricType, MonitoringStats, SeriesId};
+use crate::store::metrics::MetricStore as _;
 use crate::store::totals::{SeriesTotal, TotalStore as _};
 use crate::store::{AsConnection, Connection};
 

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::record_audit;
 use super::texts::Texts;
+use crate::auth::{Permission, Principal};
 use crate::error::{Error, Result};
 use crate::incidents::{Revision, open, revise};
 use crate::model::{
@@ -109,22 +110,42 @@ pub async fn update_incident(
     request: UpdateIncidentRequest,
     actor: Option<Uuid>,
 ) -> Result<Incident> {
-    update(&mut conn.as_connection(), id.into(), request, actor).await
+    update(&mut conn.as_connection(), id.into(), request, Actor::Trusted(actor)).await
+}
+
+/// Like [`update_incident`], on behalf of a caller who need not be allowed to. For those who may
+/// not see the incident there is none.
+///
+/// # Errors
+///
+/// As [`update_incident`]; [`Error::Forbidden`] if the caller may not hand the incident to whom
+/// they want to.
+pub async fn update_incident_as(
+    conn: &mut impl AsConnection,
+    id: impl Into<IncidentId>,
+    request: UpdateIncidentRequest,
+    caller: &Principal,
+) -> Result<Incident> {
+    update(&mut conn.as_connection(), id.into(), request, Actor::Caller(caller)).await
 }
 
 async fn update(
     connection: &mut Connection<'_>,
     id: IncidentId,
     request: UpdateIncidentRequest,
-    actor: Option<Uuid>,
+    actor: Actor<'_>,
 ) -> Result<Incident> {
     let context = connection.context();
     let request = checked(context, request)?;
     let mut transaction = connection.begin().await?;
-    let before = transaction.store().lock_incident(id).await?.ok_or_else(|| not_found(id))?;
+    let before = lock(&mut transaction, id, actor).await?;
+    if let Some(assignee) = request.assigned_to {
+        actor.require_assigning(&before, assignee)?;
+    }
     if let Some(expected) = request.version.filter(|expected| *expected != before.version) {
         return Err(Error::conflict("incident", expected, before.version));
     }
+    let actor = actor.id();
     let Some(revision) = revise(&before, request, actor, context.settings.clock.now())? else {
         return Ok(before);
     };
@@ -180,23 +201,39 @@ pub async fn comment_on_incident(
     body: impl Into<String>,
     author: Option<Uuid>,
 ) -> Result<Comment> {
-    comment(&mut conn.as_connection(), id.into(), body.into(), author).await
+    comment(&mut conn.as_connection(), id.into(), body.into(), Actor::Trusted(author)).await
+}
+
+/// Like [`comment_on_incident`], on behalf of a caller. For those who may not see the incident there
+/// is none.
+///
+/// # Errors
+///
+/// As [`comment_on_incident`].
+pub async fn comment_on_incident_as(
+    conn: &mut impl AsConnection,
+    id: impl Into<IncidentId>,
+    body: impl Into<String>,
+    caller: &Principal,
+) -> Result<Comment> {
+    comment(&mut conn.as_connection(), id.into(), body.into(), Actor::Caller(caller)).await
 }
 
 async fn comment(
     connection: &mut Connection<'_>,
     incident_id: IncidentId,
     body: String,
-    author: Option<Uuid>,
+    actor: Actor<'_>,
 ) -> Result<Comment> {
     let context = connection.context();
     let mut texts = Texts::new(context);
     let body = texts.body("body", &body);
     texts.finish()?;
     let created_at = context.settings.clock.now();
+    let author = actor.id();
     let comment = Comment { id: CommentId::at(created_at), incident_id, author, body, created_at };
     let mut transaction = connection.begin().await?;
-    lock(&mut transaction, incident_id).await?;
+    lock(&mut transaction, incident_id, actor).await?;
     transaction.store().insert_comment(&comment).await?;
     let states = (None::<&Comment>, &comment);
     record_audit(&mut transaction.connection(), author, "incident.comment", incident_id, states).await?;
@@ -234,19 +271,35 @@ pub async fn attach_event(
     event: &Event,
     actor: Option<Uuid>,
 ) -> Result<()> {
-    attach(&mut conn.as_connection(), id.into(), event, actor).await
+    attach(&mut conn.as_connection(), id.into(), event, Actor::Trusted(actor)).await
+}
+
+/// Like [`attach_event`], on behalf of a caller. For those who may not see the incident there is
+/// none; whether they may see the event is theirs to know who pass it.
+///
+/// # Errors
+///
+/// As [`attach_event`].
+pub async fn attach_event_as(
+    conn: &mut impl AsConnection,
+    id: impl Into<IncidentId>,
+    event: &Event,
+    caller: &Principal,
+) -> Result<()> {
+    attach(&mut conn.as_connection(), id.into(), event, Actor::Caller(caller)).await
 }
 
 async fn attach(
     connection: &mut Connection<'_>,
     incident_id: IncidentId,
     event: &Event,
-    actor: Option<Uuid>,
+    actor: Actor<'_>,
 ) -> Result<()> {
     let attached_at = connection.context().settings.clock.now();
-    let attachment = Attachment { incident_id, event: event.clone(), attached_by: actor, attached_at };
+    let attachment = Attachment { incident_id, event: event.clone(), attached_by: actor.id(), attached_at };
     let mut transaction = connection.begin().await?;
-    lock(&mut transaction, incident_id).await?;
+    lock(&mut transaction, incident_id, actor).await?;
+    let actor = actor.id();
     if !transaction.store().insert_attachment(&attachment).await? {
         return Ok(());
     }
@@ -288,17 +341,33 @@ pub async fn detach_event(
     event: impl Into<EventId>,
     actor: Option<Uuid>,
 ) -> Result<()> {
-    detach(&mut conn.as_connection(), id.into(), event.into(), actor).await
+    detach(&mut conn.as_connection(), id.into(), event.into(), Actor::Trusted(actor)).await
+}
+
+/// Like [`detach_event`], on behalf of a caller. For those who may not see the incident there is
+/// none.
+///
+/// # Errors
+///
+/// As [`detach_event`].
+pub async fn detach_event_as(
+    conn: &mut impl AsConnection,
+    id: impl Into<IncidentId>,
+    event: impl Into<EventId>,
+    caller: &Principal,
+) -> Result<()> {
+    detach(&mut conn.as_connection(), id.into(), event.into(), Actor::Caller(caller)).await
 }
 
 async fn detach(
     connection: &mut Connection<'_>,
     incident_id: IncidentId,
     event: EventId,
-    actor: Option<Uuid>,
+    actor: Actor<'_>,
 ) -> Result<()> {
     let mut transaction = connection.begin().await?;
-    lock(&mut transaction, incident_id).await?;
+    lock(&mut transaction, incident_id, actor).await?;
+    let actor = actor.id();
     if !transaction.store().delete_attachment(incident_id, event).await? {
         return Err(Error::not_found("attached event", event));
     }
@@ -307,10 +376,45 @@ async fn detach(
     Ok(transaction.commit().await?)
 }
 
-/// Insists that the incident exists, and that it stays until the transaction ends.
-async fn lock(transaction: &mut Transaction<'_>, id: IncidentId) -> Result<()> {
+/// On whose behalf something is done.
+#[derive(Clone, Copy)]
+enum Actor<'p> {
+    /// Whoever it is, or the system; the host has checked that they may.
+    Trusted(Option<Uuid>),
+    /// Somebody whose rights are checked here.
+    Caller(&'p Principal),
+}
+
+impl Actor<'_> {
+    fn id(self) -> Option<Uuid> {
+        match self {
+            Self::Trusted(id) => id,
+            Self::Caller(caller) => Some(caller.id),
+        }
+    }
+
+    fn may_see(self, incident: &Incident) -> bool {
+        match self {
+            Self::Trusted(_) => true,
+            Self::Caller(caller) => caller.may_see(incident),
+        }
+    }
+
+    fn require_assigning(self, incident: &Incident, assignee: Option<Uuid>) -> Result<()> {
+        match self {
+            Self::Caller(caller) if !caller.may_assign(incident, assignee) => {
+                Ok(caller.require(Permission::AllIncidents)?)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The incident, which exists and stays as it is until the transaction ends. Who may see it is
+/// decided here, of what is locked: a moment before, it may have been somebody else's.
+async fn lock(transaction: &mut Transaction<'_>, id: IncidentId, actor: Actor<'_>) -> Result<Incident> {
     let incident = transaction.store().lock_incident(id).await?;
-    incident.map(drop).ok_or_else(|| not_found(id))
+    incident.filter(|incident| actor.may_see(incident)).ok_or_else(|| not_found(id))
 }
 
 fn not_found(id: IncidentId) -> Error {

@@ -4,20 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
+use super::texts::tidy;
 use crate::error::Result;
 use crate::ingest::Recorder;
 use crate::model::{
-    CreateMetricRequest, Event, Invalid, Metric, MetricFilter, MetricType, Observation, Page, Registered,
-    Sample, SampleValue, Series, SeriesId, Slice, event_count_overflow_series, event_count_series,
-    is_metric_name, is_own_metric, metric_count_series,
+    CreateMetricRequest, Event, Invalid, Metric, MetricFilter, MetricMetadata, MetricType, Observation, Page,
+    Registered, Sample, SampleValue, Series, SeriesId, Slice, event_count_overflow_series,
+    event_count_series, is_own_metric, metric_count_series,
 };
 use crate::random::random_u64;
 use crate::retention;
-use crate::store::metrics::{MetricMetadata, MetricStore as _, metric, registered};
+use crate::store::metrics::{MetricStore as _, metric, registered};
 use crate::store::{AsConnection, Connection, Context};
-
-/// Characters of a metric's description.
-const HELP_CHARS_MAX: usize = 1_000;
 
 /// Stores one observation.
 ///
@@ -40,7 +38,8 @@ const HELP_CHARS_MAX: usize = 1_000;
 /// # Errors
 ///
 /// Nothing was stored: the request breaks a limit, the name belongs to a metric of another type,
-/// the metric has as many series as it may have, or storage failed.
+/// the metric has as many series as it may have, or storage failed. Only
+/// [`Error::Unconfirmed`](crate::Error::Unconfirmed) leaves that open.
 pub async fn create_metric(conn: &mut impl AsConnection, request: CreateMetricRequest) -> Result<Metric> {
     let mut metrics = create(&mut conn.as_connection(), vec![request], Fields::Bare).await?;
     Ok(metrics.pop().expect("one request makes one metric"))
@@ -65,7 +64,9 @@ pub async fn create_metrics(
 ///
 /// # Errors
 ///
-/// Nothing was stored: as [`create_metrics`], or the pipeline has too much to do or is shut down.
+/// Nothing was stored: as [`create_metrics`], or the pipeline has too much to do or is shut down. Only
+/// [`Error::Unconfirmed`](crate::Error::Unconfirmed) leaves that open, as for
+/// [`submit_events`](super::submit_events); done again, an observation may count twice.
 /// What only the database knows, a name's type and the number of series, is up to the writer.
 pub async fn submit_metrics(recorder: &Recorder, requests: Vec<CreateMetricRequest>) -> Result<Vec<Metric>> {
     let context = recorder.context();
@@ -91,22 +92,18 @@ pub async fn query_metrics(
 }
 
 /// Says what a metric is about (its `HELP` text) and in what it is measured, such as `seconds`;
-/// both may be empty.
+/// both may be empty. It replaces what was said before. `MonitoringBuilder::describe` says it at
+/// the start.
 ///
 /// # Errors
 ///
 /// The name or the unit cannot be that of a metric, the text is too long, or storage failed.
 pub async fn describe_metric(conn: &mut impl AsConnection, name: &str, help: &str, unit: &str) -> Result<()> {
-    let mut invalid = Invalid::default();
-    check_name(name, &mut invalid);
-    if help.chars().count() > HELP_CHARS_MAX || help.contains('\0') {
-        invalid.push("help", format!("must have at most {HELP_CHARS_MAX} characters, none of them NUL"));
-    }
-    if !unit.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') || unit.len() > 50 {
-        invalid.push("unit", "must match [a-zA-Z0-9_]* and have at most 50 characters");
-    }
-    let metadata = invalid.or(MetricMetadata { name: name.into(), help: help.into(), unit: unit.into() })?;
-    Ok(conn.as_connection().store().describe_metric(&metadata).await?)
+    let metadata = MetricMetadata { name: name.into(), help: help.into(), unit: unit.into() };
+    metadata.check()?;
+    let mut connection = conn.as_connection();
+    let help = tidy(&connection.context().redactor, help);
+    Ok(connection.store().describe_metric(&MetricMetadata { help, ..metadata }).await?)
 }
 
 /// Records one request to an endpoint: its duration in the histogram `http_request_duration_ms`,
@@ -230,14 +227,6 @@ fn check(
         fields.report(&mut invalid, index, wrong);
     }
     invalid.or(observations)
-}
-
-fn check_name(name: &str, invalid: &mut Invalid) {
-    if !is_metric_name(name) {
-        invalid.push("name", "must match [a-zA-Z_:][a-zA-Z0-9_:]*");
-    } else if is_own_metric(name) {
-        invalid.push("name", "is kept for a metric of the monitoring system itself");
-    }
 }
 
 fn admit(mut registered: Registered, observations: &[Observation], fields: Fields) -> Result<(), Invalid> {

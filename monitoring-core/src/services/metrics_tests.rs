@@ -20,10 +20,6 @@ use crate::store::stats::StatsStore as _;
 use crate::store::totals::{SeriesTotal, TotalStore as _};
 use crate::store::{Access, AsConnection as _, Context, Pool, PooledConnection};
 
-#[cfg(feature = "postgres")]
-#[path = "../../tests/it/support/postgres.rs"]
-mod postgres;
-
 /// Runs `async fn name(fixture: &Fixture)` on each database.
 macro_rules! on_each_database {
     ($($name:ident),+ $(,)?) => {$(
@@ -37,7 +33,7 @@ macro_rules! on_each_database {
             #[cfg(feature = "postgres")]
             #[tokio::test]
             async fn on_postgres() {
-                if let Some(database) = super::postgres::database().await {
+                if let Some(database) = crate::store::test_server::database().await {
                     super::$name(&super::Fixture::start(&database.url).await).await;
                 }
             }

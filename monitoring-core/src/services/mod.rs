@@ -19,12 +19,13 @@ pub use audit::{query_audit_log, read_audit_log};
 pub(crate) use events::log_event;
 pub use events::{
     create_event, create_event_as, create_events, event, event_position, follow_events, query_events,
-    submit_events,
+    resume_events, submit_events,
 };
 pub use exposition::Exposition;
 pub use incidents::{
-    attach_event, attached_events, comment_on_incident, create_incident, detach_event, incident,
-    incident_changes, incident_comments, query_incidents, update_incident,
+    attach_event, attach_event_as, attached_events, comment_on_incident, comment_on_incident_as,
+    create_incident, detach_event, detach_event_as, incident, incident_changes, incident_comments,
+    query_incidents, update_incident, update_incident_as,
 };
 pub(crate) use metrics::count_events;
 pub use metrics::{

@@ -18,6 +18,23 @@ compile_error!("monitoring-core needs at least one of the features `postgres` an
 /// pool, an open transaction of either, or a [`Connection`].
 ///
 /// What is written through it becomes visible exactly when the host's transaction commits.
+///
+/// # Which settings apply
+///
+/// A [`Connection`] and a [`PooledConnection`](crate::PooledConnection) bring the settings of their
+/// `Monitoring`. Any other is *bare*: it does not say to which system it belongs, and it is used with
+/// the default settings, whatever else runs in the process. That matters where a `Monitoring` has a
+/// schema, limits, a retention, buckets or a redaction of its own; then either
+///
+/// - pass [`&mut monitoring.connection(&mut conn)`](crate::Monitoring::connection), which is always
+///   right, or
+/// - start it with [`process_default`](crate::MonitoringBuilder::process_default), which makes its
+///   settings those of all bare connections to that kind of database.
+///
+/// Where neither is done, the first use of a bare connection says so in the log. The settings of
+/// whatever happens to run are not taken by themselves: with several systems in one process, as in
+/// tests, the same line would then write elsewhere, or redact less, depending on what was started
+/// before.
 pub trait AsConnection: sealed::Sealed + Send {
     /// Borrows it.
     fn as_connection(&mut self) -> Connection<'_>;
@@ -39,6 +56,17 @@ pub(super) enum Raw<'c> {
     Postgres(&'c mut PgConnection),
     #[cfg(feature = "sqlite")]
     Sqlite(&'c mut SqliteConnection),
+}
+
+impl Raw<'_> {
+    pub(super) fn is_in_transaction(&self) -> bool {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection) => connection.is_in_transaction(),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => connection.is_in_transaction(),
+        }
+    }
 }
 
 impl<'c> Connection<'c> {
@@ -117,22 +145,22 @@ impl AsConnection for Connection<'_> {
 }
 
 macro_rules! host_connection {
-    ($feature:literal, $dialect:ident, $type:ty) => {
+    ($feature:literal, $dialect:ident, $bare:ident, $type:ty) => {
         #[cfg(feature = $feature)]
         impl sealed::Sealed for $type {}
 
         #[cfg(feature = $feature)]
         impl AsConnection for $type {
             fn as_connection(&mut self) -> Connection<'_> {
-                Connection { raw: Raw::$dialect(&mut *self), context: Context::shared_default() }
+                Connection { raw: Raw::$dialect(&mut *self), context: super::bare::$bare.context() }
             }
         }
     };
 }
 
-host_connection!("postgres", Postgres, PgConnection);
-host_connection!("postgres", Postgres, sqlx::pool::PoolConnection<PgDatabase>);
-host_connection!("postgres", Postgres, sqlx::Transaction<'_, PgDatabase>);
-host_connection!("sqlite", Sqlite, SqliteConnection);
-host_connection!("sqlite", Sqlite, sqlx::pool::PoolConnection<SqliteDatabase>);
-host_connection!("sqlite", Sqlite, sqlx::Transaction<'_, SqliteDatabase>);
+host_connection!("postgres", Postgres, POSTGRES, PgConnection);
+host_connection!("postgres", Postgres, POSTGRES, sqlx::pool::PoolConnection<PgDatabase>);
+host_connection!("postgres", Postgres, POSTGRES, sqlx::Transaction<'_, PgDatabase>);
+host_connection!("sqlite", Sqlite, SQLITE, SqliteConnection);
+host_connection!("sqlite", Sqlite, SQLITE, sqlx::pool::PoolConnection<SqliteDatabase>);
+host_connection!("sqlite", Sqlite, SQLITE, sqlx::Transaction<'_, SqliteDatabase>);

@@ -8,6 +8,10 @@ pub enum StoreError {
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
 
+    /// The connection broke, or time ran out, at the very commit: everything is stored, or nothing.
+    #[error("the database did not confirm the commit")]
+    Unconfirmed(#[source] sqlx::Error),
+
     /// A unique value exists already.
     #[error("{what} exists already")]
     Conflict {
@@ -83,11 +87,22 @@ impl StoreError {
         }
     }
 
+    /// The error of a database that took too long to do what changes nothing, or may be done twice.
+    pub(crate) fn no_answer(within: std::time::Duration) -> Self {
+        Self::Unavailable(Self::timed_out(within))
+    }
+
+    /// What the driver would say of a database that took too long.
+    pub(crate) fn timed_out(within: std::time::Duration) -> sqlx::Error {
+        let message = format!("no answer within {within:?}");
+        sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message))
+    }
+
     /// Whether the same call may succeed later without any change to its arguments.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable(_) => true,
+            Self::Unavailable(_) | Self::Unconfirmed(_) => true,
             Self::Shared(error) => error.is_transient(),
             _ => false,
         }
@@ -95,6 +110,24 @@ impl StoreError {
 }
 
 impl StoreError {
+    /// Whether the database was not there to say anything itself.
+    pub(crate) fn is_silence(&self) -> bool {
+        match self {
+            Self::Unavailable(error) | Self::Unconfirmed(error) => error.as_database_error().is_none(),
+            Self::Shared(error) => error.is_silence(),
+            _ => false,
+        }
+    }
+
+    /// Whether everything may be stored all the same.
+    pub(crate) fn is_unconfirmed(&self) -> bool {
+        match self {
+            Self::Unconfirmed(_) => true,
+            Self::Shared(error) => error.is_unconfirmed(),
+            _ => false,
+        }
+    }
+
     /// Whether the fault lies in what was to be stored, not in the database.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use crate::model::{Event, EventFilter, EventId, Page, Slice, StreamPosition};
+use crate::model::{Arrival, Event, EventFilter, EventId, Page, Slice, StreamPosition};
 
 super::store_trait! {
     /// Events. Once stored, they change no more.
@@ -23,14 +23,18 @@ super::store_trait! {
         /// The end of the stream of arrivals: nothing that is visible now comes after it.
         fn event_position(now: DateTime<Utc>) -> StreamPosition;
 
+        /// Whether arrivals after this position can be told here: it is none of another kind of
+        /// database, or of one that has come further.
+        fn is_known_position(position: &StreamPosition) -> bool;
+
         /// Up to `limit` events that match and arrived after `position`, in order of arrival, and
-        /// the position after them.
+        /// the position after them. After a position of another kind of database there is nothing.
         fn events_after(
             position: &StreamPosition,
             filter: &EventFilter,
             now: DateTime<Utc>,
             limit: u32,
-        ) -> (Vec<Event>, StreamPosition);
+        ) -> (Vec<Arrival>, StreamPosition);
     }
 }
 

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{Store, StoreError};
 use crate::model::{
-    Cursor, Distribution, Metric, MetricFilter, NameUse, Page, Registered, Sample, SampleValue, Series,
-    SeriesId, SeriesKind, Slice, to_micros,
+    Cursor, Distribution, Metric, MetricFilter, MetricMetadata, NameUse, Page, Registered, Sample,
+    SampleValue, Series, SeriesId, SeriesKind, Slice, to_micros,
 };
 
 super::store_trait! {
@@ -57,14 +57,6 @@ pub(crate) async fn registered(
         store.name_uses(&new_names.into_iter().collect::<Vec<_>>(), series_per_metric_max).await?
     };
     Ok(Registered::new(known, names, series_per_metric_max))
-}
-
-/// What people wrote about a metric.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MetricMetadata {
-    pub name: String,
-    pub help: String,
-    pub unit: String,
 }
 
 /// What identifies a sample: series, microseconds since 1970, origin.

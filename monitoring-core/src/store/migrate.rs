@@ -61,16 +61,28 @@ async fn keep_books_out_of(connection: &mut sqlx::PgConnection, schema: &str) ->
          HAVING count(*) > 0",
     )
     .bind(schema)
-    .execute(&mut *connection)
+    .execute(connection)
     .await?;
-    let is_role: bool =
-        sqlx::query_scalar("SELECT current_user = $1").bind(schema).fetch_one(connection).await?;
-    if is_role {
+    Ok(())
+}
+
+/// Says so where names without a schema lead into ours: the host's own tables would be made there,
+/// or not found. It is so for a role named like our schema, by `"$user"` in the default path.
+#[cfg(feature = "postgres")]
+pub(super) async fn warn_of_namesake(
+    connection: &mut sqlx::PgConnection,
+    schema: &str,
+) -> Result<(), StoreError> {
+    let (first, role): (Option<String>, String) =
+        sqlx::query_as("SELECT current_schema()::text, current_user::text").fetch_one(connection).await?;
+    if first.as_deref() == Some(schema) {
         tracing::warn!(
             target: "monitoring::internal",
             schema,
-            "the database role has the name of our schema, so PostgreSQL looks up its unqualified \
-             table names there first; if the host has tables of its own, set another schema"
+            role,
+            "the search path leads table names without a schema into the monitoring schema, where the \
+             host's own tables do not belong; use `ALTER ROLE … SET search_path = public`, or give the \
+             library another schema by `.schema(…)`"
         );
     }
     Ok(())

@@ -5,6 +5,7 @@
 //!
 //! Nothing here checks permissions, limits or redaction: that is done before a value gets here.
 
+mod bare;
 mod connection;
 mod context;
 mod error;
@@ -28,6 +29,12 @@ pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
+/// For tests that need to look inside.
+#[cfg(all(test, feature = "postgres"))]
+#[path = "../../tests/it/support/postgres.rs"]
+pub(crate) mod test_server;
+
+pub(crate) use bare::BareConnections;
 pub(crate) use connection::Store;
 pub use connection::{AsConnection, Connection};
 pub(crate) use context::Context;

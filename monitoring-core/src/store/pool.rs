@@ -13,7 +13,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, pool::PoolConnection};
 
 use super::connection::{AsConnection, Connection, Raw, sealed};
-use super::{Context, StoreError};
+use super::{BareConnections, Context, StoreError};
 
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -122,6 +122,16 @@ impl Pool {
         &self.context
     }
 
+    /// The host's bare connections to the same kind of database.
+    pub(crate) fn bare_connections(&self) -> &'static BareConnections {
+        match &self.kind {
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(_) => &super::bare::POSTGRES,
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite { .. } => &super::bare::SQLITE,
+        }
+    }
+
     /// Takes a connection, waiting a few seconds for one to become free.
     pub(crate) async fn acquire(&self, access: Access) -> Result<PooledConnection, StoreError> {
         let raw = match &self.kind {
@@ -139,12 +149,20 @@ impl Pool {
         Ok(PooledConnection { raw, context: self.context.clone() })
     }
 
+    /// Takes a connection for work that may be given up half way.
+    pub(crate) async fn begin_work(&self, access: Access) -> Result<Work, StoreError> {
+        Ok(Work(Some(self.acquire(access).await?)))
+    }
+
     /// Brings the schema up to date, whoever else is starting at the same time.
     pub(crate) async fn migrate(&self) -> Result<(), StoreError> {
         match &self.kind {
             #[cfg(feature = "postgres")]
             Kind::Postgres(pool) => {
-                super::migrate::postgres(&pool.connect_options(), &self.context.settings.schema).await
+                let schema = &self.context.settings.schema;
+                super::migrate::postgres(&pool.connect_options(), schema).await?;
+                // One of the pool's, because that is what a host's unqualified names are looked up by.
+                super::migrate::warn_of_namesake(&mut *pool.acquire().await?, schema).await
             }
             #[cfg(feature = "sqlite")]
             Kind::Sqlite { writer, .. } => {
@@ -217,8 +235,61 @@ impl AsConnection for PooledConnection {
     }
 }
 
+/// A connection of our own pool, busy with something. Dropped before that is [done](Self::done), it
+/// is closed instead of returned: a connection that hangs would keep its place in the pool until the
+/// network notices, which takes longer than an outage.
+pub(crate) struct Work(Option<PooledConnection>);
+
+impl Work {
+    pub(crate) fn connection(&mut self) -> Connection<'_> {
+        self.0.as_mut().expect("it is there until it is dropped").as_connection()
+    }
+
+    /// Returns the connection to the pool.
+    pub(crate) fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        match self.0.as_mut().map(|connection| &mut connection.raw) {
+            #[cfg(feature = "postgres")]
+            Some(RawPooled::Postgres(connection)) => connection.close_on_drop(),
+            // It hangs on no network, and a database in memory is gone with its connection.
+            #[cfg(feature = "sqlite")]
+            Some(RawPooled::Sqlite(_)) => {}
+            None => {}
+        }
+    }
+}
+
 impl fmt::Debug for PooledConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PooledConnection").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    use sqlx::Executor as _;
+
+    use super::*;
+    use crate::store::test_server;
+
+    #[tokio::test]
+    async fn work_that_is_given_up_keeps_no_place_in_the_pool() {
+        let Some(database) = test_server::database().await else { return };
+        let pool = Pool::open(&database.url, Context::shared_default().clone()).unwrap();
+        for _ in 0..3 * Context::shared_default().settings.pool_connections_max {
+            let mut work = pool.begin_work(Access::Write).await.expect("a place is free");
+            let mut connection = work.connection();
+            let hung = match &mut connection.raw {
+                Raw::Postgres(raw) => raw.execute("SELECT pg_sleep(60)"),
+                #[cfg(feature = "sqlite")]
+                Raw::Sqlite(_) => panic!("it is PostgreSQL"),
+            };
+            assert!(tokio::time::timeout(Duration::from_millis(50), hung).await.is_err());
+        }
     }
 }

@@ -11,6 +11,8 @@ use super::{Context, Store, StoreError};
 pub(crate) struct Transaction<'c> {
     raw: RawTransaction<'c>,
     context: &'c Arc<Context>,
+    /// Whether committing it makes it last: it is no savepoint.
+    is_outermost: bool,
 }
 
 enum RawTransaction<'c> {
@@ -22,11 +24,12 @@ enum RawTransaction<'c> {
 
 impl<'c> Transaction<'c> {
     pub(super) async fn begin(raw: &'c mut Raw<'_>, context: &'c Arc<Context>) -> Result<Self, StoreError> {
+        let is_outermost = !raw.is_in_transaction();
         let raw = match raw {
             #[cfg(feature = "postgres")]
             Raw::Postgres(connection) => RawTransaction::Postgres(connection.begin().await?),
             #[cfg(feature = "sqlite")]
-            Raw::Sqlite(connection) => RawTransaction::Sqlite(if connection.is_in_transaction() {
+            Raw::Sqlite(connection) => RawTransaction::Sqlite(if !is_outermost {
                 connection.begin().await?
             } else {
                 // A transaction that reads first and writes later cannot be upgraded once another
@@ -34,7 +37,7 @@ impl<'c> Transaction<'c> {
                 connection.begin_with("BEGIN IMMEDIATE").await?
             }),
         };
-        Ok(Self { raw, context })
+        Ok(Self { raw, context, is_outermost })
     }
 
     /// The connection inside the transaction.
@@ -60,13 +63,20 @@ impl<'c> Transaction<'c> {
         }
     }
 
+    /// Makes it last, or part of the host's. Where the connection breaks before the database has
+    /// said yes or no, nobody knows which: [`StoreError::Unconfirmed`].
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
-        match self.raw {
+        let committed = match self.raw {
             #[cfg(feature = "postgres")]
-            RawTransaction::Postgres(transaction) => transaction.commit().await?,
+            RawTransaction::Postgres(transaction) => transaction.commit().await,
             #[cfg(feature = "sqlite")]
-            RawTransaction::Sqlite(transaction) => transaction.commit().await?,
-        }
-        Ok(())
+            RawTransaction::Sqlite(transaction) => transaction.commit().await,
+        };
+        committed.map_err(|error| match StoreError::from(error) {
+            StoreError::Unavailable(error) if self.is_outermost && error.as_database_error().is_none() => {
+                StoreError::Unconfirmed(error)
+            }
+            error => error,
+        })
     }
 }

@@ -56,10 +56,14 @@ pub(crate) async fn run_pipeline<D: Destination>(
     }
     pipeline.close();
     requests.close();
-    let drained = drain_all(&mut pipeline, &mut writer, &mut requests);
+    stop.left(pipeline.unwritten());
+    let drained = drain_all(&mut pipeline, &mut writer, &mut requests, &stop);
     // The deadline is the supervisor's; this one leaves it time to count.
     let _ = tokio::time::timeout(stop.grace(), drained).await;
-    stop.unwritten.store(pipeline.abandon(), Ordering::Relaxed);
+    while let Ok(request) = requests.try_recv() {
+        pipeline.accept(request, Instant::now());
+    }
+    stop.left(pipeline.abandon());
 }
 
 /// How a pipeline is told to stop, and how it answers.
@@ -68,7 +72,7 @@ pub(crate) struct Stop {
     pub token: CancellationToken,
     /// Milliseconds the pipeline may take once it is told.
     grace_millis: Arc<AtomicU64>,
-    /// Things left unwritten.
+    /// Things still unwritten since it was told, and in the end those it left behind.
     unwritten: Arc<AtomicU64>,
 }
 
@@ -77,12 +81,18 @@ impl Stop {
         Self { token, grace_millis: Arc::new(AtomicU64::new(UNASKED_MILLIS)), unwritten: Arc::default() }
     }
 
-    /// Lets the pipeline take this long once it is told to stop.
+    /// Lets the pipeline take this long once it is told to stop. Once it is told, that is settled.
     pub(crate) fn allow(&self, grace: Duration) {
-        self.grace_millis.store(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if !self.token.is_cancelled() {
+            self.grace_millis.store(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
     }
 
-    /// Things the pipeline left behind.
+    fn left(&self, unwritten: u64) {
+        self.unwritten.store(unwritten, Ordering::Relaxed);
+    }
+
+    /// Things the pipeline left behind, or has still to write.
     pub(crate) fn unwritten(&self) -> u64 {
         self.unwritten.load(Ordering::Relaxed)
     }
@@ -96,6 +106,7 @@ async fn drain_all<D: Destination>(
     pipeline: &mut Pipeline,
     writer: &mut WriterSlot<D>,
     requests: &mut mpsc::Receiver<WriterRequest>,
+    stop: &Stop,
 ) {
     while let Some(request) = requests.recv().await {
         pipeline.accept(request, Instant::now());
@@ -106,6 +117,7 @@ async fn drain_all<D: Destination>(
         if writer.is_busy() {
             let outcome = writer.finished().await;
             pipeline.complete(outcome, Instant::now());
+            stop.left(pipeline.unwritten());
         } else if pipeline.is_empty() {
             return;
         } else {

@@ -1,9 +1,12 @@
 //! Starts tasks and joins them.
 
-use std::sync::Mutex;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use futures_util::FutureExt as _;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -11,12 +14,24 @@ use tracing::Instrument as _;
 /// nothing inside it, so the pipeline never records itself.
 pub(crate) const INTERNAL_TARGET: &str = "monitoring::internal";
 
+/// No deadline is further away.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// Owns the background tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Supervisor {
     stop: CancellationToken,
-    stopped: CancellationToken,
-    tasks: Mutex<Vec<(&'static str, JoinHandle<()>)>>,
+    /// When tasks that still run are aborted: what the first to stop them said.
+    end: OnceLock<Instant>,
+    tasks: Mutex<Vec<Task>>,
+}
+
+#[derive(Clone, Debug)]
+struct Task {
+    name: &'static str,
+    /// Cancelled when the task is over, whichever way.
+    over: CancellationToken,
+    abort: AbortHandle,
 }
 
 impl Supervisor {
@@ -28,29 +43,48 @@ impl Supervisor {
     /// Starts a task on the current runtime.
     pub(crate) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let span = tracing::error_span!(target: INTERNAL_TARGET, "background", task = name);
-        let handle = tokio::spawn(task.instrument(span));
-        self.tasks().push((name, handle));
+        let over = CancellationToken::new();
+        let guard = over.clone().drop_guard();
+        let watched = async move {
+            let _guard = guard;
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                tracing::error!(target: INTERNAL_TARGET, task = name, "task panicked and is gone");
+            }
+        };
+        let abort = tokio::spawn(watched.instrument(span)).abort_handle();
+        self.tasks().push(Task { name, over, abort });
+    }
+
+    /// Whether every task that was started still runs.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.tasks().iter().all(|task| !task.over.is_cancelled())
+    }
+
+    /// Whether every task that was started is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.tasks().iter().all(|task| task.over.is_cancelled())
     }
 
     /// Tells every task to stop and waits for them; those still running after `deadline` are
-    /// aborted. A further call waits for the first.
+    /// aborted.
+    ///
+    /// It may be called by any number of callers, and any of them may be dropped: the deadline is
+    /// that of the first, each waits for no longer than its own, and whoever still waits sees to it.
     pub(crate) async fn stop(&self, deadline: Duration) {
         self.stop.cancel();
-        let tasks = std::mem::take(&mut *self.tasks());
-        let end = tokio::time::Instant::now() + deadline;
-        if tasks.is_empty() {
-            let _ = tokio::time::timeout_at(end, self.stopped.cancelled()).await;
-        }
-        for (name, mut handle) in tasks {
-            if tokio::time::timeout_at(end, &mut handle).await.is_err() {
-                tracing::warn!(target: INTERNAL_TARGET, task = name, "task did not stop in time");
-                handle.abort();
+        let patience = Instant::now() + deadline.min(FAR);
+        let end = *self.end.get_or_init(|| patience);
+        let tasks = self.tasks().clone();
+        for task in tasks {
+            let over = task.over.cancelled();
+            if tokio::time::timeout_at(end.min(patience), over).await.is_err() && end <= patience {
+                tracing::warn!(target: INTERNAL_TARGET, task = task.name, "task did not stop in time");
+                task.abort.abort();
             }
         }
-        self.stopped.cancel();
     }
 
-    fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, JoinHandle<()>)>> {
+    fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<Task>> {
         self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

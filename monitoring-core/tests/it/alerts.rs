@@ -14,6 +14,7 @@ on_each_database!(
     a_name_belongs_to_one_rule,
     a_rule_can_be_changed_disabled_and_deleted,
     an_update_of_an_old_version_is_refused,
+    null_takes_back_what_a_rule_need_not_have,
     updates_at_the_same_time_all_survive,
     every_change_is_on_the_audit_log,
     secrets_in_texts_of_a_rule_are_not_stored,
@@ -102,10 +103,10 @@ async fn a_rule_can_be_changed_disabled_and_deleted(database: &Database) {
     assert_eq!(services::alert_rule(&mut conn, id).await.unwrap(), changed);
     let same = services::update_alert_rule(&mut conn, id, request, None).await.unwrap();
     assert_eq!(same.version, 2, "what is already so is no change");
-    services::delete_alert_rule(&mut conn, id, None).await.unwrap();
+    services::delete_alert_rule(&mut conn, id, None, None).await.unwrap();
     for error in [
         services::alert_rule(&mut conn, id).await.unwrap_err(),
-        services::delete_alert_rule(&mut conn, id, None).await.unwrap_err(),
+        services::delete_alert_rule(&mut conn, id, None, None).await.unwrap_err(),
         services::update_alert_rule(&mut conn, id, UpdateAlertRequest::default(), None).await.unwrap_err(),
     ] {
         assert!(matches!(error, Error::NotFound { .. }), "{error}");
@@ -125,6 +126,42 @@ async fn an_update_of_an_old_version_is_refused(database: &Database) {
     let error = services::update_alert_rule(&mut conn, id, at(1, true), None).await.unwrap_err();
     assert!(matches!(error, Error::Conflict { expected: 1, current: 2, .. }), "{error}");
     assert!(!services::alert_rule(&mut conn, id).await.unwrap().enabled);
+    let error = services::delete_alert_rule(&mut conn, id, Some(1), None).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict { expected: 1, current: 2, .. }), "{error}");
+    services::delete_alert_rule(&mut conn, id, Some(2), None).await.unwrap();
+}
+
+async fn null_takes_back_what_a_rule_need_not_have(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let mut conn = fixture.conn().await;
+    let request = CreateAlertRequest {
+        description: Some("why".to_owned()),
+        threshold_value: Some(80.0),
+        for_seconds: 60,
+        keep_firing_for_seconds: 30,
+        labels: [("team".to_owned(), "core".to_owned())].into(),
+        annotations: [("summary".to_owned(), "s".to_owned())].into(),
+        ..cpu("cpu")
+    };
+    let full = services::create_alert_rule(&mut conn, request, None).await.unwrap();
+    let absent: UpdateAlertRequest = serde_json::from_str("{}").unwrap();
+    assert_eq!(services::update_alert_rule(&mut conn, full.id, absent, None).await.unwrap(), full);
+    let nulls = serde_json::json!({
+        "description": null, "threshold_value": null, "for": null, "keep_firing_for": null, "labels": null,
+        "annotations": null,
+    });
+    let nulls: UpdateAlertRequest = serde_json::from_value(nulls).unwrap();
+    services::update_alert_rule(&mut conn, full.id, nulls, None).await.unwrap();
+    let bare = services::alert_rule(&mut conn, full.id).await.unwrap();
+    assert_eq!((&bare.description, bare.threshold_value), (&None, None));
+    assert_eq!((bare.for_seconds, bare.keep_firing_for_seconds), (0, 0));
+    assert_eq!((bare.labels.len(), bare.annotations.len()), (0, 0));
+    assert_eq!((&bare.name, &bare.query, bare.severity), (&full.name, &full.query, full.severity));
+    for field in ["name", "query", "severity", "enabled", "open_incident"] {
+        let error =
+            serde_json::from_value::<UpdateAlertRequest>(serde_json::json!({field: null})).unwrap_err();
+        assert!(error.to_string().contains("null"), "{field}: {error}");
+    }
 }
 
 async fn updates_at_the_same_time_all_survive(database: &Database) {
@@ -136,7 +173,7 @@ async fn updates_at_the_same_time_all_survive(database: &Database) {
     };
     let (one, two, three) = tokio::join!(
         update(UpdateAlertRequest { enabled: Some(false), ..Default::default() }),
-        update(UpdateAlertRequest { threshold_value: Some(1.5), ..Default::default() }),
+        update(UpdateAlertRequest { threshold_value: Some(Some(1.5)), ..Default::default() }),
         update(UpdateAlertRequest { for_seconds: Some(7), ..Default::default() }),
     );
     let mut versions = [one.unwrap().version, two.unwrap().version, three.unwrap().version];
@@ -157,7 +194,7 @@ async fn every_change_is_on_the_audit_log(database: &Database) {
             1 => {
                 drop(services::update_alert_rule(&mut conn, id, request.clone(), Some(ACTOR)).await.unwrap())
             }
-            2 => services::delete_alert_rule(&mut conn, id, Some(ACTOR)).await.unwrap(),
+            2 => services::delete_alert_rule(&mut conn, id, Some(2), Some(ACTOR)).await.unwrap(),
             _ => {}
         }
         let log = services::query_audit_log(&mut conn, &Page::first(1)).await.unwrap();

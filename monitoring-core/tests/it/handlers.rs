@@ -24,10 +24,21 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
+    /// Before anything is registered.
+    pub(crate) fn none(monitoring: &Monitoring) -> Self {
+        Self { monitoring: monitoring.clone(), handlers: Mutex::default() }
+    }
+
     pub(crate) async fn of(fixture: &Fixture) -> Self {
-        let task_processor = Self { monitoring: fixture.monitoring.clone(), handlers: Mutex::default() };
+        let task_processor = Self::none(&fixture.monitoring);
         monitoring::handlers::register_monitoring_handlers(&task_processor).await;
         task_processor
+    }
+
+    pub(crate) fn task_types(&self) -> Vec<&'static str> {
+        let mut types: Vec<_> = self.handlers.lock().unwrap().keys().copied().collect();
+        types.sort_unstable();
+        types
     }
 
     pub(crate) async fn run(&self, task_type: &str, payload: Value) -> monitoring::Result<Value> {

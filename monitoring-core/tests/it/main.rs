@@ -9,10 +9,13 @@ mod support;
 mod monitoring {
     mod alerts;
     mod architecture;
+    mod bare_connections;
     mod event_logger;
     mod handlers;
+    mod incident_access;
     mod incidents;
     mod metrics;
+    mod specification;
     mod store;
     mod timeline;
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use monitoring_core::{Error, FieldError, Forbidden, Invalid, StoreError};
 use serde::Serialize;
@@ -175,6 +175,10 @@ impl IntoResponse for Problem {
         if let Some(after) = self.code.retry_after() {
             headers.insert(RETRY_AFTER, after.as_secs().into());
         }
+        if self.code == Code::UnsupportedMediaType {
+            // Says which codings would do (RFC 9110 §15.5.16).
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         if self.code == Code::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -211,6 +215,11 @@ impl From<Error> for Problem {
             Error::Overloaded => Code::Overloaded,
             Error::ShutDown => Code::Unavailable,
             Error::NotAvailable { .. } => Code::NotAvailable,
+            Error::Unconfirmed { .. } => {
+                tracing::warn!(target: "monitoring_tower", error = &error as &dyn std::error::Error,
+                    "a request's commit was not confirmed");
+                Code::Unavailable
+            }
             unknown => return internal(&unknown),
         };
         Self::new(code, error.to_string())

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
 use http::request::Parts;
 use monitoring_core::Invalid;
 use serde::Deserialize;
@@ -54,6 +54,10 @@ async fn read_json(request: Request, state: &RouterState) -> Answer<Bytes> {
         let detail = "the body must be JSON, with `content-type: application/json`";
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
+    if !is_plain(request.headers()) {
+        let detail = "the body must not be compressed; no `content-encoding` is understood here";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
     let max = state.monitoring().limits().body_bytes_max;
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|bytes: u64| bytes > max as u64) {
@@ -97,6 +101,13 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence
         .strip_prefix("application/")
         .is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
+/// A host that takes compressed bodies puts a layer in front that unpacks them and removes the
+/// header.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.as_bytes().trim_ascii());
+    codings.into_iter().all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
 }
 
 fn parse<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Answer<T> {
@@ -202,15 +213,6 @@ impl IfMatch {
                 Err(Problem::field("version", format!("contradicts If-Match: \"{header}\"")))
             }
             (header, body) => Ok(header.or(body)),
-        }
-    }
-
-    /// Refuses a version where none can be checked: to ignore the header would be to do what it
-    /// was sent to prevent.
-    pub(super) fn refuse(&self) -> Answer<()> {
-        match self.0 {
-            Some(_) => Err(Problem::field("if-match", "is not possible here")),
-            None => Ok(()),
         }
     }
 }

@@ -143,6 +143,17 @@ pub(super) struct Expected {
     version: Option<String>,
 }
 
+/// The header that [`stream::events`] reads.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code)]
+pub(super) struct Resumed {
+    /// The id of the last message seen, to be shown what came since. Sent by browsers when they
+    /// reconnect.
+    #[param(rename = "last-event-id")]
+    position: Option<String>,
+}
+
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)]

@@ -82,16 +82,16 @@ impl Caller {
         self.0.id
     }
 
+    pub(super) fn principal(&self) -> &Principal {
+        &self.0
+    }
+
     pub(super) fn may(&self, permission: Permission) -> bool {
         self.0.may(permission)
     }
 
     pub(super) fn may_see(&self, incident: &Incident) -> bool {
         self.0.may_see(incident)
-    }
-
-    pub(super) fn require(&self, permission: Permission) -> Answer<()> {
-        Ok(self.0.require(permission)?)
     }
 
     /// The caller's own id, if without this permission they see only what is theirs.

@@ -3,6 +3,11 @@
 //! Each stream asks the store again and again; nothing is spawned, and a stream that nobody reads
 //! does nothing. Streams are bounded in number and in time: a client reconnects by itself and is
 //! asked again who it is, so a right taken away ends within minutes.
+//!
+//! The id of each message is the stream's position after it. A client that reconnects sends the
+//! last one it saw, in `last-event-id`, and gets what it missed, from whichever replica. Where that
+//! cannot be, because the id is none of ours, of another database or more than an hour old, the
+//! stream says so with a `gap` and goes on from now: an error would end the client's attempts.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -14,8 +19,8 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::Stream;
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::stream::unfold;
-use http::{HeaderName, HeaderValue};
-use monitoring_core::{Event, EventFilter, StreamPosition, services};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use monitoring_core::{Arrival, AsConnection, EventFilter, StreamPosition, services};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -27,6 +32,7 @@ use super::params::Params;
 use super::security::Caller;
 use super::state::RouterState;
 
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const LIFETIME_MAX: Duration = Duration::from_secs(15 * 60);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -36,13 +42,18 @@ const RECONNECT: Duration = Duration::from_secs(2);
 const BATCH_MAX: u32 = 500;
 
 /// Events that match the filters of `GET /events` and arrive from now on.
+///
+/// Browsers reconnect by themselves and miss nothing: each message has an id, and the last one seen
+/// comes back in `last-event-id`. A message of type `gap` says that the id was unknown or more than
+/// an hour old, so that events were missed and the list has to be asked again.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/events/stream", tag = "events",
-    params(super::openapi::EventQuery),
-    responses((status = 200, description = "Events as they arrive", body = Event,
+    params(super::openapi::EventQuery, super::openapi::Resumed),
+    responses((status = 200, description = "Events as they arrive", body = monitoring_core::Event,
         content_type = "text/event-stream"))))]
 pub(super) async fn events(
     State(state): State<RouterState>,
     caller: Caller,
+    headers: HeaderMap,
     mut params: Params,
 ) -> Answer<Response> {
     let filter = api::events::filter(&mut params, &caller);
@@ -53,13 +64,35 @@ pub(super) async fn events(
         .try_acquire_owned()
         .map_err(|_| Problem::new(Code::Overloaded, "too many streams are open; try again later"))?;
     let mut connection = state.read().await?;
-    let position = services::event_position(&mut connection).await?;
+    let start = start(&mut connection, headers.get(&LAST_EVENT_ID)).await?;
     drop(connection);
-    let follower = Follower::new(state, filter, position, permit);
+    let follower = Follower::new(state, filter, start, permit);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let sse = Sse::new(follower.into_stream()).keep_alive(keep_alive);
     // A proxy in front must not gather what is meant to arrive at once; nginx has to be told.
     Ok(([(X_ACCEL_BUFFERING, HeaderValue::from_static("no"))], sse).into_response())
+}
+
+/// Where a stream begins.
+enum Start {
+    Now(StreamPosition),
+    /// Where an earlier stream ended.
+    Resumed(StreamPosition),
+    /// Now, though the client wants to go on from elsewhere.
+    AfterGap(StreamPosition),
+}
+
+async fn start(conn: &mut impl AsConnection, last: Option<&HeaderValue>) -> Answer<Start> {
+    let Some(last) = last else { return Ok(Start::Now(services::event_position(conn).await?)) };
+    let position: Option<StreamPosition> = last.to_str().ok().and_then(|text| text.parse().ok());
+    let resumed = match position {
+        Some(position) => services::resume_events(conn, &position).await?,
+        None => None,
+    };
+    Ok(match resumed {
+        Some(position) => Start::Resumed(position),
+        None => Start::AfterGap(services::event_position(conn).await?),
+    })
 }
 
 /// One open stream.
@@ -67,28 +100,30 @@ struct Follower {
     state: RouterState,
     filter: EventFilter,
     position: StreamPosition,
+    /// To be sent before any event.
+    greetings: VecDeque<Message>,
     /// Fetched, not yet sent.
-    pending: VecDeque<Event>,
-    is_greeted: bool,
+    pending: VecDeque<Arrival>,
+    /// Whether there was more than could be fetched at once.
+    is_behind: bool,
     ends_at: Instant,
     shutdown: Shared<BoxFuture<'static, ()>>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Follower {
-    fn new(
-        state: RouterState,
-        filter: EventFilter,
-        position: StreamPosition,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
+    fn new(state: RouterState, filter: EventFilter, start: Start, permit: OwnedSemaphorePermit) -> Self {
+        let greetings = greetings(&start);
+        let is_behind = matches!(start, Start::Resumed(_));
+        let (Start::Now(position) | Start::Resumed(position) | Start::AfterGap(position)) = start;
         let shutdown = state.options().shutdown.clone();
         Self {
             state,
             filter,
             position,
+            greetings,
             pending: VecDeque::new(),
-            is_greeted: false,
+            is_behind,
             ends_at: Instant::now() + LIFETIME_MAX,
             shutdown,
             _permit: permit,
@@ -104,12 +139,12 @@ impl Follower {
 
     /// The next message; `None` at the end of the stream.
     async fn next(&mut self) -> Option<Message> {
-        if !std::mem::replace(&mut self.is_greeted, true) {
-            return Some(Message::default().retry(RECONNECT).comment("listening"));
+        if let Some(greeting) = self.greetings.pop_front() {
+            return Some(greeting);
         }
         loop {
-            if let Some(event) = self.pending.pop_front() {
-                return Some(message(&event));
+            if let Some(arrival) = self.pending.pop_front() {
+                return Some(message(&arrival));
             }
             tokio::select! {
                 biased;
@@ -124,8 +159,12 @@ impl Follower {
         }
     }
 
-    /// The interval, longer by up to a quarter, so that streams do not ask in step.
+    /// The interval, longer by up to a quarter, so that streams do not ask in step. None while there
+    /// is more to fetch.
     fn pause(&self) -> Duration {
+        if self.is_behind {
+            return Duration::ZERO;
+        }
         let interval = self.state.options().stream_poll_interval;
         #[allow(clippy::cast_possible_truncation)] // any 32 bits are as random as the others
         let part = f64::from(monitoring_core::random_u64() as u32) / f64::from(u32::MAX);
@@ -139,8 +178,12 @@ impl Follower {
             services::follow_events(&mut connection, &mut self.position, &self.filter, BATCH_MAX).await
         };
         match fetched.await {
-            Ok(events) => self.pending.extend(events),
+            Ok(arrivals) => {
+                self.is_behind = arrivals.len() >= BATCH_MAX as usize;
+                self.pending.extend(arrivals);
+            }
             Err(error) => {
+                self.is_behind = false;
                 tracing::debug!(target: "monitoring_tower", error = &error as &dyn std::error::Error,
                     "a stream of events is waiting for the database");
             }
@@ -148,7 +191,23 @@ impl Follower {
     }
 }
 
-fn message(event: &Event) -> Message {
+/// The id is there from the start, so that also a client that was cut off before the first event
+/// misses none.
+fn greetings(start: &Start) -> VecDeque<Message> {
+    let greeting = |position: &StreamPosition| {
+        Message::default().retry(RECONNECT).comment("listening").id(position.to_string())
+    };
+    match start {
+        Start::Now(position) | Start::Resumed(position) => [greeting(position)].into(),
+        Start::AfterGap(position) => {
+            let gap =
+                Message::default().event("gap").data(r#"{"reason":"last-event-id is unknown or too old"}"#);
+            [greeting(position), gap].into()
+        }
+    }
+}
+
+fn message(Arrival { event, position, .. }: &Arrival) -> Message {
     let json = serde_json::to_string(event).expect("an event is made of texts and numbers");
-    Message::default().id(event.id.to_string()).data(json)
+    Message::default().id(position.to_string()).data(json)
 }

@@ -15,6 +15,8 @@ mod monitoring {
     mod api;
     #[cfg(all(feature = "openapi", feature = "sqlite"))]
     mod openapi;
+    #[cfg(all(feature = "prometheus", feature = "sqlite"))]
+    mod prometheus;
     #[cfg(all(feature = "api", feature = "sqlite"))]
     mod roles;
 }

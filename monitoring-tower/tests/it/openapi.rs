@@ -115,3 +115,141 @@ async fn documented_parameters_are_those_the_handlers_read() {
     }
     assert!(checked >= 8, "only {checked} lists were checked");
 }
+
+/// Checks an answer against a schema: enough of JSON Schema for what the document uses.
+fn check(document: &Value, schema: &Value, value: &Value, path: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return check(document, document.pointer(&reference[1..]).unwrap(), value, path);
+    }
+    if let Some(alternatives) = schema["oneOf"].as_array() {
+        let fits = |schema: &&Value| schema["type"] != "null" || value.is_null();
+        if value.is_null() {
+            assert!(alternatives.iter().any(|schema| schema["type"] == "null"), "{path} is null");
+            return;
+        }
+        let alternative = alternatives.iter().filter(fits).find(|schema| schema["type"] != "null");
+        return check(document, alternative.unwrap(), value, path);
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let kinds: Vec<_> = match &schema["type"] {
+        Value::String(kind) => vec![kind.as_str()],
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(), // anything
+    };
+    let fits = |allowed: &&str| *allowed == kind || (*allowed == "number" && kind == "integer");
+    assert!(kinds.is_empty() || kinds.iter().any(fits), "{path} is {kind}, not {kinds:?}: {value}");
+    if let Some(names) = schema["enum"].as_array() {
+        assert!(names.contains(value), "{path}: {value} is none of {names:?}");
+    }
+    if let Value::Array(items) = value {
+        items.iter().for_each(|item| check(document, &schema["items"], item, &format!("{path}[]")));
+    }
+    let (Value::Object(fields), Some(properties)) = (value, schema["properties"].as_object()) else { return };
+    for (name, value) in fields {
+        let property = properties.get(name).unwrap_or_else(|| panic!("{path}.{name} is not documented"));
+        check(document, property, value, &format!("{path}.{name}"));
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        assert!(fields.contains_key(name.as_str().unwrap()), "{path} lacks {name}");
+    }
+}
+
+fn schema<'d>(document: &'d Value, method: &str, path: &str, status: &str, media: &str) -> &'d Value {
+    let content = &document["paths"][path][method]["responses"][status]["content"][media];
+    assert!(content.is_object(), "{method} {path} {status} has no {media}");
+    &content["schema"]
+}
+
+/// What handlers answer, good and bad, is what the document says they do; so is what they take.
+#[tokio::test]
+async fn answers_are_as_documented() {
+    let service = Service::sqlite().await;
+    let document = service.get("/openapi.json", ADMIN).await.json();
+    let sent = [
+        (
+            "/events",
+            json!({"event_type": "log", "source": "a", "message": "m", "level": "warn",
+                           "tags": {"request_id": "r", "n": 1}, "payload": {"x": [1]}}),
+        ),
+        ("/metrics", json!({"name": "m_total", "metric_type": "counter", "value": 1, "labels": {"a": "b"}})),
+        (
+            "/alerts",
+            json!({"name": "n", "query": "m_total > 1", "threshold_value": 1.5, "labels": {"a": "b"},
+                           "annotations": {"summary": "s"}, "description": "d", "for": 60}),
+        ),
+        (
+            "/incidents",
+            json!({"title": "t", "severity": "high", "assigned_to": ADMIN.id, "description": "d"}),
+        ),
+    ];
+    let mut ids = std::collections::HashMap::new();
+    for (path, body) in sent {
+        let request =
+            &document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"];
+        check(&document, request, &body, path);
+        let answer = service.post(path, ADMIN, body).await;
+        check(&document, schema(&document, "post", path, "201", "application/json"), &answer.json(), path);
+        ids.insert(path, answer.data()["id"].as_str().unwrap_or_default().to_owned());
+    }
+    let incident = format!("/incidents/{}", ids["/incidents"]);
+    for (below, template, body) in [
+        ("/comments", "/incidents/{id}/comments", json!({"body": "looking"})),
+        ("/events", "/incidents/{id}/events", json!({"event_id": ids["/events"]})),
+    ] {
+        let answer = service.post(&format!("{incident}{below}"), ADMIN, body).await;
+        check(
+            &document,
+            schema(&document, "post", template, "201", "application/json"),
+            &answer.json(),
+            template,
+        );
+    }
+    let change = service.put(&incident, ADMIN, json!({"status": "resolved"})).await;
+    let of_change = schema(&document, "put", "/incidents/{id}", "200", "application/json");
+    check(&document, of_change, &change.json(), "PUT /incidents/{id}");
+
+    let mut checked = 0;
+    for (method, template, operation) in operations(&document) {
+        let documented = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        if method != "GET" || !documented.is_object() || template == "/openapi.json" {
+            continue;
+        }
+        let folder = template.split("/{id}").next().unwrap();
+        let path = template.replace("{id}", ids.get(folder).map_or("", String::as_str));
+        let answer = service.get(&path, ADMIN).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        check(&document, documented, &answer.json(), &template);
+        checked += 1;
+    }
+    assert!(checked >= 14, "only {checked} answers were checked");
+
+    let problem = service.get("/events?limit=0", ADMIN).await.json();
+    let of_problem = schema(&document, "get", "/events", "default", "application/problem+json");
+    check(&document, of_problem, &problem, "problem");
+}
+
+#[tokio::test]
+async fn the_document_says_what_may_be_null() {
+    let document = document().await;
+    for (request, may, may_not) in [
+        ("UpdateAlertRequest", ["threshold_value", "description", "labels"], ["name", "severity", "enabled"]),
+        (
+            "UpdateIncidentRequest",
+            ["assigned_to", "description", "root_cause"],
+            ["title", "severity", "status"],
+        ),
+    ] {
+        let properties = &document["components"]["schemas"][request]["properties"];
+        let is_nullable = |name: &str| properties[name].to_string().contains("\"null\"");
+        assert!(may.into_iter().all(is_nullable), "{properties:#}");
+        assert!(!may_not.into_iter().any(is_nullable), "{properties:#}");
+    }
+}

@@ -7,7 +7,10 @@ use sqlx::types::Json;
 use sqlx::{Encode, QueryBuilder, Row as _, Type};
 
 use super::{Postgres, in_schema};
-use crate::model::{Cursor, Event, EventFilter, EventId, EventType, Level, Page, Slice, StreamPosition};
+use crate::model::{
+    Arrival, Cursor, Event, EventFilter, EventId, EventType, Level, OpenPage, Page, Slice, Snapshot,
+    StreamPlace, StreamPosition, Witnessed,
+};
 use crate::store::StoreError;
 use crate::store::events::{EventStore, containing, lifted_column, tag_values, time_range};
 
@@ -55,23 +58,13 @@ impl EventStore for Postgres<'_> {
     }
 
     async fn event_position(&mut self, now: DateTime<Utc>) -> Result<StreamPosition, StoreError> {
-        let mut position = StreamPosition::at(now);
-        let sql = self.sql(
-            "SELECT created_at, id
-             FROM monitoring.events
-             WHERE created_at >= $1
-             ORDER BY created_at DESC, id DESC
-             LIMIT $2",
-        );
-        let rows = sqlx::query(sql)
-            .bind(position.settled)
-            .bind(StreamPosition::SEEN_MAX as i64)
-            .fetch_all(&mut *self.connection)
-            .await?;
-        for row in &rows {
-            position.see(row.try_get("created_at")?, row.try_get::<uuid::Uuid, _>("id")?.into());
-        }
-        Ok(position)
+        Ok(StreamPosition::at(self.snapshot().await?, now))
+    }
+
+    async fn is_known_position(&mut self, position: &StreamPosition) -> Result<bool, StoreError> {
+        let Some(snapshot) = position.snapshot() else { return Ok(false) };
+        let sql = "SELECT pg_snapshot_xmax($1::text::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot())";
+        Ok(sqlx::query_scalar(sql).bind(snapshot.as_str()).fetch_one(&mut *self.connection).await?)
     }
 
     async fn events_after(
@@ -80,22 +73,69 @@ impl EventStore for Postgres<'_> {
         filter: &EventFilter,
         now: DateTime<Utc>,
         limit: u32,
-    ) -> Result<(Vec<Event>, StreamPosition), StoreError> {
-        let mut query = self.select();
-        push_filter(&mut query, filter);
-        query.push(" AND created_at >= ").push_bind(position.settled);
-        query.push(" AND NOT EXISTS (SELECT FROM UNNEST(").push_bind(position.seen_ids());
-        query.push(") AS seen (id) WHERE seen.id = events.id)");
-        query.push(" ORDER BY created_at, id LIMIT ").push_bind(i64::from(limit));
-        let rows = query.build().fetch_all(&mut *self.connection).await?;
-        let events = rows.iter().map(event).collect::<Result<Vec<_>, _>>()?;
-        let mut position = position.clone();
-        position.pass(&events, events.len() < limit as usize, now);
-        Ok((events, position))
+    ) -> Result<(Vec<Arrival>, StreamPosition), StoreError> {
+        let StreamPlace::Witnessed(witnessed) = &position.place else {
+            return Ok((Vec::new(), self.event_position(now).await?));
+        };
+        let (mut arrivals, mut reached) = self.page_after(witnessed, filter, now, limit).await?;
+        let rest = limit - u32::try_from(arrivals.len()).unwrap_or(limit);
+        if rest > 0
+            && witnessed.page.is_some()
+            && let StreamPlace::Witnessed(behind) = &reached.place
+        {
+            // The page that was open is over, and what came since is another one.
+            let (more, end) = self.page_after(behind, filter, now, rest).await?;
+            arrivals.extend(more);
+            reached = end;
+        }
+        Ok((arrivals, reached))
     }
 }
 
 impl Postgres<'_> {
+    /// Which transactions have ended by now.
+    async fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
+        let text: String =
+            sqlx::query_scalar("SELECT pg_current_snapshot()::text").fetch_one(&mut *self.connection).await?;
+        Snapshot::parse(&text)
+            .ok_or_else(|| StoreError::inconsistent("pg_current_snapshot", "text", &text, "not a snapshot"))
+    }
+
+    /// What is left of the open page, or the first of a new one.
+    async fn page_after(
+        &mut self,
+        witnessed: &Witnessed,
+        filter: &EventFilter,
+        now: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<(Vec<Arrival>, StreamPosition), StoreError> {
+        let page = match &witnessed.page {
+            Some(page) => page.clone(),
+            None => OpenPage { snapshot: self.snapshot().await?, taken_at: now, last: None },
+        };
+        let mut query = self.select();
+        push_filter(&mut query, filter);
+        query.push(" AND created_at >= ").push_bind(witnessed.settled);
+        push_visible(&mut query, " AND ", &page.snapshot);
+        push_visible(&mut query, " AND NOT ", &witnessed.before);
+        if let Some((created_at, id)) = page.last {
+            // The first condition says nothing new, but it alone is looked up in the index.
+            query.push(" AND created_at >= ").push_bind(created_at);
+            query.push(" AND (created_at, id) > (").push_bind(created_at);
+            query.push(", ").push_bind(id).push(")");
+        }
+        query.push(" ORDER BY created_at, id LIMIT ").push_bind(i64::from(limit));
+        let rows = query.build().fetch_all(&mut *self.connection).await?;
+        let events = rows.iter().map(event).collect::<Result<Vec<_>, _>>()?;
+        let arrival = |event| Arrival { position: witnessed.after(&page, &event), event };
+        let arrivals: Vec<_> = events.into_iter().map(arrival).collect();
+        let reached = match arrivals.last() {
+            Some(last) if arrivals.len() >= limit as usize => last.position.clone(),
+            _ => witnessed.behind(page),
+        };
+        Ok((arrivals, reached))
+    }
+
     async fn insert_chunk(&mut self, events: &[Event]) -> Result<u64, StoreError> {
         let sql = self.sql(
             "INSERT INTO monitoring.events (id, event_type, source, message, level, tags, payload,
@@ -152,6 +192,12 @@ fn push_filter(query: &mut QueryBuilder<sqlx::Postgres>, filter: &EventFilter) {
     if let Some(text) = &filter.text {
         query.push(" AND message ILIKE ").push_bind(containing(text)).push(r" ESCAPE '\'");
     }
+}
+
+/// Whether the transaction an event came with had ended by then.
+fn push_visible(query: &mut QueryBuilder<sqlx::Postgres>, condition: &'static str, snapshot: &Snapshot) {
+    query.push(condition).push("pg_visible_in_snapshot(arrival, ");
+    query.push_bind(snapshot.as_str().to_owned()).push("::text::pg_snapshot)");
 }
 
 fn push<'v, T>(query: &mut QueryBuilder<sqlx::Postgres>, condition: &'static str, value: Option<T>)

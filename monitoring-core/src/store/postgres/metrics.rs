@@ -10,13 +10,13 @@ use sqlx::{Postgres as Database, QueryBuilder, Row as _};
 
 use super::Postgres;
 use crate::model::{
-    Labels, Metric, MetricFilter, NameUse, Page, Sample, SampleValue, Series, SeriesId, SeriesKind, Slice,
-    to_micros,
+    Labels, Metric, MetricFilter, MetricMetadata, NameUse, Page, Sample, SampleValue, Series, SeriesId,
+    SeriesKind, Slice, to_micros,
 };
 use crate::store::StoreError;
 use crate::store::metrics::{
-    MetricMetadata, MetricStore, SampleKey, columns, cursor_at, cursor_key, from_columns, in_key_order,
-    metric, time_range, to_i64, to_u64,
+    MetricStore, SampleKey, columns, cursor_at, cursor_key, from_columns, in_key_order, metric, time_range,
+    to_i64, to_u64,
 };
 use crate::store::totals::totals_of_inserted;
 
@@ -92,7 +92,8 @@ impl MetricStore for Postgres<'_> {
         let sql = self.sql(
             "INSERT INTO monitoring.metric_metadata (name, help, unit)
              VALUES ($1, $2, $3)
-             ON CONFLICT (name) DO UPDATE SET help = excluded.help, unit = excluded.unit",
+             ON CONFLICT (name) DO UPDATE SET help = excluded.help, unit = excluded.unit
+             WHERE metric_metadata.help <> excluded.help OR metric_metadata.unit <> excluded.unit",
         );
         sqlx::query(sql)
             .bind(&metadata.name)

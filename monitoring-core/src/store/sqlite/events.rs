@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::{Sqlite, time};
 use crate::model::{
-    Cursor, Event, EventFilter, EventId, EventType, HexDigits, Level, Page, Slice, StreamPosition, Tags,
-    to_micros,
+    Arrival, Cursor, Event, EventFilter, EventId, EventType, HexDigits, Level, Numbered, Page, Slice,
+    StreamPlace, StreamPosition, Tags, to_micros,
 };
 use crate::store::StoreError;
 use crate::store::events::{EventStore, containing, lifted_column, tag_values, time_range};
@@ -72,11 +72,13 @@ impl EventStore for Sqlite<'_> {
         Ok(Slice::new(events, page, |event| Cursor { time: event.timestamp, id: event.id.into_uuid() }))
     }
 
-    async fn event_position(&mut self, _now: DateTime<Utc>) -> Result<StreamPosition, StoreError> {
-        let last = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM monitoring_events")
-            .fetch_one(&mut *self.connection)
-            .await?;
-        Ok(StreamPosition::numbered(last))
+    async fn event_position(&mut self, now: DateTime<Utc>) -> Result<StreamPosition, StoreError> {
+        Ok(StreamPosition::numbered(self.last_arrival().await?, now))
+    }
+
+    async fn is_known_position(&mut self, position: &StreamPosition) -> Result<bool, StoreError> {
+        let StreamPlace::Numbered(Numbered { sequence, .. }) = position.place else { return Ok(false) };
+        Ok(sequence <= self.last_arrival().await?)
     }
 
     async fn events_after(
@@ -85,24 +87,37 @@ impl EventStore for Sqlite<'_> {
         filter: &EventFilter,
         now: DateTime<Utc>,
         limit: u32,
-    ) -> Result<(Vec<Event>, StreamPosition), StoreError> {
-        let end = self.event_position(now).await?.sequence.max(position.sequence);
+    ) -> Result<(Vec<Arrival>, StreamPosition), StoreError> {
+        let end = self.last_arrival().await?;
+        let StreamPlace::Numbered(Numbered { sequence, .. }) = position.place else {
+            return Ok((Vec::new(), StreamPosition::numbered(end, now)));
+        };
+        let end = end.max(sequence);
         let mut query = QueryBuilder::new(SELECT);
         push_filter(&mut query, filter);
-        query.push(" AND seq > ").push_bind(position.sequence);
+        query.push(" AND seq > ").push_bind(sequence);
         query.push(" AND seq <= ").push_bind(end);
         query.push(" ORDER BY seq LIMIT ").push_bind(i64::from(limit));
         let rows = query.build().fetch_all(&mut *self.connection).await?;
-        let events = rows.iter().map(event).collect::<Result<Vec<_>, _>>()?;
-        let reached = match rows.last() {
-            Some(last) if rows.len() >= limit as usize => last.try_get("seq")?,
-            _ => end,
+        let arrivals = rows.iter().map(arrival).collect::<Result<Vec<_>, _>>()?;
+        let reached = match arrivals.last() {
+            Some(last) if arrivals.len() >= limit as usize => last.position.clone(),
+            _ => StreamPosition::numbered(end, now),
         };
-        Ok((events, StreamPosition::numbered(reached)))
+        Ok((arrivals, reached))
     }
 }
 
 impl Sqlite<'_> {
+    /// The number of the last arrival there was, also if it has expired.
+    async fn last_arrival(&mut self) -> Result<i64, StoreError> {
+        let last = sqlx::query_scalar(
+            "SELECT max((SELECT coalesce(max(seq), 0) FROM monitoring_events),
+                        (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'monitoring_events'))",
+        );
+        Ok(last.fetch_one(&mut *self.connection).await?)
+    }
+
     /// Inserts events and returns the new ones, with the numbers they were given. While the database
     /// works on a statement, the next one is made.
     async fn insert_rows<'e>(&mut self, events: &'e [Event]) -> Result<Vec<(i64, &'e Event)>, StoreError> {
@@ -125,8 +140,8 @@ impl Sqlite<'_> {
         done: &SqliteQueryResult,
     ) -> Result<Vec<(i64, &'e Event)>, StoreError> {
         if done.rows_affected() == events.len() as u64 {
-            // All of them, in order and without a gap. Asking for the numbers by `RETURNING` costs
-            // more than the insertion itself, since each row travels between threads.
+            // All of them, in order and without a gap. `RETURNING` would have each row travel between
+            // threads to say the same.
             let first = done.last_insert_rowid() - events.len() as i64 + 1;
             return Ok((first..).zip(events).collect());
         }
@@ -326,6 +341,12 @@ fn push_token(tokens: &mut String, key: &str, value: &Value) {
 /// the standard library's hasher does not promise.
 fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+fn arrival(row: &SqliteRow) -> Result<Arrival, StoreError> {
+    let event = event(row)?;
+    let position = StreamPosition::numbered(row.try_get("seq")?, event.created_at);
+    Ok(Arrival { event, position })
 }
 
 fn event(row: &SqliteRow) -> Result<Event, StoreError> {

@@ -12,13 +12,13 @@ use sqlx::{QueryBuilder, Row as _, Sqlite as Database, TypeInfo as _, ValueRef a
 
 use super::{Sqlite, time};
 use crate::model::{
-    Labels, Metric, MetricFilter, NameUse, Page, Sample, SampleValue, Series, SeriesId, SeriesKind, Slice,
-    to_micros,
+    Labels, Metric, MetricFilter, MetricMetadata, NameUse, Page, Sample, SampleValue, Series, SeriesId,
+    SeriesKind, Slice, to_micros,
 };
 use crate::store::StoreError;
 use crate::store::metrics::{
-    MetricMetadata, MetricStore, SampleKey, columns, cursor_at, cursor_key, from_columns, in_key_order,
-    metric, time_range, to_i64,
+    MetricStore, SampleKey, columns, cursor_at, cursor_key, from_columns, in_key_order, metric, time_range,
+    to_i64,
 };
 use crate::store::totals::totals_of_inserted;
 
@@ -104,7 +104,9 @@ impl MetricStore for Sqlite<'_> {
         sqlx::query(
             "INSERT INTO monitoring_metric_metadata (name, help, unit)
              VALUES (?1, ?2, ?3)
-             ON CONFLICT (name) DO UPDATE SET help = excluded.help, unit = excluded.unit",
+             ON CONFLICT (name) DO UPDATE SET help = excluded.help, unit = excluded.unit
+             WHERE monitoring_metric_metadata.help <> excluded.help
+                OR monitoring_metric_metadata.unit <> excluded.unit",
         )
         .bind(&metadata.name)
         .bind(&metadata.help)

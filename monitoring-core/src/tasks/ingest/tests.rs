@@ -15,6 +15,14 @@ use crate::model::{
 use crate::store::{Context, StoreError};
 use crate::tasks::Supervisor;
 
+#[path = "../../../tests/it/support/log.rs"]
+mod log;
+
+mod callers;
+mod outage;
+mod own;
+mod shutdown;
+
 /// A database made of two vectors.
 #[derive(Default)]
 struct Memory {
@@ -33,6 +41,12 @@ struct Memory {
     hung: AtomicBool,
     /// How long a transaction takes.
     latency: Duration,
+    /// Events from this source take too long.
+    slow_for: Option<&'static str>,
+    /// So many transactions fail at their end; questions are answered.
+    refuses_to_store: AtomicU64,
+    /// Most items one transaction was asked to store.
+    largest: AtomicU64,
 }
 
 impl Memory {
@@ -67,7 +81,16 @@ impl Memory {
 
 impl Destination for Arc<Memory> {
     async fn store(&self, events: &[Event], samples: &[SeriesSample]) -> Result<(), StoreError> {
+        self.largest.fetch_max((events.len() + samples.len()) as u64, Ordering::Relaxed);
         self.answer().await?;
+        let unavailable = || Err(StoreError::Unavailable(sqlx::Error::PoolClosed));
+        if events.iter().any(|event| Some(event.source.as_str()) == self.slow_for) {
+            return Err(StoreError::Unavailable(sqlx::Error::Database(Box::new(TakesTooLong))));
+        }
+        let refusal = |n: u64| n.checked_sub(1);
+        if self.refuses_to_store.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refusal).is_ok() {
+            return unavailable();
+        }
         if samples.iter().any(|(series, _)| Some(series.name.as_str()) == self.refused_metric) {
             return Err(StoreError::Refused(sqlx::Error::RowNotFound));
         }
@@ -101,6 +124,40 @@ impl Destination for Arc<Memory> {
         }
         let uses = series.into_iter().map(|((name, kind), ids)| (name, NameUse { kind, series: ids.len() }));
         Ok(uses.collect())
+    }
+}
+
+/// What a server says when its statement timeout has passed.
+#[derive(Debug)]
+struct TakesTooLong;
+
+impl std::fmt::Display for TakesTooLong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(sqlx::error::DatabaseError::message(self))
+    }
+}
+
+impl std::error::Error for TakesTooLong {}
+
+impl sqlx::error::DatabaseError for TakesTooLong {
+    fn message(&self) -> &str {
+        "canceling statement due to statement timeout"
+    }
+
+    fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> sqlx::error::ErrorKind {
+        sqlx::error::ErrorKind::Other
     }
 }
 
@@ -240,37 +297,6 @@ async fn one_refused_event_does_not_sink_its_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn concurrent_callers_share_a_transaction() {
-    let system = System::start(Memory::default());
-    let commits = (0..100).map(|_| system.recorder.commit(vec![event("http")], vec![]));
-    let answers = futures_util::future::join_all(commits).await;
-    assert!(answers.iter().all(Result::is_ok));
-    assert_eq!(system.memory.sources().len(), 100);
-    let transactions = system.memory.transactions.load(Ordering::Relaxed);
-    assert!(transactions <= 2, "{transactions} transactions");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_refused_commit_fails_alone() {
-    let system = System::start(Memory { refused_sources: HashSet::from(["bad"]), ..Memory::default() });
-    let (good, bad) = tokio::join!(
-        system.recorder.commit(vec![event("good")], vec![]),
-        system.recorder.commit(vec![event("bad"), event("good too")], vec![]),
-    );
-    assert!(good.is_ok());
-    assert!(matches!(bad, Err(Error::Store(_))), "{bad:?}");
-    assert_eq!(system.memory.sources(), ["good"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_commit_during_an_outage_fails_and_stores_nothing() {
-    let system = System::start(Memory { outages: AtomicU64::new(1), ..Memory::default() });
-    let answer = system.recorder.commit(vec![event("a")], vec![]).await;
-    assert!(matches!(answer, Err(Error::Store(error)) if error.is_transient()));
-    assert!(system.memory.sources().is_empty());
-}
-
-#[tokio::test(start_paused = true)]
 async fn series_past_the_limit_are_refused_to_callers_and_shed_for_layers() {
     let system = System::start_with(Memory::default(), |settings| settings.limits.series_per_metric_max = 2);
     for label in ["1", "2", "3"] {
@@ -294,44 +320,6 @@ async fn what_memory_cannot_hold_is_shed_and_counted() {
     }
     assert!(system.recorder.flush().await.is_err());
     assert_eq!(system.recorder.shed_total(ShedReason::BufferFull), 90);
-}
-
-#[tokio::test(start_paused = true)]
-async fn shutdown_writes_what_is_left() {
-    let system = System::start(Memory::default());
-    for _ in 0..5_000 {
-        system.recorder.event(request("app"));
-        system.recorder.metric(increment("clicks_total", "1"));
-    }
-    assert_eq!(system.stop(Duration::from_secs(5)).await, 0);
-    assert_eq!(system.memory.sources().len(), 5_000);
-    assert_eq!(system.memory.total("clicks_total"), 5_000.0);
-    system.recorder.event(request("late"));
-    assert_eq!(system.recorder.shed_total(ShedReason::ShutDown), 1);
-    assert!(matches!(system.recorder.flush().await, Err(Error::ShutDown)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn shutdown_without_a_database_ends_in_time_and_reports_what_is_left() {
-    let system = System::start(Memory { outages: AtomicU64::new(u64::MAX), ..Memory::default() });
-    for _ in 0..10 {
-        system.recorder.event(request("app"));
-    }
-    let start = Instant::now();
-    assert!(system.stop(Duration::from_secs(2)).await >= 10);
-    assert!(start.elapsed() <= Duration::from_secs(4));
-    assert!(system.recorder.shed_total(ShedReason::ShutDown) >= 10);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_idle_system_writes_nothing_about_itself() {
-    let system = System::start(Memory::default());
-    system.recorder.event(request("app"));
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(system.memory.total("monitoring_events_total"), 1.0);
-    let transactions = system.memory.transactions.load(Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!(system.memory.transactions.load(Ordering::Relaxed), transactions);
 }
 
 #[tokio::test(start_paused = true)]
@@ -376,45 +364,6 @@ async fn a_flush_is_not_satisfied_by_what_came_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_who_keep_coming_do_not_starve_the_layers() {
-    let system = System::start(Memory { latency: Duration::from_millis(10), ..Memory::default() });
-    let callers: Vec<_> = (0..4)
-        .map(|_| {
-            let recorder = system.recorder.clone();
-            tokio::spawn(async move {
-                loop {
-                    recorder.commit(vec![event("http")], vec![]).await.unwrap();
-                }
-            })
-        })
-        .collect();
-    system.recorder.event(request("layer"));
-    system.recorder.metric(increment("clicks_total", "1"));
-    tokio::time::sleep(Duration::from_secs(11)).await;
-    assert!(system.memory.sources().iter().any(|source| source == "layer"));
-    assert_eq!(system.memory.total("clicks_total"), 1.0);
-    callers.iter().for_each(tokio::task::JoinHandle::abort);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_callers_wait_for_is_bounded_in_bytes_also_while_the_database_hangs() {
-    let memory = Memory { hung: AtomicBool::new(true), ..Memory::default() };
-    let room = 10 * event("http").approximate_bytes();
-    let system = System::start_with(memory, |settings| settings.ingest.buffer_bytes_max = room);
-    let mut answers = Vec::new();
-    for _ in 0..100 {
-        let recorder = system.recorder.clone();
-        answers.push(tokio::spawn(async move { recorder.commit(vec![event("http")], vec![]).await }));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let refused = futures_util::future::join_all(answers).await;
-    let refused = refused.iter().filter(|answer| matches!(answer, Ok(Err(Error::Overloaded)))).count();
-    assert_eq!(refused, 90);
-    system.memory.hung.store(false, Ordering::Relaxed);
-    system.recorder.commit(vec![event("http")], vec![]).await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_database_that_never_answers_is_given_up_and_tried_again() {
     let system = System::start(Memory { hung: AtomicBool::new(true), ..Memory::default() });
     system.recorder.metric(increment("clicks_total", "1"));
@@ -452,45 +401,6 @@ async fn an_error_that_lies_in_no_row_costs_no_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_under_way_when_the_deadline_passes_is_reported() {
-    let system = System::start(Memory { hung: AtomicBool::new(true), ..Memory::default() });
-    for _ in 0..10 {
-        system.recorder.event(request("app"));
-    }
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    system.recorder.metric(increment("clicks_total", "1"));
-    assert!(system.stop(Duration::from_secs(2)).await >= 11);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_second_shutdown_waits_for_the_first() {
-    let system = System::start(Memory { latency: Duration::from_secs(1), ..Memory::default() });
-    system.recorder.event(request("app"));
-    tokio::join!(system.stop(Duration::from_secs(5)), system.stop(Duration::from_secs(5)));
-    let system = System::start(Memory { latency: Duration::from_secs(1), ..Memory::default() });
-    system.recorder.event(request("app"));
-    let mut first = Box::pin(system.stop(Duration::from_secs(9)));
-    tokio::select! {
-        biased;
-        _ = &mut first => panic!("the database is not that fast"),
-        () = tokio::task::yield_now() => {}
-    }
-    system.stop(Duration::from_secs(9)).await;
-    assert_eq!(system.memory.sources(), ["app"], "the second returned, so it is written");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_system_dropped_without_shutdown_writes_what_it_has_and_takes_no_more() {
-    let System { memory, recorder, supervisor, .. } = System::start(Memory::default());
-    recorder.event(request("app"));
-    drop(supervisor);
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(memory.sources(), ["app"]);
-    recorder.event(request("late"));
-    assert_eq!(recorder.shed_total(ShedReason::ShutDown), 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_pipeline_that_was_never_started() {
     let recorder = Recorder::detached();
     let flush = tokio::time::timeout(Duration::from_secs(60), recorder.flush()).await;
@@ -498,4 +408,19 @@ async fn nobody_waits_for_a_pipeline_that_was_never_started() {
     let commit = recorder.commit(vec![event("a")], vec![]);
     let commit = tokio::time::timeout(Duration::from_secs(60), commit).await;
     assert!(matches!(commit, Ok(Err(_))), "{commit:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_decoder_reads_is_counted() {
+    struct Nothing;
+    impl crate::ingest::Decode for Nothing {
+        fn decode(&mut self, _: &crate::ingest::Deferred, _: &mut crate::ingest::Decoded<'_>) {}
+    }
+    let system = System::start(Memory::default());
+    let lanes: Vec<_> = (0..=u16::MAX).map(|_| system.recorder.lane(Nothing)).collect();
+    for lane in [&lanes[0], &lanes[usize::from(u16::MAX)]] {
+        lane.push(&mut crate::ingest::Deferred::at(crate::ingest::Ticks::now(), None));
+    }
+    system.recorder.flush().await.unwrap();
+    assert_eq!(system.recorder.shed_total(ShedReason::Invalid), 1);
 }

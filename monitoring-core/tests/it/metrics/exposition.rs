@@ -1,6 +1,6 @@
 //! What a scrape returns.
 
-use monitoring_core::{ExpositionFormat, MetricType, services};
+use monitoring_core::{Error, ExpositionFormat, MetricType, services};
 
 use super::fixture::{
     builder, counter, create, create_all, gauge, histogram, request, scrape, scrape_text, start,
@@ -14,6 +14,8 @@ on_each_database! {
     the_systems_own_series_come_described,
     every_type_appears_in_both_formats,
     descriptions_appear,
+    the_builder_describes_metrics,
+    conventional_metrics_come_with_help_and_unit,
     names_that_collide_do_not_break_the_text,
     histograms_of_two_layouts_appear_as_one,
     a_scrape_in_many_portions_is_one_text,
@@ -93,6 +95,46 @@ async fn descriptions_appear(database: &Database) {
     let open = Scrape::parse(&scrape_text(&monitoring, format).await, format);
     assert_eq!(open.families["wait_seconds"].unit.as_deref(), Some("seconds"));
     assert_eq!(open.families["wait"].unit, None, "a unit must stand in the name");
+}
+
+async fn the_builder_describes_metrics(database: &Database) {
+    let described =
+        |help| builder(database).describe("orders_total", help, "").describe("age_seconds", "", "seconds");
+    described("Orders placed").start().await.unwrap().shutdown(std::time::Duration::from_secs(5)).await;
+    let monitoring = described("Orders placed and paid").start().await.unwrap();
+    create_all(&monitoring, vec![counter("orders_total", &[], 1.0), gauge("age_seconds", &[], 1.0)]).await;
+    let families = scrape(&monitoring).await.families;
+    assert_eq!(families["orders_total"].help.as_deref(), Some("Orders placed and paid"));
+    let format = ExpositionFormat::OpenMetrics;
+    let open = Scrape::parse(&scrape_text(&monitoring, format).await, format);
+    assert_eq!(open.families["age_seconds"].unit.as_deref(), Some("seconds"));
+
+    let wrong = builder(database).describe("5xx", "h", "").describe("monitoring_total_events", "h", "%");
+    let Err(Error::Invalid(invalid)) = wrong.start().await else { panic!("it started") };
+    let fields: Vec<_> = invalid.errors().iter().map(|error| error.field.as_str()).collect();
+    let own = r#"describe("monitoring_total_events")"#;
+    assert_eq!(fields, [r#"describe("5xx").name"#.to_owned(), format!("{own}.name"), format!("{own}.unit")]);
+}
+
+async fn conventional_metrics_come_with_help_and_unit(database: &Database) {
+    let monitoring = start(database).await;
+    let mut conn = monitoring.acquire().await.unwrap();
+    services::track_endpoint_performance("GET", "/", 200, 1.0, &mut conn).await.unwrap();
+    drop(conn);
+    let families = [
+        ("http_requests", None),
+        ("http_request_duration_ms", Some("ms")),
+        ("http_server_request_duration_seconds", Some("seconds")),
+        ("http_server_request_body_size_bytes", Some("bytes")),
+    ];
+    create_all(&monitoring, families[2..].iter().map(|(name, _)| histogram(name, &[], 1.0)).collect()).await;
+    let format = ExpositionFormat::OpenMetrics;
+    let open = Scrape::parse(&scrape_text(&monitoring, format).await, format);
+    for (name, unit) in families {
+        let family = &open.families[name];
+        assert!(family.help.as_deref().is_some_and(|help| !help.is_empty()), "{name}");
+        assert_eq!(family.unit.as_deref(), unit, "{name}");
+    }
 }
 
 async fn names_that_collide_do_not_break_the_text(database: &Database) {

@@ -6,6 +6,7 @@ mod exposition;
 mod fixture;
 mod parser;
 mod query;
+mod redaction;
 mod rules;
 mod stats;
 mod totals;

@@ -8,6 +8,8 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use crate::support::database::{Database, on_each_database};
 use crate::support::fixture::request;
+#[cfg(feature = "postgres")]
+use crate::support::log::Log;
 
 on_each_database!(
     our_migrations_come_after_the_hosts,
@@ -192,4 +194,28 @@ async fn books_are_found_again_where_our_schema_comes_first_in_the_path() {
     let books = "SELECT count(*) FROM pg_class WHERE relname = '_monitoring_migrations'";
     assert_eq!(database.number(books).await, 1);
     database.migrate(&command_line_migrator(&database).await).await.unwrap();
+}
+
+/// By the search path of a role that is named like the schema, and by one that says so itself.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_schema_that_unqualified_names_lead_into_is_warned_of() {
+    let Some(database) = Database::postgres().await else { return };
+    let options: sqlx::postgres::PgConnectOptions = database.url().parse().unwrap();
+    let role = options.get_username().to_owned();
+    let explicit = format!("{}&options=-c%20search_path%3Dwatch,public", database.url());
+    let harmless = format!("{}&options=-c%20search_path%3Dpublic,watch", database.url());
+    for (url, schema, warned) in [
+        (database.url(), role.as_str(), 1),
+        (explicit, "watch", 1),
+        (harmless, "watch", 0),
+        (database.url(), "other", 0),
+    ] {
+        let (log, _guard) = Log::listen();
+        let monitoring = Monitoring::builder().database_url(&url).schema(schema).start().await.unwrap();
+        let lines = log.lines_with("ALTER ROLE");
+        assert_eq!(lines.len(), warned, "{schema} by {url}: {lines:?}");
+        assert!(lines.iter().all(|line| line.contains(schema)), "{lines:?}");
+        monitoring.shutdown(std::time::Duration::from_secs(5)).await;
+    }
 }

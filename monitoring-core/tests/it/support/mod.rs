@@ -1,8 +1,9 @@
-//! What the tests of this crate share. `postgres` knows nothing of it and is also included, by
-//! path, into the test binaries of the other crates.
+//! What the tests of this crate share. `postgres` and `log` know nothing of it and are also included,
+//! by path, into other test binaries.
 
 pub(crate) mod database;
 pub(crate) mod fixture;
+pub(crate) mod log;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 

@@ -118,7 +118,7 @@ pub(in crate::router) async fn disable(
 
 /// Removes a rule.
 #[cfg_attr(feature = "openapi", utoipa::path(delete, path = "/alerts/{id}", tag = "alerts",
-    params(("id" = uuid::Uuid, Path)),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi::Expected),
     responses((status = 204, description = "Done"))))]
 pub(in crate::router) async fn delete(
     State(state): State<RouterState>,
@@ -126,9 +126,9 @@ pub(in crate::router) async fn delete(
     Id(id): Id<AlertRuleId>,
     expected: IfMatch,
 ) -> Answer<Response> {
-    expected.refuse()?;
+    let version = expected.or_body(None)?;
     let mut connection = state.write().await?;
-    services::delete_alert_rule(&mut connection, id, Some(caller.id())).await?;
+    services::delete_alert_rule(&mut connection, id, version, Some(caller.id())).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

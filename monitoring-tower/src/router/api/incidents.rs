@@ -9,7 +9,6 @@ use monitoring_core::{
     UpdateIncidentRequest, services,
 };
 use serde::Deserialize;
-use uuid::Uuid;
 
 use crate::router::error::{Answer, Problem};
 use crate::router::extract::{EventIdBelow, Id, IfMatch, Json};
@@ -145,9 +144,8 @@ pub(in crate::router) async fn comment(
     Json(request): Json<CreateCommentRequest>,
 ) -> Answer<Response> {
     let mut connection = state.write().await?;
-    visible(&mut connection, &caller, id).await?;
-    let actor = Some(caller.id());
-    let comment = services::comment_on_incident(&mut connection, id, request.body, actor).await?;
+    let caller = caller.principal();
+    let comment = services::comment_on_incident_as(&mut connection, id, request.body, caller).await?;
     Ok(respond::created(comment))
 }
 
@@ -181,8 +179,9 @@ pub(in crate::router) async fn attach(
 ) -> Answer<Response> {
     let mut connection = state.write().await?;
     visible(&mut connection, &caller, id).await?;
+    // Who has sent an event never changes, so this needs no transaction; the incident does.
     let event = super::events::visible(&mut connection, &caller, event_id).await?;
-    services::attach_event(&mut connection, id, &event, Some(caller.id())).await?;
+    services::attach_event_as(&mut connection, id, &event, caller.principal()).await?;
     Ok(respond::created(event))
 }
 
@@ -215,8 +214,7 @@ pub(in crate::router) async fn detach(
     EventIdBelow(event_id): EventIdBelow<EventId>,
 ) -> Answer<Response> {
     let mut connection = state.write().await?;
-    visible(&mut connection, &caller, id).await?;
-    services::detach_event(&mut connection, id, event_id, Some(caller.id())).await?;
+    services::detach_event_as(&mut connection, id, event_id, caller.principal()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -229,21 +227,8 @@ async fn change(
 ) -> Answer<Response> {
     request.version = expected.or_body(request.version)?;
     let mut connection = state.write().await?;
-    let incident = visible(&mut connection, caller, id).await?;
-    if let Some(assignee) = request.assigned_to
-        && !may_assign(caller, &incident, assignee)
-    {
-        caller.require(Permission::AllIncidents)?;
-    }
-    let incident = services::update_incident(&mut connection, id, request, Some(caller.id())).await?;
+    let incident = services::update_incident_as(&mut connection, id, request, caller.principal()).await?;
     Ok(respond::versioned(incident))
-}
-
-/// A plain user may take an incident or give it back, but not hand it to somebody else: with it
-/// they would hand out the right to see it.
-fn may_assign(caller: &Caller, incident: &Incident, assignee: Option<Uuid>) -> bool {
-    let own = Some(caller.id());
-    assignee == incident.assigned_to || assignee == own || (assignee.is_none() && incident.assigned_to == own)
 }
 
 /// The incident, if it exists for the caller.

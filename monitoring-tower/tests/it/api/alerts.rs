@@ -4,13 +4,15 @@ use axum::body::Body;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN, Answer, MODERATOR, Service, exchange, on_both_databases, request};
+use crate::support::{ADMIN, Answer, MODERATOR, Service, exchange, on_both_databases, request, send};
 
 on_both_databases! {
     a_rule_lives_from_creation_to_deletion
     a_broken_query_is_refused_with_its_position
     a_name_can_be_taken_once
     a_change_meant_for_another_version_is_refused
+    a_deletion_meant_for_another_version_is_refused
+    null_clears_and_absence_keeps
     changes_of_rules_are_in_the_audit_log
     who_reads_the_audit_log_is_on_it
 }
@@ -88,6 +90,44 @@ async fn a_change_meant_for_another_version_is_refused(service: &Service) {
     let no_etag = put_if_match(service, &path, "2", json!({"for": 90})).await;
     assert_eq!(no_etag.invalid_fields(), ["if-match"]);
     assert_eq!(service.get(&path, MODERATOR).await.data()["for"], 60);
+}
+
+async fn delete_if_match(service: &Service, path: &str, etag: &str) -> Answer {
+    let request = request(Method::DELETE, path, Some(MODERATOR)).header("if-match", etag);
+    exchange(&service.app, request.body(Body::empty()).unwrap()).await
+}
+
+async fn a_deletion_meant_for_another_version_is_refused(service: &Service) {
+    let created = service.post("/alerts", MODERATOR, rule("contended")).await.data();
+    let path = format!("/alerts/{}", created["id"].as_str().unwrap());
+    let seen = service.get(&path, MODERATOR).await;
+    service.put(&path, MODERATOR, json!({"for": 60})).await.data();
+    let stale = delete_if_match(service, &path, seen.header("etag")).await;
+    let problem = stale.problem(StatusCode::CONFLICT, "conflict");
+    assert_eq!(problem["detail"], "the alert rule has changed since version 1; it is now at version 2");
+    assert_eq!(delete_if_match(service, &path, "2").await.invalid_fields(), ["if-match"]);
+    let fresh = service.get(&path, MODERATOR).await;
+    assert_eq!(delete_if_match(service, &path, fresh.header("etag")).await.status, StatusCode::NO_CONTENT);
+    delete_if_match(service, &path, "*").await.problem(StatusCode::NOT_FOUND, "not_found");
+}
+
+async fn null_clears_and_absence_keeps(service: &Service) {
+    let created = service.post("/alerts", MODERATOR, rule("cleared")).await.data();
+    let path = format!("/alerts/{}", created["id"].as_str().unwrap());
+    for method in [Method::PUT, Method::PATCH] {
+        let body = json!({"description": "d", "threshold_value": 1.5, "for": 9, "labels": {"a": "b"}});
+        send(&service.app, method.clone(), &path, Some(MODERATOR), Some(body)).await.data();
+        let body = json!({"threshold_value": null});
+        let changed = send(&service.app, method.clone(), &path, Some(MODERATOR), Some(body)).await.data();
+        assert_eq!((&changed["threshold_value"], &changed["description"]), (&Value::Null, &json!("d")));
+        let body = json!({"description": null, "for": null, "labels": null});
+        let changed = send(&service.app, method.clone(), &path, Some(MODERATOR), Some(body)).await.data();
+        assert_eq!((&changed["description"], &changed["for"]), (&Value::Null, &json!(0)));
+        assert_eq!((&changed["labels"], &changed["query"]), (&json!({}), &created["query"]));
+        let body = json!({"query": null});
+        let refused = send(&service.app, method, &path, Some(MODERATOR), Some(body)).await;
+        assert_eq!(refused.invalid_fields(), ["query"]);
+    }
 }
 
 async fn changes_of_rules_are_in_the_audit_log(service: &Service) {

@@ -2,6 +2,8 @@
 
 mod alerts;
 mod bodies;
+#[cfg(feature = "prometheus")]
+mod descriptions;
 mod events;
 mod health;
 mod incidents;
@@ -10,6 +12,7 @@ mod own_work;
 mod problems;
 #[cfg(feature = "prometheus")]
 mod scrape;
+mod specification;
 mod statistics;
 mod stream;
 #[cfg(feature = "swagger-ui")]

@@ -85,3 +85,28 @@ async fn a_database_that_is_away_is_unavailable() {
     answer.problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
     assert!(!answer.header("retry-after").is_empty());
 }
+
+#[tokio::test]
+async fn head_answers_as_get_does_without_the_body() {
+    let service = Service::sqlite().await;
+    let event = serde_json::json!({"event_type": "log", "source": "a"});
+    let id = service.post("/events", ALICE, event).await.data()["id"].as_str().unwrap().to_owned();
+    for path in ["/livez", "/events", "/metrics", "/metrics/prometheus", &format!("/events/{id}"), "/nowhere"]
+    {
+        let get = service.get(path, ALICE).await;
+        let head = send(&service.app, Method::HEAD, path, Some(ALICE), None).await;
+        assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+    }
+}
+
+/// Whoever wants pages of other origins served puts a CORS layer in front, which answers these.
+#[tokio::test]
+async fn options_are_not_answered_here() {
+    let service = Service::sqlite().await;
+    let answer = send(&service.app, Method::OPTIONS, "/alerts", Some(ADMIN), None).await;
+    answer.problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
+    assert_eq!(answer.header("allow"), "POST,GET,HEAD");
+    let answer = send(&service.app, Method::OPTIONS, "/alerts", None, None).await;
+    answer.problem(StatusCode::UNAUTHORIZED, "unauthorized");
+}

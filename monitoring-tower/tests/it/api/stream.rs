@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use futures_util::StreamExt as _;
+use http::request::Builder;
 use http::{Method, StatusCode};
 use monitoring_tower::RouterBuilder;
 use serde_json::{Value, json};
@@ -17,6 +18,10 @@ on_both_databases! {
     a_stream_shows_matching_events_as_they_arrive
     a_stream_of_a_plain_user_shows_only_their_own
     streams_are_bounded_in_number
+    a_client_that_comes_back_misses_nothing_and_sees_nothing_twice
+    a_client_cut_off_before_the_first_event_misses_nothing
+    many_missed_events_follow_without_pause
+    an_id_that_cannot_be_resumed_is_told_by_a_gap
     a_stream_ends_when_the_host_shuts_down
     a_stream_ends_when_monitoring_is_shut_down
 }
@@ -25,16 +30,27 @@ on_both_databases! {
 struct Listener {
     body: axum::body::BodyDataStream,
     text: String,
+    /// The id of the last message, as a browser remembers it.
+    id: String,
 }
 
 impl Listener {
     /// Opens a stream and waits until it listens.
     async fn open(app: &Router, path: &str, who: Somebody) -> Self {
-        let request = request(Method::GET, path, Some(who)).body(Body::empty()).unwrap();
-        let response = app.clone().oneshot(request).await.unwrap();
+        Self::send(app, request(Method::GET, path, Some(who))).await
+    }
+
+    /// The same for a client that was cut off after the message with this id.
+    async fn reopen(app: &Router, path: &str, who: Somebody, last: &str) -> Self {
+        Self::send(app, request(Method::GET, path, Some(who)).header("last-event-id", last)).await
+    }
+
+    async fn send(app: &Router, request: Builder) -> Self {
+        let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let mut listener = Self { body: response.into_body().into_data_stream(), text: String::new() };
+        let body = response.into_body().into_data_stream();
+        let mut listener = Self { body, text: String::new(), id: String::new() };
         assert!(listener.message().await.unwrap().contains("listening"));
         listener
     }
@@ -43,7 +59,11 @@ impl Listener {
     async fn message(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.text.find("\n\n") {
-                return Some(self.text.drain(..end + 2).collect());
+                let message: String = self.text.drain(..end + 2).collect();
+                if let Some(id) = message.lines().find_map(|line| line.strip_prefix("id: ")) {
+                    id.clone_into(&mut self.id);
+                }
+                return Some(message);
             }
             let chunk = tokio::time::timeout(Duration::from_secs(20), self.body.next());
             let chunk = chunk.await.expect("the stream is silent")?.unwrap();
@@ -54,9 +74,12 @@ impl Listener {
     async fn event(&mut self) -> Value {
         let message = self.message().await.unwrap();
         let data = message.lines().find_map(|line| line.strip_prefix("data: "));
-        let event: Value = serde_json::from_str(data.unwrap_or_else(|| panic!("{message}"))).unwrap();
-        assert!(message.contains(&format!("id: {}", event["id"].as_str().unwrap())));
-        event
+        assert!(message.starts_with("id: "), "{message}");
+        serde_json::from_str(data.unwrap_or_else(|| panic!("{message}"))).unwrap()
+    }
+
+    async fn source(&mut self) -> String {
+        self.event().await["source"].as_str().unwrap().to_owned()
     }
 }
 
@@ -96,6 +119,71 @@ async fn streams_are_bounded_in_number(service: &Service) {
     assert!(!second.header("retry-after").is_empty());
     drop(first);
     Listener::open(&app, "/events/stream", BOB).await;
+}
+
+async fn a_client_that_comes_back_misses_nothing_and_sees_nothing_twice(service: &Service) {
+    let (app, path) = (service.rebuilt(quick), "/events/stream?level=warn");
+    let mut listener = Listener::open(&app, path, MODERATOR).await;
+    let mut ids = vec![listener.id.clone()];
+    for source in ["a", "b"] {
+        post(service, ALICE, source).await;
+        assert_eq!(listener.source().await, source);
+        ids.push(listener.id.clone());
+    }
+    drop(listener);
+    post(service, ALICE, "c").await;
+    // Late: it happened hours ago and arrives now.
+    let hours_ago = chrono::Utc::now() - chrono::TimeDelta::hours(3);
+    let late = json!({"event_type": "log", "source": "d", "level": "warn", "timestamp": hours_ago});
+    service.post("/events", ALICE, late).await.data();
+
+    let other_replica = service.rebuilt(quick);
+    for (seen, id) in ids.iter().enumerate() {
+        let mut listener = Listener::reopen(&other_replica, path, MODERATOR, id).await;
+        for source in &["a", "b", "c", "d"][seen..] {
+            assert_eq!(listener.source().await, *source, "after {seen}");
+        }
+        post(service, ALICE, "end").await;
+        while listener.source().await != "end" {}
+    }
+}
+
+async fn a_client_cut_off_before_the_first_event_misses_nothing(service: &Service) {
+    let app = service.rebuilt(quick);
+    let id = Listener::open(&app, "/events/stream", ALICE).await.id;
+    post(service, BOB, "bobs").await;
+    post(service, ALICE, "missed").await;
+    let mut listener = Listener::reopen(&app, "/events/stream", ALICE, &id).await;
+    assert_eq!(listener.source().await, "missed", "and nothing of Bob's");
+}
+
+/// With a pause after each portion, this would take an hour.
+async fn many_missed_events_follow_without_pause(service: &Service) {
+    let app = service.rebuilt(|builder| builder.stream_poll_interval(Duration::from_secs(3_600)));
+    let id = Listener::open(&app, "/events/stream", ALICE).await.id;
+    let event = |n| json!({"event_type": "log", "source": format!("s{n}")});
+    let batch: Value = (0..1_234).map(event).collect();
+    service.post("/events", ALICE, batch).await.data();
+    let mut listener = Listener::reopen(&app, "/events/stream", ALICE, &id).await;
+    let mut sources = std::collections::HashSet::new();
+    for _ in 0..1_234 {
+        assert!(sources.insert(listener.source().await));
+    }
+}
+
+async fn an_id_that_cannot_be_resumed_is_told_by_a_gap(service: &Service) {
+    let app = service.rebuilt(quick);
+    post(service, ALICE, "old").await;
+    let expired = "n.1700000000000000.0";
+    let elsewhere = format!("n.{}.999999", chrono::Utc::now().timestamp_micros());
+    let event_id = service.get("/events", ALICE).await.data()[0]["id"].as_str().unwrap().to_owned();
+    for id in [expired, &elsewhere, &event_id, "", "w.", "x".repeat(10_000).as_str()] {
+        let mut listener = Listener::reopen(&app, "/events/stream", ALICE, id).await;
+        let gap = listener.message().await.unwrap();
+        assert!(gap.contains("event: gap\n") && gap.contains("data: {\"reason\""), "{id}: {gap}");
+        post(service, ALICE, "new").await;
+        assert_eq!(listener.source().await, "new");
+    }
 }
 
 async fn a_stream_ends_when_the_host_shuts_down(service: &Service) {

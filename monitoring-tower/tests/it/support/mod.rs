@@ -4,6 +4,9 @@
 #[path = "../../../../monitoring-core/tests/it/support/postgres.rs"]
 mod postgres;
 
+#[cfg(feature = "prometheus")]
+pub(crate) mod prometheus;
+
 use std::path::PathBuf;
 
 use axum::Router;

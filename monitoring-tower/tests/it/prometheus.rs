@@ -1,0 +1,141 @@
+//! Prometheus itself reads the exposition, in both formats, and has what was counted. The wait for
+//! its scrapes ends when they have happened, not after a time.
+
+use std::process::Stdio;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use http::Method;
+use monitoring_tower::MonitoringLayer;
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+use crate::support::prometheus::{Prometheus, is_installed};
+use crate::support::{ALICE, MOUNT, Service, on_both_databases, send};
+
+on_both_databases! {
+    prometheus_scrapes_both_formats_and_has_what_was_counted
+    promtool_has_nothing_to_say_about_our_series
+}
+
+/// Everything a scrape can hold: what was sent, what the layer counted, the system itself.
+async fn fill(service: &Service) {
+    let batch = json!([
+        {"name": "orders_total", "metric_type": "counter", "value": 2, "labels": {"shop": "a\"b\\c\nd é"}},
+        {"name": "orders_total", "metric_type": "counter", "value": 3, "labels": {"shop": "a\"b\\c\nd é"}},
+        {"name": "temperature_celsius", "metric_type": "gauge", "value": -1.5e-7},
+        {"name": "wait_seconds", "metric_type": "histogram", "value": 0.2},
+        {"name": "wait_seconds", "metric_type": "histogram", "value": 7},
+        {"name": "reply_size_bytes", "metric_type": "summary", "value": 100},
+    ]);
+    service.post("/metrics", ALICE, batch).await.data();
+    let mut connection = service.monitoring.acquire().await.unwrap();
+    for (name, help, unit) in [
+        ("orders_total", "Orders \"placed\"\nand paid \\", ""),
+        ("temperature_celsius", "Outside", ""),
+        ("wait_seconds", "In the queue", "seconds"),
+        ("reply_size_bytes", "Of answers", "bytes"),
+    ] {
+        monitoring_core::services::describe_metric(&mut connection, name, help, unit).await.unwrap();
+    }
+    drop(connection); // on SQLite it is the only one that writes
+    let layered = service.app.clone().layer(MonitoringLayer::new(&service.monitoring).skip_nothing());
+    send(&layered, Method::GET, "/events", Some(ALICE), None).await.data();
+    service
+        .post("/events", ALICE, json!({"event_type": "log", "source": "shop", "level": "warn"}))
+        .await
+        .data();
+    service.monitoring.recorder().flush().await.unwrap();
+}
+
+/// The service on a socket, and once more below `/classic` for those who cannot read OpenMetrics.
+async fn serve(service: &Service) -> std::net::SocketAddr {
+    async fn without_accept(mut request: Request, next: Next) -> Response {
+        request.headers_mut().remove("accept");
+        next.run(request).await
+    }
+    let classic = service.app.clone().layer(from_fn(without_accept));
+    let app: Router = service.app.clone().nest("/classic", classic);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+async fn prometheus_scrapes_both_formats_and_has_what_was_counted(service: &Service) {
+    if !is_installed("prometheus") {
+        return;
+    }
+    fill(service).await;
+    let address = serve(service).await;
+    let job = |name: &str, below: &str| {
+        format!(
+            "  - job_name: {name}
+    metrics_path: {below}{MOUNT}/metrics/prometheus
+    authorization: {{credentials: alice}}
+    static_configs: [{{targets: ['{address}']}}]
+"
+        )
+    };
+    let server = Prometheus::start(&(job("classic", "/classic") + &job("openmetrics", ""))).await;
+    server.wait_for("sum_over_time(up[1h]) >= bool 3", &[1.0, 1.0]).await;
+
+    server.wait_for("up", &[1.0, 1.0]).await;
+    for (query, expected) in [
+        (r#"orders_total{shop="a\"b\\c\nd é"}"#, 5.0),
+        ("temperature_celsius", -1.5e-7),
+        (r#"wait_seconds_bucket{le="0.25"}"#, 1.0),
+        (r#"wait_seconds_bucket{le="+Inf"}"#, 2.0),
+        ("wait_seconds_sum", 7.2),
+        ("histogram_quantile(1, wait_seconds_bucket)", 7.5),
+        ("reply_size_bytes_sum / reply_size_bytes_count", 100.0),
+        ("monitoring_total_events >= bool 1", 1.0),
+        ("monitoring_open_incidents", 0.0),
+        ("sum by (job) (http_server_request_duration_seconds_count)", 1.0),
+        (r#"sum by (job) (monitoring_events_total{source="shop",level="warn"})"#, 1.0),
+    ] {
+        assert_eq!(server.query(query).await, [expected, expected], "{query}");
+    }
+    for target in server.api("/api/v1/targets").await["activeTargets"].as_array().unwrap() {
+        assert_eq!((&target["health"], &target["lastError"]), (&json!("up"), &json!("")), "{target}");
+    }
+    let known = server.api("/api/v1/targets/metadata?metric=wait_seconds").await;
+    let known = known.as_array().unwrap();
+    for known in known {
+        assert_eq!((&known["type"], &known["help"]), (&json!("histogram"), &json!("In the queue")));
+    }
+    // Only OpenMetrics has units, so both formats were read.
+    let mut units: Vec<_> = known.iter().map(|known| known["unit"].as_str().unwrap()).collect();
+    units.sort_unstable();
+    assert_eq!(units, ["", "seconds"]);
+    let complaints = ["level=warn", "level=error", "Append failed", "append failed", "Error on ingesting"];
+    let log = server.log();
+    let complaints: Vec<_> = log.lines().filter(|line| complaints.iter().any(|c| line.contains(c))).collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+async fn promtool_has_nothing_to_say_about_our_series(service: &Service) {
+    if !is_installed("promtool") {
+        return;
+    }
+    fill(service).await;
+    let scrape = service.get("/metrics/prometheus", ALICE).await;
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it is installed");
+    promtool.stdin.take().unwrap().write_all(&scrape.body).await.unwrap();
+    let said = promtool.wait_with_output().await.unwrap();
+    let said = String::from_utf8([said.stdout, said.stderr].concat()).unwrap();
+    // The names of these two are the specification's.
+    let lines: Vec<_> = said.lines().filter(|line| !line.starts_with("monitoring_total_")).collect();
+    assert!(lines.is_empty(), "{lines:#?}");
+    assert_eq!(said.lines().count(), 2, "{said}");
+}

@@ -21,6 +21,9 @@ use crate::tasks::{Stop, Supervisor, run_pipeline, run_upkeep};
 /// A deadline as good as none, and one that a clock can still be set to.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// What counting the records left behind may take on a busy machine; it takes next to nothing.
+const COUNTING: Duration = Duration::from_secs(1);
+
 /// The running system. Cheap to clone; every clone is the same system.
 #[derive(Clone)]
 pub struct Monitoring {
@@ -129,9 +132,9 @@ impl Monitoring {
         let deadline = deadline.min(FOR_EVER);
         let end = tokio::time::Instant::now() + deadline;
         recorder.close();
-        // The pipeline ends a little earlier, so that it can still count what is left.
-        pipeline.allow(deadline.mul_f64(0.9));
-        supervisor.stop(deadline).await;
+        pipeline.allow(deadline);
+        // Counting what is left comes after the deadline, which may be now.
+        supervisor.stop(deadline + COUNTING).await;
         // Closing waits for connections that callers hold; they have had their time.
         let _ = tokio::time::timeout_at(end, pool.close()).await;
         // A producer that was at it when intake closed may have come too late for the pipeline.

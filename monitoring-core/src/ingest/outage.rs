@@ -18,6 +18,8 @@ struct Beginning {
     /// What failed and has not worked since.
     failing: Vec<Kind>,
     attempts: u64,
+    /// Most records that were seen waiting when something worked.
+    waited: u64,
     /// Records shed before.
     shed: u64,
 }
@@ -37,7 +39,7 @@ impl Outage {
             }
             return;
         }
-        self.since = Some(Beginning { at: now, failing: vec![kind], attempts: 1, shed });
+        self.since = Some(Beginning { at: now, failing: vec![kind], attempts: 1, waited: 0, shed });
         let cause: &dyn std::error::Error = cause;
         tracing::warn!(
             target: "monitoring::internal",
@@ -50,6 +52,7 @@ impl Outage {
     /// may go on failing. `waited` counts the records that had to wait.
     pub(super) fn worked(&mut self, kind: Kind, now: Instant, waited: u64, shed: u64) {
         let Some(mut beginning) = self.since.take() else { return };
+        beginning.waited = beginning.waited.max(waited);
         beginning.failing.retain(|failing| *failing != kind && *failing != Kind::Callers);
         if !beginning.failing.is_empty() {
             self.since = Some(beginning);
@@ -59,7 +62,7 @@ impl Outage {
             target: "monitoring::internal",
             seconds = now.saturating_duration_since(beginning.at).as_secs_f64(),
             failed_attempts = beginning.attempts,
-            waited,
+            waited = beginning.waited,
             shed = shed - beginning.shed,
             "the database can be written to again"
         );

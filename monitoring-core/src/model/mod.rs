@@ -9,9 +9,11 @@ mod event;
 mod event_filter;
 mod event_request;
 mod event_type;
+mod hex;
 mod id;
 mod incident;
 mod invalid;
+mod json;
 mod label;
 mod level;
 mod limits;
@@ -34,6 +36,7 @@ pub use event_filter::EventFilter;
 pub use event_request::CreateEventRequest;
 pub(crate) use event_request::check_chars;
 pub use event_type::{EventType, IntoEventType};
+pub use hex::HexDigits;
 pub use id::{AlertRuleId, CommentId, EventId, IncidentId, SeriesId};
 pub use incident::{
     Comment, CreateIncidentRequest, Incident, IncidentChange, IncidentFilter, IncidentSeverity,

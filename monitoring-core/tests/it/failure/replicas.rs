@@ -16,7 +16,7 @@ on_each_database!(ten_processes_at_once_record_exactly_what_they_were_given);
 
 const URL_VARIABLE: &str = "MONITORING_TEST_REPLICA_URL";
 const PROCESSES: i64 = 10;
-const ROUNDS: i64 = 5;
+const ROUNDS: i64 = 3;
 const PER_ROUND: i64 = 20;
 
 async fn ten_processes_at_once_record_exactly_what_they_were_given(database: &Database) {

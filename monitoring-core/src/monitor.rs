@@ -173,7 +173,7 @@ impl MonitoringBuilder {
         self
     }
 
-    /// The host's pool itself. It should have connections to spare.
+    /// The host's pool itself. It should have connections to spare, and stays open at shutdown.
     #[cfg(feature = "postgres")]
     pub fn share_postgres(mut self, pool: &sqlx::PgPool) -> Self {
         self.database = Some(Source::Postgres(pool.clone(), Sharing::Shared));
@@ -187,7 +187,7 @@ impl MonitoringBuilder {
         self
     }
 
-    /// The host's pool itself.
+    /// The host's pool itself, which stays open at shutdown.
     #[cfg(feature = "sqlite")]
     pub fn share_sqlite(mut self, pool: &sqlx::SqlitePool) -> Self {
         self.database = Some(Source::Sqlite(pool.clone(), Sharing::Shared));
@@ -312,16 +312,17 @@ impl MonitoringBuilder {
         pool.migrate().await?;
         prepare_partitions(&pool).await?;
         describe_metrics(&pool).await?;
-        if self.process_default {
-            pool.bare_connections().choose(&context)?;
-        } else {
-            pool.bare_connections().pass_over(&context);
-        }
         let recorder = self
             .recorder
             .unwrap_or_else(|| Recorder::with_capacity(context.settings.ingest.queue_records_max));
         let supervisor = Supervisor::default();
         let pipeline = start_pipeline(&supervisor, &pool, &recorder)?;
+        // Last, so that a start that failed leaves no settings behind.
+        if self.process_default {
+            pool.bare_connections().choose(&context)?;
+        } else {
+            pool.bare_connections().pass_over(&context);
+        }
         supervisor.spawn("upkeep", run_upkeep(pool.clone(), supervisor.stop_token()));
         Ok(Monitoring { inner: Arc::new(Inner { pool, recorder, supervisor, pipeline }) })
     }

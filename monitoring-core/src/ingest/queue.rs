@@ -30,7 +30,7 @@ impl Record {
         match self {
             Self::Deferred(_, record) => record.fields.heap_bytes(),
             Self::Event(_, bytes) => *bytes,
-            Self::Observation(_) => size_of::<Observation>(),
+            Self::Observation(observation) => observation.approximate_bytes(),
             Self::Early(early) => early.heap_bytes(),
         }
     }
@@ -154,6 +154,20 @@ impl std::fmt::Debug for Queue {
 mod tests {
     use super::*;
     use crate::ingest::Ticks;
+    use crate::model::{MetricType, Series, Temporality};
+
+    #[test]
+    fn an_observation_weighs_what_its_labels_do() {
+        let labels = (0..50).map(|n| (format!("label{n}"), "v".repeat(500))).collect();
+        let series = Series::new("m".to_owned(), labels, MetricType::Gauge, Temporality::Delta, Vec::new());
+        let observation = Observation { series, value: 1.0, timestamp: chrono::DateTime::UNIX_EPOCH };
+        let queue = Queue::new(10_000);
+        let taken =
+            (0..10_000).take_while(|_| queue.push(Record::Observation(Box::new(observation.clone()))));
+        assert!(taken.count() < 1_500, "{} bytes", queue.bytes());
+        while queue.pop().is_some() {}
+        assert_eq!(queue.bytes(), 0);
+    }
 
     #[test]
     fn a_record_that_is_refused_keeps_no_bytes_either() {

@@ -45,6 +45,8 @@ pub(crate) enum Access {
 #[derive(Clone)]
 pub(crate) struct Pool {
     kind: Kind,
+    /// Whether it is the host's own.
+    is_shared: bool,
     context: Arc<Context>,
 }
 
@@ -77,13 +79,13 @@ impl Pool {
             .max_connections(context.settings.pool_connections_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(options.application_name("monitoring").disable_statement_logging());
-        Self { kind: Kind::Postgres(pool), context }
+        Self { kind: Kind::Postgres(pool), is_shared: false, context }
     }
 
     /// The host's own pool, shared.
     #[cfg(feature = "postgres")]
     pub(crate) fn share_postgres(pool: PgPool, context: Arc<Context>) -> Self {
-        Self { kind: Kind::Postgres(pool), context }
+        Self { kind: Kind::Postgres(pool), is_shared: true, context }
     }
 
     /// One writer and a few readers of our own to where `options` lead. A database in memory
@@ -108,13 +110,13 @@ impl Pool {
         } else {
             pool(SQLITE_READERS_MAX).connect_lazy_with(options.pragma("query_only", "ON"))
         };
-        Self { kind: Kind::Sqlite { writer, readers }, context }
+        Self { kind: Kind::Sqlite { writer, readers }, is_shared: false, context }
     }
 
     /// The host's own pool, shared.
     #[cfg(feature = "sqlite")]
     pub(crate) fn share_sqlite(pool: SqlitePool, context: Arc<Context>) -> Self {
-        Self { kind: Kind::Sqlite { writer: pool.clone(), readers: pool }, context }
+        Self { kind: Kind::Sqlite { writer: pool.clone(), readers: pool }, is_shared: true, context }
     }
 
     /// Settings of this pool's connections.
@@ -172,8 +174,11 @@ impl Pool {
         }
     }
 
-    /// Waits for connections to be returned and closes them.
+    /// Waits for connections to be returned and closes them; a pool of the host's stays open.
     pub(crate) async fn close(&self) {
+        if self.is_shared {
+            return;
+        }
         match &self.kind {
             #[cfg(feature = "postgres")]
             Kind::Postgres(pool) => pool.close().await,

@@ -108,7 +108,7 @@ async fn direct_service_calls_store_an_event_and_open_an_incident(database: &Dat
         let (event, incident) =
             snippets::direct_service_calls(&mut transaction, user().id).await.unwrap();
         transaction.commit().await.unwrap();
-        assert_eq!(host.events("internal-service").await, [event.clone()]);
+        assert_eq!(host.events("internal-service").await, std::slice::from_ref(&event));
         assert_eq!((event.event_type, event.level), (EventType::Log, Some(Level::Info)));
         assert_eq!(services::incident(&mut host.conn().await, incident.id).await.unwrap(), incident);
         assert_eq!((incident.severity, incident.created_by), (IncidentSeverity::Medium, Some(user().id)));

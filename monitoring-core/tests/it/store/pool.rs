@@ -1,5 +1,7 @@
 //! Our own connections, and the host's when shared.
 
+use std::time::Duration;
+
 use monitoring_core::{Error, EventFilter, Monitoring, Page, StoreError, services};
 
 use crate::support::database::{Database, on_each_database};
@@ -51,7 +53,9 @@ async fn the_hosts_sqlite_pool_serves_as_guide_or_shared() {
     for url in [file.url() + "?mode=rwc", "sqlite::memory:".to_owned()] {
         let options = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
         let host = options.connect(&url).await.unwrap();
-        works(&Monitoring::builder().share_sqlite(&host).start().await.unwrap()).await;
+        let sharing = Monitoring::builder().share_sqlite(&host).start().await.unwrap();
+        works(&sharing).await;
+        sharing.shutdown(Duration::from_secs(10)).await;
 
         sqlx::query("DELETE FROM monitoring_events").execute(&host).await.unwrap();
         works(&Monitoring::builder().sqlite(&host).start().await.unwrap()).await;
@@ -66,7 +70,9 @@ async fn the_hosts_sqlite_pool_serves_as_guide_or_shared() {
 async fn the_hosts_postgres_pool_serves_as_guide_or_shared() {
     let Some(database) = Database::postgres().await else { return };
     let host = sqlx::PgPool::connect(&database.url()).await.unwrap();
-    works(&Monitoring::builder().share_postgres(&host).start().await.unwrap()).await;
+    let sharing = Monitoring::builder().share_postgres(&host).start().await.unwrap();
+    works(&sharing).await;
+    sharing.shutdown(Duration::from_secs(10)).await;
     sqlx::query("DELETE FROM monitoring.events").execute(&host).await.unwrap();
     works(&Monitoring::builder().postgres(&host).start().await.unwrap()).await;
 }

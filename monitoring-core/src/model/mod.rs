@@ -59,8 +59,10 @@ pub(crate) use own_metric::{
 pub use page::{Cursor, Page, Pagination, Slice};
 pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
 pub use stats::{MonitoringStats, StatsSummary};
+#[cfg(feature = "sqlite")]
+pub(crate) use stream::Numbered;
+pub(crate) use stream::Place as StreamPlace;
 pub use stream::{Arrival, StreamPosition};
-pub(crate) use stream::{Numbered, Place as StreamPlace};
 #[cfg(feature = "postgres")]
 pub(crate) use stream::{OpenPage, Snapshot, Witnessed};
 pub(crate) use text::{clean, cut, cut_in_place};

@@ -12,6 +12,8 @@ mod incidents;
 mod ingest;
 mod model;
 mod monitor;
+mod promql;
+mod query;
 mod random;
 mod redact;
 mod retention;
@@ -32,5 +34,10 @@ pub use ingest::Captured;
 pub use ingest::{Anchor, Decode, Decoded, Deferred, FieldBytes, Lane, Recorder, ShedReason, Ticks};
 pub use model::*;
 pub use monitor::{Monitoring, MonitoringBuilder, ShutdownReport};
+pub use promql::{
+    Label, LabelSet, QueryAnswer, QueryError, QueryLimits, QueryResult, QueryValue, SeriesValues,
+    format_query, format_value, parse_query,
+};
+pub use query::{MetricDescription, PromQuery, SeriesFigures};
 pub use random::{random_u64, random_u128};
 pub use store::{AsConnection, Connection, PooledConnection, StoreError};

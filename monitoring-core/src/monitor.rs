@@ -4,11 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use crate::clock::Clock;
 use crate::config::{IngestSettings, Redaction, Retention, Settings};
 use crate::error::{Error, Result};
 use crate::ingest::{Database, Pipeline, Recorder, Writer};
 use crate::model::{Invalid, Limits, MetricMetadata};
+use crate::promql::QueryLimits;
+use crate::query::PromQuery;
 use crate::retention;
 use crate::services;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
@@ -16,6 +20,9 @@ use crate::tasks::{Stop, Supervisor, run_pipeline, run_upkeep};
 
 /// A deadline as good as none, and one that a clock can still be set to.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What counting the records left behind may take on a busy machine; it takes next to nothing.
+const COUNTING: Duration = Duration::from_secs(1);
 
 /// The running system. Cheap to clone; every clone is the same system.
 #[derive(Clone)]
@@ -26,6 +33,8 @@ pub struct Monitoring {
 struct Inner {
     pool: Pool,
     recorder: Recorder,
+    promql: PromQuery,
+    started_at: DateTime<Utc>,
     supervisor: Supervisor,
     pipeline: Stop,
 }
@@ -46,6 +55,18 @@ impl Monitoring {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.context().settings.limits
+    }
+
+    /// How long telemetry is kept.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        self.context().settings.retention
+    }
+
+    /// When this system was started.
+    #[must_use]
+    pub fn started_at(&self) -> DateTime<Utc> {
+        self.inner.started_at
     }
 
     /// A connection to call services with, from our own pool.
@@ -73,6 +94,20 @@ impl Monitoring {
         conn.as_connection().with_context(self.inner.pool.context())
     }
 
+    /// Answers PromQL over everything stored.
+    ///
+    /// ```no_run
+    /// # async fn example(monitoring: &monitoring_core::Monitoring) -> Result<(), Box<dyn std::error::Error>> {
+    /// let answer = monitoring.promql().instant("sum(rate(orders_total[5m]))", chrono::Utc::now()).await?;
+    /// println!("{:?}", answer.value);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn promql(&self) -> &PromQuery {
+        &self.inner.promql
+    }
+
     /// Whether the database answers and the pipeline runs; waits at most two seconds.
     pub async fn is_ready(&self) -> bool {
         const PATIENCE: Duration = Duration::from_secs(2);
@@ -93,13 +128,13 @@ impl Monitoring {
     /// also if the returned future is dropped. A further call waits for its end, no longer than its
     /// own deadline, and reports the same; the deadline of the first stands.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let Inner { pool, recorder, supervisor, pipeline } = &*self.inner;
+        let Inner { pool, recorder, supervisor, pipeline, .. } = &*self.inner;
         let deadline = deadline.min(FOR_EVER);
         let end = tokio::time::Instant::now() + deadline;
         recorder.close();
-        // The pipeline ends a little earlier, so that it can still count what is left.
-        pipeline.allow(deadline.mul_f64(0.9));
-        supervisor.stop(deadline).await;
+        pipeline.allow(deadline);
+        // Counting what is left comes after the deadline, which may be now.
+        supervisor.stop(deadline + COUNTING).await;
         // Closing waits for connections that callers hold; they have had their time.
         let _ = tokio::time::timeout_at(end, pool.close()).await;
         // A producer that was at it when intake closed may have come too late for the pipeline.
@@ -326,7 +361,9 @@ impl MonitoringBuilder {
             pool.bare_connections().pass_over(&context);
         }
         supervisor.spawn("upkeep", run_upkeep(pool.clone(), supervisor.stop_token()));
-        Ok(Monitoring { inner: Arc::new(Inner { pool, recorder, supervisor, pipeline }) })
+        let started_at = context.settings.clock.now();
+        let promql = PromQuery::new(pool.clone(), QueryLimits::default());
+        Ok(Monitoring { inner: Arc::new(Inner { pool, recorder, promql, started_at, supervisor, pipeline }) })
     }
 }
 

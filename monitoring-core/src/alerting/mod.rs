@@ -1,8 +1,6 @@
 //! Alert rules: what a rule is made of, and whether it makes sense.
 
-mod position;
 mod query;
 mod rule;
-mod tokens;
 
 pub(crate) use rule::{changed_rule, check_rule, new_rule, rule_texts};

@@ -14,7 +14,8 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// First in, first out, up to a number of bytes.
 #[derive(Debug)]
 pub(crate) struct Buffer {
-    events: VecDeque<Event>,
+    /// Each with the bytes it was counted with.
+    events: VecDeque<(Event, usize)>,
     bytes: usize,
     bytes_max: usize,
     /// When the oldest event came in.
@@ -26,14 +27,13 @@ impl Buffer {
         Self { events: VecDeque::new(), bytes: 0, bytes_max, oldest: None }
     }
 
-    /// Takes an event; false if there is no room for it.
-    pub(crate) fn push(&mut self, event: Event, now: Instant) -> bool {
-        let bytes = event.approximate_bytes();
+    /// Takes an event of so many bytes; false if there is no room for it.
+    pub(crate) fn push(&mut self, event: Event, bytes: usize, now: Instant) -> bool {
         let fits = self.bytes + bytes <= self.bytes_max;
         if fits {
             self.bytes += bytes;
             self.oldest.get_or_insert(now);
-            self.events.push_back(event);
+            self.events.push_back((event, bytes));
         }
         fits
     }
@@ -50,8 +50,8 @@ impl Buffer {
         let mut batch_bytes = 0;
         let mut batch = Vec::with_capacity(events_max.min(self.events.len()));
         while batch.len() < events_max && batch_bytes < BATCH_BYTES_MAX {
-            let Some(event) = self.events.pop_front() else { break };
-            batch_bytes += event.approximate_bytes();
+            let Some((event, bytes)) = self.events.pop_front() else { break };
+            batch_bytes += bytes;
             batch.push(event);
         }
         self.bytes -= batch_bytes;
@@ -62,8 +62,9 @@ impl Buffer {
     /// Puts a batch that could not be written back to the front, whether or not there is room.
     pub(crate) fn put_back(&mut self, batch: Vec<Event>, now: Instant) {
         for event in batch.into_iter().rev() {
-            self.bytes += event.approximate_bytes();
-            self.events.push_front(event);
+            let bytes = event.approximate_bytes();
+            self.bytes += bytes;
+            self.events.push_front((event, bytes));
         }
         self.oldest.get_or_insert(now);
     }
@@ -100,7 +101,7 @@ mod tests {
         let now = Instant::now();
         let mut buffer = Buffer::new(usize::MAX);
         for source in ["a", "b", "c"] {
-            assert!(buffer.push(event(source), now));
+            assert!(buffer.push(event(source), 1, now));
         }
         let batch = buffer.take(2, now);
         buffer.put_back(batch, now);
@@ -116,7 +117,8 @@ mod tests {
         for _ in 0..30 {
             let mut large = event("a");
             large.message = Some("m".repeat(1024 * 1024));
-            assert!(buffer.push(large, now));
+            let bytes = large.approximate_bytes();
+            assert!(buffer.push(large, bytes, now));
         }
         assert!(buffer.is_due(1_000, Duration::MAX, now));
         assert_eq!(buffer.take(1_000, now).len(), 8);
@@ -126,9 +128,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let now = Instant::now();
-        let mut buffer = Buffer::new(event("a").approximate_bytes());
-        assert!(buffer.push(event("a"), now));
-        assert!(!buffer.push(event("b"), now));
+        let mut buffer = Buffer::new(1);
+        assert!(buffer.push(event("a"), 1, now));
+        assert!(!buffer.push(event("b"), 1, now));
     }
 
     #[test]
@@ -137,10 +139,10 @@ mod tests {
         let age = Duration::from_secs(1);
         let mut buffer = Buffer::new(usize::MAX);
         assert!(!buffer.is_due(2, age, now + age), "nothing waits");
-        buffer.push(event("a"), now);
+        buffer.push(event("a"), 1, now);
         assert!(!buffer.is_due(2, age, now));
         assert!(buffer.is_due(2, age, now + age));
-        buffer.push(event("b"), now);
+        buffer.push(event("b"), 1, now);
         assert!(buffer.is_due(2, age, now));
     }
 }

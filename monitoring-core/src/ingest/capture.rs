@@ -39,10 +39,10 @@ impl Recorder {
                         decoder.decode(&record, &mut Decoded::new(anchor, &mut sink));
                     }
                 }
-                Record::Event(event) => sink.captured.events.push(*event),
+                Record::Event(event, _) => sink.captured.events.push(*event),
                 Record::Observation(observation) => sink.captured.observations.push(*observation),
                 Record::Early(early) => match early.into_record(context, &queue.counters) {
-                    Some(Record::Event(event)) => sink.captured.events.push(*event),
+                    Some(Record::Event(event, _)) => sink.captured.events.push(*event),
                     Some(Record::Observation(observation)) => sink.captured.observations.push(*observation),
                     Some(Record::Deferred(..) | Record::Early(_)) | None => {}
                 },

@@ -67,7 +67,8 @@ pub(super) fn event_record<T: IntoEventType>(
         counters.truncated();
     }
     context.redactor.event(&mut event);
-    Some(Record::Event(Box::new(event)))
+    let bytes = event.approximate_bytes();
+    Some(Record::Event(Box::new(event), bytes))
 }
 
 /// An observation as it is queued.

@@ -18,7 +18,7 @@ use super::progress::Progress;
 use super::recorder::{FlushOf, WriterRequest};
 use super::room::Room;
 use super::self_metrics::SelfMetrics;
-use super::writer::{Commit, Job, Outcome};
+use super::writer::{Commit, Job, Kind, Outcome};
 use super::{Anchor, Decoded, Early, Queue, Record, Recorder, ShedReason};
 use crate::config::IngestSettings;
 use crate::error::{Error, Result};
@@ -55,8 +55,11 @@ pub(crate) struct Pipeline {
     /// Samples taken out of the aggregator, waiting to be written.
     samples: Vec<SeriesSample>,
     metrics_due: Instant,
-    retry: Retry,
+    /// When events, and when samples, may be tried again. Either may fail for a reason of its own.
+    retries: [Retry; 2],
     outage: Outage,
+    /// The kind of the job under way, or of the last one.
+    kind: Kind,
     /// Records in the job under way.
     under_way: u64,
 }
@@ -118,8 +121,9 @@ impl Pipeline {
             flushes: Vec::new(),
             samples: Vec::new(),
             metrics_due: now + settings.metrics_interval,
-            retry: Retry::default(),
+            retries: Default::default(),
             outage: Outage::default(),
+            kind: Kind::Callers,
             under_way: 0,
             intake,
         }
@@ -147,7 +151,7 @@ impl Pipeline {
                     }
                     None => queue.counters.shed(ShedReason::Invalid, 1),
                 },
-                Record::Event(event) => self.intake.take_event(*event),
+                Record::Event(event, bytes) => self.intake.take_event(*event, bytes),
                 Record::Observation(seen) => self.intake.observe(&seen.series, seen.value, seen.timestamp),
                 Record::Early(early) => self.intake.take_early(*early),
             }
@@ -179,7 +183,7 @@ impl Pipeline {
     /// What to write now, if anything. `finishing` means that nothing shall wait for company.
     pub(crate) fn next_job(&mut self, now: Instant, finishing: bool) -> Option<Job> {
         let job = self.choose_job(now, finishing)?;
-        self.under_way = job.records();
+        (self.kind, self.under_way) = (job.kind(), job.records());
         Some(job)
     }
 
@@ -210,14 +214,13 @@ impl Pipeline {
 
     /// What to write that no caller of [`Recorder::commit`] waits for, if it is due.
     fn next_write(&mut self, now: Instant, finishing: bool) -> Option<Job> {
-        if !self.retry.is_over(now) {
-            return None;
-        }
+        let may_try = |kind: Kind| self.retries[kind as usize].is_over(now);
+        let (events_may, samples_may) = (may_try(Kind::Events), may_try(Kind::Samples));
         let hurry = finishing || !self.flushes.is_empty();
         let settings = self.settings();
         let (events_max, interval) = (settings.batch_events_max, settings.flush_interval);
         let age_max = if hurry { Duration::ZERO } else { interval };
-        let events_are_due = self.intake.buffer.is_due(events_max, age_max, now);
+        let events_are_due = events_may && self.intake.buffer.is_due(events_max, age_max, now);
         if events_are_due && !std::mem::take(&mut self.events_had_turn) {
             self.events_had_turn = true;
             return Some(Job::Events(self.intake.buffer.take(events_max, now)));
@@ -226,7 +229,7 @@ impl Pipeline {
             self.metrics_due = now + self.settings().metrics_interval;
             self.collect_samples();
         }
-        if !self.samples.is_empty() {
+        if samples_may && !self.samples.is_empty() {
             let count = self.samples.len().min(SAMPLES_MAX);
             return Some(Job::Samples(self.samples.drain(..count).collect()));
         }
@@ -277,7 +280,7 @@ impl Pipeline {
             self.fail_commits(cause);
         }
         if failed {
-            self.retry.failed(now);
+            self.retries[self.kind as usize].failed(now);
             self.fail_flushes(outcome.unavailable);
         }
         self.answer_flushes();
@@ -289,12 +292,14 @@ impl Pipeline {
         if let Some(cause) = &outcome.unavailable {
             // What the database itself says to a caller may be about what that caller sent.
             if outcome.unwritten.is_some() || cause.is_silence() {
-                self.outage.failed(cause, now, shed);
+                self.outage.failed(self.kind, cause, now, shed);
             }
         } else if outcome.answered {
-            self.retry = Retry::default();
+            if let Some(retry) = self.retries.get_mut(self.kind as usize) {
+                *retry = Retry::default();
+            }
             if self.outage.is_on() {
-                self.outage.worked(now, attempted + self.unwritten(), shed);
+                self.outage.worked(self.kind, now, attempted + self.unwritten(), shed);
             }
         }
     }
@@ -387,8 +392,8 @@ impl Intake {
         }
     }
 
-    fn take_event(&mut self, event: Event) {
-        if self.buffer.push(event, self.now) {
+    fn take_event(&mut self, event: Event, bytes: usize) {
+        if self.buffer.push(event, bytes, self.now) {
             self.entered.events += 1;
             self.self_metrics.queued();
         } else {
@@ -398,7 +403,7 @@ impl Intake {
 
     fn take_early(&mut self, early: Early) {
         match early.into_record(&self.context, &self.recorder.shared().queue.counters) {
-            Some(Record::Event(event)) => self.take_event(*event),
+            Some(Record::Event(event, bytes)) => self.take_event(*event, bytes),
             Some(Record::Observation(seen)) => self.observe(&seen.series, seen.value, seen.timestamp),
             Some(Record::Deferred(..) | Record::Early(_)) | None => {}
         }
@@ -415,7 +420,7 @@ impl Intake {
         for report in &outcome.refused {
             // A report the database refuses too is not reported again.
             if report.tags.get("refused_source").is_none_or(|source| source != "monitoring") {
-                self.take_event(report.clone());
+                self.take_event(report.clone(), report.approximate_bytes());
             }
         }
     }
@@ -437,7 +442,8 @@ impl Sink for Intake {
             self.queue().counters.truncated();
         }
         self.context.redactor.event(&mut event);
-        self.take_event(event);
+        let bytes = event.approximate_bytes();
+        self.take_event(event, bytes);
     }
 
     fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) {

@@ -19,7 +19,8 @@ const HEAP_BYTES_MAX: usize = 32 * 1024 * 1024;
 )]
 pub(crate) enum Record {
     Deferred(u16, Deferred),
-    Event(Box<Event>),
+    /// With its size, which takes a walk through all of it to know.
+    Event(Box<Event>, usize),
     Observation(Box<Observation>),
     Early(Box<Early>),
 }
@@ -28,7 +29,7 @@ impl Record {
     fn heap_bytes(&self) -> usize {
         match self {
             Self::Deferred(_, record) => record.fields.heap_bytes(),
-            Self::Event(event) => event.approximate_bytes(),
+            Self::Event(_, bytes) => *bytes,
             Self::Observation(observation) => observation.approximate_bytes(),
             Self::Early(early) => early.heap_bytes(),
         }

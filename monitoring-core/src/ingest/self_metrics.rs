@@ -51,9 +51,15 @@ impl SelfMetrics {
                 aggregator.observe(&count, *observations as f64, now);
             }
         }
+        self.written_events += outcome.stored_events.len() as u64;
+        // A batch has many events of few kinds: counted here first, each kind is told once.
+        let mut kinds: HashMap<_, (&Event, u64)> = HashMap::new();
         for event in &outcome.stored_events {
-            self.written_events += 1;
-            aggregator.observe(self.event_series(event), 1.0, now);
+            let kind = (event.event_type, event.level, event.source.as_str());
+            kinds.entry(kind).or_insert((event, 0)).1 += 1;
+        }
+        for (event, count) in kinds.into_values() {
+            aggregator.observe(self.event_series(event), count as f64, now);
         }
         if about_others && self.write_seconds.len() < DURATIONS_MAX {
             self.write_seconds.push(outcome.duration.as_secs_f64());

@@ -74,7 +74,23 @@ pub(crate) enum Job {
     Samples(Vec<SeriesSample>),
 }
 
+/// What a job writes, and so what else fails if it fails for a reason of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Events,
+    Samples,
+    Callers,
+}
+
 impl Job {
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::Commits(_) => Kind::Callers,
+            Self::Events(_) => Kind::Events,
+            Self::Samples(_) => Kind::Samples,
+        }
+    }
+
     /// Things in it that nobody waits for.
     pub(super) fn size(&self) -> Progress {
         match self {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::json::{json_bytes, json_bytes_max};
 use super::{EventId, EventType, Level, Limits, clean, cut_in_place};
 
 /// A flat map of names to strings, numbers and booleans.
@@ -110,7 +111,10 @@ impl Event {
     }
 
     fn fit_payload(&mut self, limits: &Limits) -> bool {
-        let bytes = serde_json::to_vec(&self.payload).map_or(usize::MAX, |json| json.len());
+        if json_bytes_max(&self.payload) <= limits.payload_bytes_max {
+            return false;
+        }
+        let bytes = json_bytes(&self.payload);
         let too_large = bytes > limits.payload_bytes_max;
         if too_large {
             self.payload.clear();

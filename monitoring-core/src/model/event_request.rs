@@ -8,6 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::event::{entries_bytes, is_tag_key};
+use super::json::json_bytes;
 use super::{Event, EventId, EventType, IntoEventType, Invalid, Limits, truncate};
 
 /// An event to be stored. The type may be given as [`EventType`] or by name.
@@ -174,7 +175,7 @@ fn check_tags(tags: &HashMap<String, Value>, limits: &Limits, invalid: &mut Inva
 }
 
 fn check_payload(payload: &HashMap<String, Value>, limits: &Limits, invalid: &mut Invalid) {
-    let bytes = serde_json::to_vec(payload).map_or(usize::MAX, |json| json.len());
+    let bytes = json_bytes(payload);
     if bytes > limits.payload_bytes_max {
         let max = limits.payload_bytes_max;
         invalid.push("payload", format!("must be at most {max} bytes as JSON, not {bytes}"));

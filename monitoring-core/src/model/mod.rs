@@ -9,9 +9,11 @@ mod event;
 mod event_filter;
 mod event_request;
 mod event_type;
+mod hex;
 mod id;
 mod incident;
 mod invalid;
+mod json;
 mod label;
 mod level;
 mod limits;
@@ -34,6 +36,7 @@ pub use event_filter::EventFilter;
 pub use event_request::CreateEventRequest;
 pub(crate) use event_request::check_chars;
 pub use event_type::{EventType, IntoEventType};
+pub use hex::HexDigits;
 pub use id::{AlertRuleId, CommentId, EventId, IncidentId, SeriesId};
 pub use incident::{
     Comment, CreateIncidentRequest, Incident, IncidentChange, IncidentFilter, IncidentSeverity,
@@ -56,8 +59,10 @@ pub(crate) use own_metric::{
 pub use page::{Cursor, Page, Pagination, Slice};
 pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
 pub use stats::{MonitoringStats, StatsSummary};
+#[cfg(feature = "sqlite")]
+pub(crate) use stream::Numbered;
+pub(crate) use stream::Place as StreamPlace;
 pub use stream::{Arrival, StreamPosition};
-pub(crate) use stream::{Numbered, Place as StreamPlace};
 #[cfg(feature = "postgres")]
 pub(crate) use stream::{OpenPage, Snapshot, Witnessed};
 pub(crate) use text::{clean, cut, cut_in_place};

@@ -148,6 +148,7 @@ impl From<Witnessed> for StreamPosition {
 }
 
 impl Snapshot {
+    #[cfg(feature = "postgres")]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

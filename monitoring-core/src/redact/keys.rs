@@ -88,14 +88,26 @@ impl SecretKeys {
     /// Whether this key tells.
     pub(super) fn contains(&self, key: &str) -> bool {
         let key = key.as_bytes();
-        key.iter().enumerate().any(|(start, first)| {
-            let names = &self.by_first[usize::from(first.to_ascii_lowercase())];
-            !names.is_empty()
-                && is_border(key, start)
-                && self.names[names.clone()]
-                    .iter()
-                    .any(|name| end_of(key, start, name).is_some_and(|end| !is_harmless(&key[end..])))
-        })
+        let mut before = b'_';
+        for (start, &first) in key.iter().enumerate() {
+            // Most letters stand inside a word, which takes no more than a look to see.
+            let inside = before.is_ascii_lowercase() && first.is_ascii_lowercase();
+            before = first;
+            if !inside && self.tells_at(key, start) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether a secret name begins at `start`.
+    fn tells_at(&self, key: &[u8], start: usize) -> bool {
+        let names = &self.by_first[usize::from(key[start].to_ascii_lowercase())];
+        !names.is_empty()
+            && is_border(key, start)
+            && self.names[names.clone()]
+                .iter()
+                .any(|name| end_of(key, start, name).is_some_and(|end| !is_harmless(&key[end..])))
     }
 }
 

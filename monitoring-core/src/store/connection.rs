@@ -103,6 +103,11 @@ impl<'c> Connection<'c> {
         Ok(())
     }
 
+    /// Opens a transaction for reading, all of which sees the same state.
+    pub(crate) async fn begin_snapshot(&mut self) -> Result<Transaction<'_>, StoreError> {
+        Transaction::begin_snapshot(&mut self.raw, self.context).await
+    }
+
     /// Opens a transaction, or a savepoint inside the host's.
     pub(crate) async fn begin(&mut self) -> Result<Transaction<'_>, StoreError> {
         Transaction::begin(&mut self.raw, self.context).await

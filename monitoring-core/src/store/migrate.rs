@@ -34,7 +34,8 @@ pub(super) async fn postgres(
     /// Identifies our lock among the database's advisory locks: the letters `monitor`.
     const LOCK: i64 = 0x6d_6f6e_6974_6f72;
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-    const SCRIPTS: &[Script] = &[script!("postgres", 1, "0001_foundation")];
+    const SCRIPTS: &[Script] =
+        &[script!("postgres", 1, "0001_foundation"), script!("postgres", 2, "0002_series_order")];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
     // would keep the host from ever starting.
@@ -99,7 +100,8 @@ pub(super) async fn warn_of_namesake(
 /// Applies what is missing in an SQLite database, in one transaction that holds the write lock.
 #[cfg(feature = "sqlite")]
 pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<(), StoreError> {
-    const SCRIPTS: &[Script] = &[script!("sqlite", 1, "0001_foundation")];
+    const SCRIPTS: &[Script] =
+        &[script!("sqlite", 1, "0001_foundation"), script!("sqlite", 2, "0002_series_order")];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     migrator(SCRIPTS, Cow::Borrowed)

@@ -20,6 +20,14 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long SQLite waits for another process's write lock.
 #[cfg(feature = "sqlite")]
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Memory for pages of the writer: 16 MiB, as negative KiB. Random ids touch many pages of an index;
+/// with the usual 2 MiB most of them would be read again each time.
+#[cfg(feature = "sqlite")]
+const SQLITE_WRITER_CACHE: &str = "-16384";
+/// Pages in the log until it is carried over. Pages that change all the time are carried over once,
+/// however often they stand in it; the log stays below 20 MB.
+#[cfg(feature = "sqlite")]
+const SQLITE_WAL_PAGES: &str = "4000";
 /// Readers of an SQLite file; its single writer comes on top.
 #[cfg(feature = "sqlite")]
 const SQLITE_READERS_MAX: u32 = 4;
@@ -92,9 +100,13 @@ impl Pool {
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
         let pool = |max: u32| SqlitePoolOptions::new().max_connections(max).acquire_timeout(ACQUIRE_TIMEOUT);
+        let writing = options
+            .clone()
+            .pragma("cache_size", SQLITE_WRITER_CACHE)
+            .pragma("wal_autocheckpoint", SQLITE_WAL_PAGES);
         // Whoever has the writer may be waiting for another process, so whoever wants it waits longer.
         let writer = pool(1).acquire_timeout(BUSY_TIMEOUT + ACQUIRE_TIMEOUT);
-        let writer = writer.idle_timeout(None).max_lifetime(None).connect_lazy_with(options.clone());
+        let writer = writer.idle_timeout(None).max_lifetime(None).connect_lazy_with(writing);
         let readers = if in_memory {
             writer.clone()
         } else {

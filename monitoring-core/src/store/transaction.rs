@@ -40,6 +40,22 @@ impl<'c> Transaction<'c> {
         Ok(Self { raw, context, is_outermost })
     }
 
+    /// One for reading only, which sees one state of the database however long it takes.
+    pub(super) async fn begin_snapshot(
+        raw: &'c mut Raw<'_>,
+        context: &'c Arc<Context>,
+    ) -> Result<Self, StoreError> {
+        let raw = match raw {
+            #[cfg(feature = "postgres")]
+            Raw::Postgres(connection) => RawTransaction::Postgres(
+                connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?,
+            ),
+            #[cfg(feature = "sqlite")]
+            Raw::Sqlite(connection) => RawTransaction::Sqlite(connection.begin().await?),
+        };
+        Ok(Self { raw, context, is_outermost: true })
+    }
+
     /// The connection inside the transaction.
     pub(crate) fn connection(&mut self) -> Connection<'_> {
         let raw = match &mut self.raw {

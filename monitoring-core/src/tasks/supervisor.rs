@@ -17,6 +17,9 @@ pub(crate) const INTERNAL_TARGET: &str = "monitoring::internal";
 /// No deadline is further away.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
+/// What a task that is aborted may take to notice.
+const ABORTING: Duration = Duration::from_millis(200);
+
 /// Owns the background tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Supervisor {
@@ -80,6 +83,8 @@ impl Supervisor {
             if tokio::time::timeout_at(end.min(patience), over).await.is_err() && end <= patience {
                 tracing::warn!(target: INTERNAL_TARGET, task = task.name, "task did not stop in time");
                 task.abort.abort();
+                // It ends where it next waits, and what it leaves is counted after that.
+                let _ = tokio::time::timeout(ABORTING, task.over.cancelled()).await;
             }
         }
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use monitoring_core::{Decode, Decoded, Deferred, Event, EventId, EventType, Level, Tags, Ticks};
+use chrono::{DateTime, Utc};
+use monitoring_core::{Decode, Decoded, Deferred, Event, EventId, EventType, Level, Tags};
 
 use super::facts::RequestRecord;
 use super::metrics::HttpMetrics;
@@ -29,13 +30,13 @@ impl Decode for RequestDecoder {
     fn decode(&mut self, record: &Deferred, decoded: &mut Decoded<'_>) {
         let Some(request) = RequestRecord::read(record.fields.as_slice()) else { return };
         let duration = record.end.since(record.start);
-        self.metrics.observe(&request, duration, decoded.time(record.end), decoded);
+        let time = decoded.time(record.end);
+        self.metrics.observe(&request, duration, time, decoded);
 
         let texts = Texts::of(&request);
         let summary = self.summarize(&request, &texts, duration);
         if let Some(level) = self.policy.event_level(&summary) {
-            let event = self.event(&request, &summary, &texts, level, record.end, decoded);
-            decoded.event(event);
+            decoded.event(self.event(&request, &summary, &texts, level, time));
         }
     }
 
@@ -72,11 +73,9 @@ impl RequestDecoder {
         summary: &RequestSummary<'_>,
         texts: &Texts<'_>,
         level: Level,
-        end: Ticks,
-        decoded: &Decoded<'_>,
+        timestamp: DateTime<Utc>,
     ) -> Event {
         let facts = &request.facts;
-        let timestamp = decoded.time(end);
         let mut tags = MonitoringTags::from_bytes(request.tags);
         add_tags(&mut tags, summary);
         if let Some(parent) = facts.parent_span_id {
@@ -94,7 +93,7 @@ impl RequestDecoder {
             trace_id: Some(facts.trace_id.to_string()),
             span_id: Some(facts.span_id.to_string()),
             timestamp,
-            created_at: decoded.time(Ticks::now()),
+            created_at: timestamp, // the writer knows better
             created_by: None,
         }
     }

@@ -48,8 +48,8 @@ impl Lengths {
         self.path = push(bytes, path.as_bytes(), TEXT_BYTES_MAX);
     }
 
-    pub(super) fn push_request_id(&mut self, bytes: &mut FieldBytes, request_id: &str) {
-        self.request_id = push(bytes, request_id.as_bytes(), TEXT_BYTES_MAX);
+    pub(super) fn push_request_id(&mut self, bytes: &mut FieldBytes, request_id: &[u8]) {
+        self.request_id = push(bytes, request_id, TEXT_BYTES_MAX);
     }
 
     pub(super) fn push_route(&mut self, bytes: &mut FieldBytes, route: &str) {
@@ -158,7 +158,7 @@ mod tests {
         let (mut bytes, mut lengths) = (FieldBytes::new(), Lengths::default());
         lengths.push_method(&mut bytes, method);
         lengths.push_path(&mut bytes, path);
-        lengths.push_request_id(&mut bytes, request_id);
+        lengths.push_request_id(&mut bytes, request_id.as_bytes());
         lengths.push_route(&mut bytes, route);
         lengths.push_tags(&mut bytes, tags);
         facts().push(&mut bytes, lengths);

@@ -28,7 +28,9 @@ pub(super) struct HttpMetrics {
     active_series: Series,
     /// The number of active requests last told, and when.
     active_told: Option<(i64, Ticks)>,
-    cached: HashMap<Box<[u8]>, RequestSeries>,
+    /// Where in `series` those of a key are.
+    cached: HashMap<Box<[u8]>, usize>,
+    series: Vec<RequestSeries>,
     /// The key being looked up.
     key: Vec<u8>,
 }
@@ -49,7 +51,14 @@ impl HttpMetrics {
             Temporality::Delta,
             Vec::new(),
         );
-        Self { active, active_series, active_told: None, cached: HashMap::new(), key: Vec::new() }
+        Self {
+            active,
+            active_series,
+            active_told: None,
+            cached: HashMap::new(),
+            series: Vec::new(),
+            key: Vec::new(),
+        }
     }
 
     /// Observes one request.
@@ -88,10 +97,23 @@ impl HttpMetrics {
         self.key.extend_from_slice(&request.facts.status.unwrap_or(0).to_le_bytes());
         self.key.push(request.facts.outcome as u8);
         self.key.extend_from_slice(request.route);
-        if self.cached.len() >= CACHED_MAX && !self.cached.contains_key(&*self.key) {
+        let at = match self.cached.get(&*self.key) {
+            Some(at) => *at,
+            None => self.add(RequestSeries::new(method, request)),
+        };
+        &self.series[at]
+    }
+
+    /// Keeps a set of series under the key being looked up.
+    fn add(&mut self, series: RequestSeries) -> usize {
+        if self.series.len() >= CACHED_MAX {
             self.cached.clear();
+            self.series.clear();
         }
-        self.cached.entry(self.key.as_slice().into()).or_insert_with(|| RequestSeries::new(method, request))
+        let at = self.series.len();
+        self.cached.insert(self.key.as_slice().into(), at);
+        self.series.push(series);
+        at
     }
 }
 

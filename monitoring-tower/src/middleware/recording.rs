@@ -94,7 +94,7 @@ impl Recording {
         fields.clear();
         lengths.push_method(fields, request.method().as_str());
         lengths.push_path(fields, path);
-        lengths.push_request_id(fields, context.request_id.as_str());
+        lengths.push_request_id(fields, context.request_id.as_header().as_bytes());
         if let Some(route) = route::of_request(request.extensions()) {
             lengths.push_route(fields, route);
         }

@@ -5,7 +5,8 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
-use monitoring_core::random_u128;
+use monitoring_core::{HexDigits, random_u128};
+use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 const CHARS_MAX: usize = 128;
@@ -22,9 +23,7 @@ impl RequestId {
     #[must_use]
     pub fn random() -> Self {
         let uuid = uuid::Builder::from_random_bytes(random_u128().to_ne_bytes()).into_uuid();
-        let mut text = [0; Hyphenated::LENGTH];
-        uuid.hyphenated().encode_lower(&mut text);
-        let value = HeaderValue::from_maybe_shared(share(&text));
+        let value = HeaderValue::from_maybe_shared(share(&hyphenated(uuid)));
         Self(value.expect("hexadecimal digits and hyphens make a header value"))
     }
 
@@ -65,6 +64,19 @@ fn is_well_formed(id: &[u8]) -> bool {
     (1..=CHARS_MAX).contains(&id.len()) && id.iter().all(plain)
 }
 
+/// What [`Uuid::hyphenated`] shows, in half the time.
+fn hyphenated(uuid: Uuid) -> [u8; Hyphenated::LENGTH] {
+    let digits = HexDigits::of_u128(uuid.as_u128());
+    let digits = digits.as_bytes();
+    let mut text = [b'-'; Hyphenated::LENGTH];
+    text[..8].copy_from_slice(&digits[..8]);
+    text[9..13].copy_from_slice(&digits[8..12]);
+    text[14..18].copy_from_slice(&digits[12..16]);
+    text[19..23].copy_from_slice(&digits[16..20]);
+    text[24..].copy_from_slice(&digits[20..]);
+    text
+}
+
 fn share(text: &[u8]) -> Bytes {
     thread_local!(static CHUNK: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(CHUNK_BYTES)));
     let from_chunk = CHUNK.try_with(|chunk| {
@@ -85,8 +97,9 @@ mod tests {
     fn a_made_id_is_a_uuid_of_its_own() {
         let (one, other) = (RequestId::random(), RequestId::random());
         assert_ne!(one, other);
-        let uuid: uuid::Uuid = one.as_str().parse().unwrap();
+        let uuid: Uuid = one.as_str().parse().unwrap();
         assert_eq!(uuid.get_version_num(), 4);
+        assert_eq!(uuid.hyphenated().to_string(), one.as_str());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::{NonZeroU64, NonZeroU128};
 
 use http::HeaderValue;
-use monitoring_core::{random_u64, random_u128};
+use monitoring_core::{HexDigits, random_u64, random_u128};
 
 /// Length of a version 00 header; later versions may only add to it.
 const LENGTH: usize = 55;
@@ -55,14 +55,14 @@ impl SpanId {
 /// 32 lowercase hexadecimal digits.
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        HexDigits::of_u128(self.as_u128()).fmt(f)
     }
 }
 
 /// 16 lowercase hexadecimal digits.
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        HexDigits::of_u64(self.as_u64()).fmt(f)
     }
 }
 

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue};
 
-use super::error::{Code, Problem};
+use super::error::Problem;
 use super::state::RouterState;
 use crate::middleware::{RequestContext, RequestId};
 
@@ -18,10 +18,9 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) async fn pass(State(state): State<RouterState>, request: Request, next: Next) -> Response {
     let request_id = request_id(&request);
     let instance = path(&request);
+    let method = request.method().clone();
     let served = tokio::time::timeout(state.options().request_timeout, next.run(request)).await;
-    let mut response = served.unwrap_or_else(|_| {
-        Problem::new(Code::TimedOut, "the request took too long and was given up").into_response()
-    });
+    let mut response = served.unwrap_or_else(|_| Problem::timed_out(&method).into_response());
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         *response.body_mut() = Body::from(problem.render(&instance, request_id.as_str()));
         response.headers_mut().remove(http::header::CONTENT_LENGTH);

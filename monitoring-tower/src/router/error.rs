@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
-use monitoring_core::{Error, FieldError, Forbidden, Invalid, StoreError};
+use http::{HeaderValue, Method, StatusCode};
+use monitoring_core::{Error, EventId, FieldError, Forbidden, Invalid, StoreError};
 use serde::Serialize;
 
 /// Errors told of in one answer; a batch may have thousands.
@@ -26,6 +26,10 @@ pub(super) struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
+    /// What may have been stored.
+    event_ids: Vec<EventId>,
+    /// When to try again, if that can do no harm.
+    retry_after: Option<Duration>,
 }
 
 /// The stable names of problems. Clients may match on them; a name never changes its meaning.
@@ -46,6 +50,7 @@ pub(super) enum Code {
     Overloaded,
     Unavailable,
     TimedOut,
+    Unconfirmed,
 }
 
 impl Code {
@@ -66,6 +71,7 @@ impl Code {
             Self::Overloaded => "overloaded",
             Self::Unavailable => "unavailable",
             Self::TimedOut => "timed_out",
+            Self::Unconfirmed => "unconfirmed",
         }
     }
 
@@ -81,7 +87,9 @@ impl Code {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotAvailable => StatusCode::NOT_IMPLEMENTED,
-            Self::Overloaded | Self::Unavailable | Self::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::Unavailable | Self::TimedOut | Self::Unconfirmed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -96,7 +104,18 @@ impl Code {
 
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new() }
+        let (errors, event_ids, retry_after) = (Vec::new(), Vec::new(), code.retry_after());
+        Self { code, detail: detail.into(), errors, event_ids, retry_after }
+    }
+
+    /// The request was given up. What changes something may have been done, and done again it may be
+    /// done twice, so nobody is invited to repeat it.
+    pub(super) fn timed_out(method: &Method) -> Self {
+        if method.is_safe() {
+            return Self::new(Code::TimedOut, "the request took too long and was given up");
+        }
+        let detail = "the request took too long and was given up; it may have been done all the same";
+        Self { retry_after: None, ..Self::new(Code::TimedOut, detail) }
     }
 
     /// One field that breaks a rule.
@@ -135,6 +154,7 @@ impl Problem {
             success: false,
             code: self.code.as_str(),
             errors: &self.errors,
+            event_ids: &self.event_ids,
             request_id,
         };
         serde_json::to_vec(&details).expect("texts and numbers always serialize")
@@ -163,6 +183,10 @@ pub(super) struct ProblemDetails<'a> {
     /// What was wrong with which field.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    /// Where the database did not confirm (`unconfirmed`), the ids that the events have if they are
+    /// stored. All of them are, or none: look one up before sending them again.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    event_ids: &'a [EventId],
     /// Id of the request, to be quoted when asking for help.
     request_id: &'a str,
 }
@@ -172,7 +196,7 @@ impl IntoResponse for Problem {
         let mut response = self.code.status().into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(after) = self.code.retry_after() {
+        if let Some(after) = self.retry_after {
             headers.insert(RETRY_AFTER, after.as_secs().into());
         }
         if self.code == Code::UnsupportedMediaType {
@@ -215,11 +239,7 @@ impl From<Error> for Problem {
             Error::Overloaded => Code::Overloaded,
             Error::ShutDown => Code::Unavailable,
             Error::NotAvailable { .. } => Code::NotAvailable,
-            Error::Unconfirmed { .. } => {
-                tracing::warn!(target: "monitoring_tower", error = &error as &dyn std::error::Error,
-                    "a request's commit was not confirmed");
-                Code::Unavailable
-            }
+            Error::Unconfirmed { .. } => return unconfirmed(error),
             unknown => return internal(&unknown),
         };
         Self::new(code, error.to_string())
@@ -253,6 +273,15 @@ impl Problem {
     }
 }
 
+/// Without an invitation to try again: doing it again may do it twice.
+fn unconfirmed(error: Error) -> Problem {
+    tracing::warn!(target: "monitoring_tower", error = &error as &dyn std::error::Error,
+        "a request's commit was not confirmed");
+    let detail = error.to_string();
+    let event_ids = if let Error::Unconfirmed { events, .. } = error { events } else { Vec::new() };
+    Problem { event_ids, ..Problem::new(Code::Unconfirmed, detail) }
+}
+
 /// Says nothing but that it is our fault; the cause is for the log.
 fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
     tracing::error!(target: "monitoring_tower", error, "a request failed");
@@ -272,5 +301,25 @@ mod tests {
         assert_eq!(away.code, Code::Unavailable);
         let refused = shared(StoreError::Refused(sqlx::Error::RowNotFound));
         assert_eq!(refused.code, Code::ValidationFailed);
+    }
+
+    #[test]
+    fn an_unconfirmed_commit_names_its_events_and_invites_nobody_to_repeat_it() {
+        let events = vec![EventId::from(uuid::Uuid::from_u128(1)), EventId::from(uuid::Uuid::from_u128(2))];
+        let source = StoreError::Unconfirmed(sqlx::Error::WorkerCrashed);
+        let mut response =
+            Problem::from(Error::Unconfirmed { events: events.clone(), source }).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers().get(RETRY_AFTER), None);
+        let problem = response.extensions_mut().remove::<Problem>().unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&problem.render("/events", "req-1")).unwrap();
+        assert_eq!(body["code"], "unconfirmed");
+        assert_eq!(body["event_ids"], serde_json::json!(events));
+    }
+
+    #[test]
+    fn an_unavailable_database_invites_to_try_again() {
+        let away = Problem::from(StoreError::Unavailable(sqlx::Error::PoolTimedOut)).into_response();
+        assert_eq!(away.headers()[RETRY_AFTER], "5");
     }
 }

@@ -8,6 +8,9 @@
 //! last one it saw, in `last-event-id`, and gets what it missed, from whichever replica. Where that
 //! cannot be, because the id is none of ours, of another database or more than an hour old, the
 //! stream says so with a `gap` and goes on from now: an error would end the client's attempts.
+//!
+//! Where nothing matches, the position moves all the same, and what a client does not know of grows
+//! old. So an id is also sent alone: browsers keep it, though they make no event of it.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -38,6 +41,8 @@ const LIFETIME_MAX: Duration = Duration::from_secs(15 * 60);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// When a client whose stream has ended shall come back.
 const RECONNECT: Duration = Duration::from_secs(2);
+/// How old the id a client knows may become. Far below what an id is good for.
+const ID_AGE_MAX: Duration = Duration::from_secs(60);
 /// Events fetched at once; the rest follows at once.
 const BATCH_MAX: u32 = 500;
 
@@ -45,7 +50,8 @@ const BATCH_MAX: u32 = 500;
 ///
 /// Browsers reconnect by themselves and miss nothing: each message has an id, and the last one seen
 /// comes back in `last-event-id`. A message of type `gap` says that the id was unknown or more than
-/// an hour old, so that events were missed and the list has to be asked again.
+/// an hour old, so that events were missed and the list has to be asked again. Messages with an id and
+/// without data say how far the stream has come where nothing matched.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/events/stream", tag = "events",
     params(super::openapi::EventQuery, super::openapi::Resumed),
     responses((status = 200, description = "Events as they arrive", body = monitoring_core::Event,
@@ -106,7 +112,10 @@ struct Follower {
     pending: VecDeque<Arrival>,
     /// Whether there was more than could be fetched at once.
     is_behind: bool,
+    /// When the last id was sent.
+    told_at: Instant,
     ends_at: Instant,
+    has_ended: bool,
     shutdown: Shared<BoxFuture<'static, ()>>,
     _permit: OwnedSemaphorePermit,
 }
@@ -124,7 +133,9 @@ impl Follower {
             greetings,
             pending: VecDeque::new(),
             is_behind,
+            told_at: Instant::now(),
             ends_at: Instant::now() + LIFETIME_MAX,
+            has_ended: false,
             shutdown,
             _permit: permit,
         }
@@ -142,21 +153,35 @@ impl Follower {
         if let Some(greeting) = self.greetings.pop_front() {
             return Some(greeting);
         }
-        loop {
+        while !self.has_ended {
             if let Some(arrival) = self.pending.pop_front() {
+                self.told_at = Instant::now();
                 return Some(message(&arrival));
             }
             tokio::select! {
                 biased;
                 () = self.shutdown.clone() => return None,
-                () = tokio::time::sleep_until(self.ends_at) => return None,
+                () = tokio::time::sleep_until(self.ends_at) => {
+                    self.has_ended = true;
+                    return Some(self.tell_position());
+                }
                 () = tokio::time::sleep(self.pause()) => {}
             }
             if self.state.monitoring().is_shut_down() {
                 return None;
             }
             self.fetch().instrument(own_work()).await;
+            if self.pending.is_empty() && self.told_at.elapsed() >= ID_AGE_MAX {
+                return Some(self.tell_position());
+            }
         }
+        None
+    }
+
+    /// Says nothing but how far the stream has come; everything fetched has been sent.
+    fn tell_position(&mut self) -> Message {
+        self.told_at = Instant::now();
+        Message::default().id(self.position.to_string())
     }
 
     /// The interval, longer by up to a quarter, so that streams do not ask in step. None while there
@@ -192,7 +217,8 @@ impl Follower {
 }
 
 /// The id is there from the start, so that also a client that was cut off before the first event
-/// misses none.
+/// misses none. A gap comes before it and has none: whoever is cut off between the two still has the
+/// old id, and is told again.
 fn greetings(start: &Start) -> VecDeque<Message> {
     let greeting = |position: &StreamPosition| {
         Message::default().retry(RECONNECT).comment("listening").id(position.to_string())
@@ -202,7 +228,7 @@ fn greetings(start: &Start) -> VecDeque<Message> {
         Start::AfterGap(position) => {
             let gap =
                 Message::default().event("gap").data(r#"{"reason":"last-event-id is unknown or too old"}"#);
-            [greeting(position), gap].into()
+            [gap, greeting(position)].into()
         }
     }
 }

@@ -56,7 +56,16 @@ fn what_is_sensitive_is_not_for_plain_users() {
     assert_eq!(needs(Method::GET, "/stats"), Access::Needs(Permission::ReadStats));
     assert_eq!(needs(Method::POST, "/alerts"), Access::Needs(Permission::ManageAlerts));
     let open = endpoints().into_iter().filter(|e| e.access == Access::Open).map(|e| e.path);
-    let holds_no_data = ["/livez", "/readyz", "/openapi.json", "/docs", "/docs/", "/docs/{*file}"];
+    let holds_no_data = [
+        "/livez",
+        "/readyz",
+        "/openapi.json",
+        "/docs",
+        "/docs/",
+        "/docs/{*file}",
+        "/prometheus/-/healthy",
+        "/prometheus/-/ready",
+    ];
     for path in open {
         assert!(holds_no_data.contains(&path), "{path}");
     }

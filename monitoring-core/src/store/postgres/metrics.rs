@@ -262,7 +262,7 @@ impl Postgres<'_> {
     }
 }
 
-fn numbers(ids: &[SeriesId]) -> Vec<i64> {
+pub(super) fn numbers(ids: &[SeriesId]) -> Vec<i64> {
     ids.iter().map(|id| id.as_i64()).collect()
 }
 

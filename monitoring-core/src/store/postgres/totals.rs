@@ -174,7 +174,10 @@ impl Postgres<'_> {
     }
 
     /// The sums over all writers.
-    async fn totals_of(&mut self, series: &[Series]) -> Result<HashMap<SeriesId, Total>, StoreError> {
+    pub(super) async fn totals_of(
+        &mut self,
+        series: &[Series],
+    ) -> Result<HashMap<SeriesId, Total>, StoreError> {
         let sql = self.sql(
             "SELECT series_id, value, count, buckets, observations, timestamp
              FROM monitoring.metric_totals

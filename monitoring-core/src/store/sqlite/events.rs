@@ -1,24 +1,29 @@
 //! Events.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::join;
 use serde_json::Value;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
 use sqlx::types::Json;
 use sqlx::{Encode, QueryBuilder, Row as _, Type};
 use uuid::Uuid;
 
 use super::{Sqlite, time};
 use crate::model::{
-    Arrival, Cursor, Event, EventFilter, EventId, EventType, Level, Numbered, Page, Slice, StreamPlace,
-    StreamPosition, Tags, to_micros,
+    Arrival, Cursor, Event, EventFilter, EventId, EventType, HexDigits, Level, Numbered, Page, Slice,
+    StreamPlace, StreamPosition, Tags, to_micros,
 };
 use crate::store::StoreError;
 use crate::store::events::{EventStore, containing, lifted_column, tag_values, time_range};
 
 /// Events in one statement. Larger batches gain nothing.
 const ROWS_MAX: usize = 100;
+/// Events whose tags are indexed by one statement: each statement ends what the index collected and
+/// writes it out as a segment of its own, to be merged later.
+const TAGGED_MAX: usize = 1_000;
 
 const SELECT: &str =
     "SELECT seq, id, event_type, source, message, level, tags, payload, request_id, trace_id,
@@ -29,8 +34,10 @@ const SELECT: &str =
 impl EventStore for Sqlite<'_> {
     async fn insert_events(&mut self, events: &[Event]) -> Result<u64, StoreError> {
         let mut inserted = 0;
-        for events in events.chunks(ROWS_MAX) {
-            inserted += self.insert_chunk(events).await?;
+        for events in events.chunks(TAGGED_MAX) {
+            let numbered = self.insert_rows(events).await?;
+            self.index_tags(&numbered).await?;
+            inserted += numbered.len() as u64;
         }
         Ok(inserted)
     }
@@ -111,35 +118,41 @@ impl Sqlite<'_> {
         Ok(last.fetch_one(&mut *self.connection).await?)
     }
 
-    async fn insert_chunk(&mut self, events: &[Event]) -> Result<u64, StoreError> {
-        let mut query = QueryBuilder::<sqlx::Sqlite>::new(
-            "INSERT INTO monitoring_events (id, event_type, source, message, level, tags, payload,
-                 request_id, trace_id, span_id, timestamp, created_at, created_by) ",
-        );
-        query.push_values(events, |mut row, event| {
-            row.push_bind(event.id.into_uuid())
-                .push_bind(event.event_type.as_str())
-                .push_bind(event.source.as_str())
-                .push_bind(event.message.as_deref())
-                .push_bind(event.level.map(Level::as_str))
-                .push_bind(Json(&event.tags))
-                .push_bind(Json(&event.payload))
-                .push_bind(event.request_id.as_deref())
-                .push_bind(event.trace_id.as_deref())
-                .push_bind(event.span_id.as_deref())
-                .push_bind(to_micros(event.timestamp))
-                .push_bind(to_micros(event.created_at))
-                .push_bind(event.created_by);
-        });
-        query.push(" ON CONFLICT DO NOTHING RETURNING seq, id");
-        let rows = query
-            .build()
-            .persistent(is_common(events.len()))
-            .try_map(|row: SqliteRow| Ok((row.try_get("seq")?, row.try_get("id")?)))
-            .fetch_all(&mut *self.connection)
-            .await?;
-        self.index_tags(events, &rows).await?;
-        Ok(rows.len() as u64)
+    /// Inserts events and returns the new ones, with the numbers they were given. While the database
+    /// works on a statement, the next one is made.
+    async fn insert_rows<'e>(&mut self, events: &'e [Event]) -> Result<Vec<(i64, &'e Event)>, StoreError> {
+        let mut numbered = Vec::with_capacity(events.len());
+        let mut statements = events.chunks(ROWS_MAX).map(|events| (events, insertion(events)));
+        let mut statement = statements.next();
+        while let Some((events, mut query)) = statement {
+            let query = query.build().persistent(is_common(events.len()));
+            let (done, next) = join(query.execute(&mut *self.connection), async { statements.next() }).await;
+            numbered.extend(self.numbered(events, &done?).await?);
+            statement = next;
+        }
+        Ok(numbered)
+    }
+
+    /// The events that `done` inserted, with the numbers they were given.
+    async fn numbered<'e>(
+        &mut self,
+        events: &'e [Event],
+        done: &SqliteQueryResult,
+    ) -> Result<Vec<(i64, &'e Event)>, StoreError> {
+        if done.rows_affected() == events.len() as u64 {
+            // All of them, in order and without a gap. `RETURNING` would have each row travel between
+            // threads to say the same.
+            let first = done.last_insert_rowid() - events.len() as i64 + 1;
+            return Ok((first..).zip(events).collect());
+        }
+        // The others were there already: numbers only grow, so the last ones are the new ones.
+        let rows: Vec<(i64, Uuid)> =
+            sqlx::query_as("SELECT seq, id FROM monitoring_events ORDER BY seq DESC LIMIT ?1")
+                .bind(done.rows_affected() as i64)
+                .fetch_all(&mut *self.connection)
+                .await?;
+        let by_id: HashMap<Uuid, &Event> = events.iter().map(|event| (event.id.into_uuid(), event)).collect();
+        Ok(rows.iter().filter_map(|(seq, id)| Some((*seq, *by_id.get(id)?))).collect())
     }
 
     /// Whether so few events have these tags that looking at each is cheaper than walking through
@@ -160,14 +173,10 @@ impl Sqlite<'_> {
         Ok(hits < HITS_MAX)
     }
 
-    /// Adds the tags of freshly inserted events, given by number and id, to the tag index.
-    async fn index_tags(&mut self, events: &[Event], inserted: &[(i64, Uuid)]) -> Result<(), StoreError> {
-        let tags: HashMap<Uuid, &Tags> =
-            events.iter().map(|event| (event.id.into_uuid(), &event.tags)).collect();
-        let rows: Vec<(i64, String)> = inserted
-            .iter()
-            .filter_map(|(seq, id)| Some((*seq, tokens(tags.get(id).filter(|tags| !tags.is_empty())?))))
-            .collect();
+    /// Adds the tags of freshly inserted events to the tag index.
+    async fn index_tags(&mut self, inserted: &[(i64, &Event)]) -> Result<(), StoreError> {
+        let tagged = inserted.iter().filter(|(_, event)| !event.tags.is_empty());
+        let rows: Vec<(i64, String)> = tagged.map(|(seq, event)| (*seq, tokens(&event.tags))).collect();
         if rows.is_empty() {
             return Ok(());
         }
@@ -180,9 +189,35 @@ impl Sqlite<'_> {
     }
 }
 
+fn insertion(events: &[Event]) -> QueryBuilder<sqlx::Sqlite> {
+    // `OR FAIL`: the caller's transaction takes everything back if a row is refused. Being able to
+    // take back this statement alone would have every page it changes copied first.
+    let mut query = QueryBuilder::new(
+        "INSERT OR FAIL INTO monitoring_events (id, event_type, source, message, level, tags, payload,
+             request_id, trace_id, span_id, timestamp, created_at, created_by) ",
+    );
+    query.push_values(events, |mut row, event| {
+        row.push_bind(event.id.into_uuid())
+            .push_bind(event.event_type.as_str())
+            .push_bind(event.source.as_str())
+            .push_bind(event.message.as_deref())
+            .push_bind(event.level.map(Level::as_str))
+            .push_bind(Json(&event.tags))
+            .push_bind(Json(&event.payload))
+            .push_bind(event.request_id.as_deref())
+            .push_bind(event.trace_id.as_deref())
+            .push_bind(event.span_id.as_deref())
+            .push_bind(to_micros(event.timestamp))
+            .push_bind(to_micros(event.created_at))
+            .push_bind(event.created_by);
+    });
+    query.push(" ON CONFLICT DO NOTHING");
+    query
+}
+
 /// Whether a statement with so many rows comes again often enough to keep it prepared.
 fn is_common(rows: usize) -> bool {
-    rows == 1 || rows == ROWS_MAX
+    matches!(rows, 1 | ROWS_MAX | TAGGED_MAX)
 }
 
 /// Everything the filter says, checked on the row. The tag index only narrows down.
@@ -268,24 +303,38 @@ fn alternatives(key: &str, text: &str) -> String {
 
 /// What the tag index keeps of an event.
 fn tokens(tags: &Tags) -> String {
-    tags.iter().map(|(key, value)| token(key, value)).collect::<Vec<_>>().join(" ")
+    let mut tokens = String::with_capacity(18 * tags.len());
+    for (key, value) in tags {
+        if !tokens.is_empty() {
+            tokens.push(' ');
+        }
+        push_token(&mut tokens, key, value);
+    }
+    tokens
+}
+
+fn token(key: &str, value: &Value) -> String {
+    let mut token = String::with_capacity(17);
+    push_token(&mut token, key, value);
+    token
 }
 
 /// One word of letters and digits for a tag, as the tokenizer leaves no other text whole. Values
 /// that read the same have the same word, whatever their type. Different tags may share a word:
 /// it only has to be rare.
-fn token(key: &str, value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
+fn push_token(tokens: &mut String, key: &str, value: &Value) {
+    let text: Cow<'_, str> = match value {
+        Value::String(text) => text.into(),
         // 200 and 200.0 are one number and one text.
         Value::Number(number) => match number.as_i64() {
-            Some(number) => number.to_string(),
-            None => number.as_f64().unwrap_or_default().to_string(),
+            Some(number) => number.to_string().into(),
+            None => number.as_f64().unwrap_or_default().to_string().into(),
         },
-        value => value.to_string(),
+        value => value.to_string().into(),
     };
-    let bytes = key.bytes().chain([0]).chain(text.bytes());
-    format!("t{:016x}", fnv1a(bytes))
+    let hash = fnv1a(key.bytes().chain([0]).chain(text.bytes()));
+    tokens.push('t');
+    tokens.push_str(HexDigits::of_u64(hash).as_str());
 }
 
 /// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>): stored, so it must never change, which
@@ -336,7 +385,9 @@ fn event(row: &SqliteRow) -> Result<Event, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{CreateEventRequest, Limits};
     use serde_json::json;
+    use sqlx::{Connection as _, SqliteConnection};
 
     #[test]
     fn values_that_read_the_same_share_a_token() {
@@ -345,6 +396,39 @@ mod tests {
         assert_eq!(token("ok", &json!("true")), token("ok", &json!(true)));
         assert_ne!(token("ok", &json!("true")), token("ok", &json!(false)));
         assert_ne!(token("a", &json!("bc")), token("ab", &json!("c")));
+    }
+
+    #[tokio::test]
+    async fn of_a_batch_that_is_partly_there_each_event_is_found_by_its_tags() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        crate::store::migrate::sqlite(&mut connection).await.unwrap();
+        let mut store = Sqlite::new(&mut connection);
+        let events: Vec<_> = (0..3 * ROWS_MAX).map(tagged).collect();
+        for n in [7, ROWS_MAX, 2 * ROWS_MAX - 1] {
+            assert_eq!(store.insert_events(&events[n..=n]).await.unwrap(), 1);
+        }
+
+        assert_eq!(store.insert_events(&events).await.unwrap(), events.len() as u64 - 3);
+
+        for (n, event) in events.iter().enumerate() {
+            let filter = EventFilter { tags: vec![("n".to_owned(), n.to_string())], ..Default::default() };
+            let found = store.events(&filter, &Page::first(2)).await.unwrap();
+            assert_eq!(found.items, std::slice::from_ref(event), "{n}");
+        }
+        assert_eq!(store.insert_events(&events).await.unwrap(), 0);
+    }
+
+    fn tagged(n: usize) -> Event {
+        let request = CreateEventRequest {
+            event_type: EventType::Log,
+            source: "batch".to_owned(),
+            message: None,
+            level: None,
+            tags: HashMap::from([("n".to_owned(), json!(n))]),
+            payload: HashMap::new(),
+            timestamp: None,
+        };
+        request.into_event(DateTime::UNIX_EPOCH, None, &Limits::default()).unwrap()
     }
 
     #[test]

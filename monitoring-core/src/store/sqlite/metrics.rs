@@ -295,7 +295,7 @@ pub(super) fn distinct(rows: &[SqliteRow]) -> Result<Vec<Series>, StoreError> {
     Ok(series)
 }
 
-fn series(row: &SqliteRow) -> Result<Series, StoreError> {
+pub(super) fn series(row: &SqliteRow) -> Result<Series, StoreError> {
     let SeriesKind { metric_type, temporality } = kind(row)?;
     let id: i64 = row.try_get("id")?;
     let Json(labels): Json<Labels> = row.try_get("labels")?;

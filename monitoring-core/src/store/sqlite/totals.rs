@@ -136,7 +136,10 @@ impl Sqlite<'_> {
     }
 
     /// The sums over all writers.
-    async fn totals_of(&mut self, series: &[Series]) -> Result<HashMap<SeriesId, Total>, StoreError> {
+    pub(super) async fn totals_of(
+        &mut self,
+        series: &[Series],
+    ) -> Result<HashMap<SeriesId, Total>, StoreError> {
         let kinds: HashMap<_, _> = series.iter().map(|series| (series.id, series.kind())).collect();
         let ids: Vec<_> = series.iter().map(|series| series.id).collect();
         let mut rows = sqlx::query(

@@ -37,6 +37,8 @@ struct Memory {
     refused_metric: Option<&'static str>,
     /// Every statement fails, for a reason that lies in no row.
     broken: AtomicBool,
+    /// No sample can be stored, for a reason that lies in no row.
+    takes_no_samples: AtomicBool,
     /// Calls get no answer.
     hung: AtomicBool,
     /// How long a transaction takes.
@@ -83,6 +85,9 @@ impl Destination for Arc<Memory> {
     async fn store(&self, events: &[Event], samples: &[SeriesSample]) -> Result<(), StoreError> {
         self.largest.fetch_max((events.len() + samples.len()) as u64, Ordering::Relaxed);
         self.answer().await?;
+        if !samples.is_empty() && self.takes_no_samples.load(Ordering::Relaxed) {
+            return Err(StoreError::Database(sqlx::Error::ColumnNotFound("value".to_owned())));
+        }
         let unavailable = || Err(StoreError::Unavailable(sqlx::Error::PoolClosed));
         if events.iter().any(|event| Some(event.source.as_str()) == self.slow_for) {
             return Err(StoreError::Unavailable(sqlx::Error::Database(Box::new(TakesTooLong))));

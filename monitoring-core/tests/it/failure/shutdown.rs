@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use monitoring_core::{CreateMetricRequest, MetricType, Monitoring, ShedReason};
+use monitoring_core::{CreateMetricRequest, IngestSettings, MetricType, Monitoring, ShedReason};
 
-use crate::support::database::Database;
+use crate::support::database::{Database, on_each_database};
 use crate::support::fixture::request;
 use crate::support::own_server::{Order, OwnServer};
 
@@ -24,6 +24,21 @@ async fn a_deadline_past_the_end_of_time_is_no_deadline() {
     let monitoring = Monitoring::builder().database_url(database.url()).start().await.unwrap();
     monitoring.recorder().event(request("layer"));
     assert_eq!(monitoring.shutdown(Duration::MAX).await.unwritten, 0);
+}
+
+on_each_database!(without_any_time_what_is_left_is_counted_all_the_same);
+
+async fn without_any_time_what_is_left_is_counted_all_the_same(database: &Database) {
+    let mut ingest = IngestSettings::default();
+    ingest.flush_interval = Duration::from_secs(60);
+    let monitoring = Monitoring::builder().database_url(database.url()).ingest(ingest).start().await.unwrap();
+    for _ in 0..50 {
+        monitoring.recorder().event(request("layer"));
+    }
+    let unwritten = monitoring.shutdown(Duration::ZERO).await.unwritten;
+    let stored = database.number(format!("SELECT count(*) FROM {}", database.table("events"))).await;
+    assert_eq!(unwritten + u64::try_from(stored).unwrap(), 50);
+    assert_eq!(monitoring.recorder().shed_total(ShedReason::ShutDown), unwritten);
 }
 
 async fn shut_down_after(order: Order) {

@@ -5,6 +5,7 @@
 mod exposition;
 mod fixture;
 mod parser;
+mod promql;
 mod query;
 mod redaction;
 mod rules;

@@ -10,6 +10,8 @@ mod incidents;
 mod metrics;
 mod own_work;
 mod problems;
+mod prometheus;
+mod remote_write;
 #[cfg(feature = "prometheus")]
 mod scrape;
 mod specification;

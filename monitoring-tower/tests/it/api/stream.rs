@@ -21,6 +21,8 @@ on_both_databases! {
     a_client_that_comes_back_misses_nothing_and_sees_nothing_twice
     a_client_cut_off_before_the_first_event_misses_nothing
     many_missed_events_follow_without_pause
+    a_quiet_stream_moves_the_id_it_can_be_resumed_from
+    a_stream_that_has_lived_long_ends_with_where_it_stands
     an_id_that_cannot_be_resumed_is_told_by_a_gap
     a_stream_ends_when_the_host_shuts_down
     a_stream_ends_when_monitoring_is_shut_down
@@ -46,13 +48,18 @@ impl Listener {
     }
 
     async fn send(app: &Router, request: Builder) -> Self {
+        let mut listener = Self::connect(app, request).await;
+        assert!(listener.message().await.unwrap().contains("listening"));
+        listener
+    }
+
+    /// Opens a stream and reads nothing yet.
+    async fn connect(app: &Router, request: Builder) -> Self {
         let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let body = response.into_body().into_data_stream();
-        let mut listener = Self { body, text: String::new(), id: String::new() };
-        assert!(listener.message().await.unwrap().contains("listening"));
-        listener
+        Self { body, text: String::new(), id: String::new() }
     }
 
     /// The next message; `None` at the end.
@@ -171,6 +178,49 @@ async fn many_missed_events_follow_without_pause(service: &Service) {
     }
 }
 
+/// Moves the time that streams measure, at once; the database is not waited for meanwhile.
+async fn pass(duration: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(duration).await;
+    tokio::time::resume();
+}
+
+/// The next message, which says nothing but where the stream stands. A browser keeps its id.
+async fn bare_id(listener: &mut Listener) -> String {
+    let mut message = listener.message().await.unwrap();
+    while message.starts_with(':') && !message.contains("id: ") {
+        message = listener.message().await.unwrap(); // it keeps the connection alive
+    }
+    assert!(!message.contains("data") && !message.contains("event"), "{message}");
+    listener.id.clone()
+}
+
+async fn a_quiet_stream_moves_the_id_it_can_be_resumed_from(service: &Service) {
+    let app = service.rebuilt(quick);
+    let mut listener = Listener::open(&app, "/events/stream?source=mine", ALICE).await;
+    let first = listener.id.clone();
+    post(service, ALICE, "other").await;
+    pass(Duration::from_secs(61)).await;
+    let second = bare_id(&mut listener).await;
+    assert_ne!(first, second);
+
+    post(service, ALICE, "mine").await;
+    assert_eq!(listener.source().await, "mine");
+    let mut again = Listener::reopen(&app, "/events/stream", ALICE, &second).await;
+    assert_eq!(again.source().await, "mine", "what was passed without being shown does not come again");
+}
+
+async fn a_stream_that_has_lived_long_ends_with_where_it_stands(service: &Service) {
+    let app = service.rebuilt(quick);
+    let mut listener = Listener::open(&app, "/events/stream", ALICE).await;
+    pass(Duration::from_secs(15 * 60)).await;
+    let last = bare_id(&mut listener).await;
+    assert_eq!(listener.message().await, None);
+    post(service, ALICE, "missed").await;
+    let mut again = Listener::reopen(&app, "/events/stream", ALICE, &last).await;
+    assert_eq!(again.source().await, "missed");
+}
+
 async fn an_id_that_cannot_be_resumed_is_told_by_a_gap(service: &Service) {
     let app = service.rebuilt(quick);
     post(service, ALICE, "old").await;
@@ -178,9 +228,13 @@ async fn an_id_that_cannot_be_resumed_is_told_by_a_gap(service: &Service) {
     let elsewhere = format!("n.{}.999999", chrono::Utc::now().timestamp_micros());
     let event_id = service.get("/events", ALICE).await.data()[0]["id"].as_str().unwrap().to_owned();
     for id in [expired, &elsewhere, &event_id, "", "w.", "x".repeat(10_000).as_str()] {
-        let mut listener = Listener::reopen(&app, "/events/stream", ALICE, id).await;
+        let head = request(Method::GET, "/events/stream", Some(ALICE)).header("last-event-id", id);
+        let mut listener = Listener::connect(&app, head).await;
         let gap = listener.message().await.unwrap();
         assert!(gap.contains("event: gap\n") && gap.contains("data: {\"reason\""), "{id}: {gap}");
+        // Who is cut off here still has the old id and is told again.
+        assert!(!gap.contains("id: "), "{gap}");
+        assert!(listener.message().await.unwrap().contains("listening"));
         post(service, ALICE, "new").await;
         assert_eq!(listener.source().await, "new");
     }

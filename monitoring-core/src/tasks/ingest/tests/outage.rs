@@ -37,6 +37,28 @@ async fn an_outage_is_told_once_and_so_is_its_end() {
     assert_eq!((log.lines_with("WARN").len(), log.lines_with("INFO").len()), (2, 2));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_fails_beside_what_works_is_told_once_and_tried_ever_more_rarely() {
+    let (log, _guard) = Log::listen();
+    let system = System::start(Memory { takes_no_samples: AtomicBool::new(true), ..Memory::default() });
+    for _ in 0..600 {
+        system.recorder.event(request("app"));
+        system.recorder.metric(increment("clicks_total", "1"));
+        system.recorder.commit(vec![event("http")], vec![]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(system.memory.sources().iter().filter(|source| *source == "http").count(), 600);
+    assert_eq!((log.lines_with("WARN").len(), log.lines_with("INFO").len()), (1, 0));
+
+    system.memory.takes_no_samples.store(false, Ordering::Relaxed);
+    while system.recorder.flush().await.is_err() {}
+    assert_eq!(system.memory.total("clicks_total"), 600.0);
+    let back = log.lines_with("INFO");
+    assert_eq!(back.len(), 1, "{back:?}");
+    let attempts = back[0].split("failed_attempts=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    assert!(attempts.parse::<u64>().unwrap() < 30, "{back:?}");
+}
+
 /// A request that is refused from memory says nothing about the database.
 #[tokio::test(start_paused = true)]
 async fn what_was_not_asked_of_the_database_does_not_end_an_outage() {

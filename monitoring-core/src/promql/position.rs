@@ -6,7 +6,7 @@
 
 use promql_parser::parser;
 
-use super::query::UNEXPLAINED;
+use super::parse::UNEXPLAINED;
 use super::tokens::{Kind, Token};
 
 /// Most work spent on looking, in bytes handed to the parser. Past it the end of what is known to

@@ -1,0 +1,2 @@
+-- Which series are new? The query engine keeps all of them in memory and follows.
+CREATE INDEX metric_series_created ON monitoring.metric_series (created_at, id);

@@ -1,0 +1,114 @@
+//! Functions that change or sort by labels.
+
+use std::cmp::Ordering;
+
+use super::rows::{SAME_LABELS, merged};
+use crate::promql::error::{QueryError, QueryResult};
+use crate::promql::functions::Order;
+use crate::promql::labels::{LabelSet, NAME};
+use crate::promql::matcher::anchored;
+use crate::promql::value::Row;
+
+/// Sets a label to what a regular expression makes of another, where it matches.
+pub(super) fn label_replace(mut rows: Vec<Row>, texts: &[String]) -> QueryResult<Vec<Row>> {
+    let [target, replacement, source, pattern] = texts else {
+        return Err(QueryError::bad_data("wrong number of arguments"));
+    };
+    let regex = anchored(pattern).map_err(|_| {
+        QueryError::execution(format!("invalid regular expression in label_replace(): {pattern}"))
+    })?;
+    check_target("label_replace", target)?;
+    for row in &mut rows {
+        let value = row.labels.value(source).to_owned();
+        if let Some(captures) = regex.captures(&value) {
+            let mut replaced = String::new();
+            captures.expand(replacement, &mut replaced);
+            set(row, target, &replaced);
+        }
+    }
+    merged(rows, SAME_LABELS)
+}
+
+/// Sets a label to others, joined.
+pub(super) fn label_join(mut rows: Vec<Row>, texts: &[String]) -> QueryResult<Vec<Row>> {
+    let [target, separator, sources @ ..] = texts else {
+        return Err(QueryError::bad_data("wrong number of arguments"));
+    };
+    check_target("label_join", target)?;
+    if sources.iter().any(String::is_empty) {
+        return Err(QueryError::execution("invalid source label name in label_join(): "));
+    }
+    for row in &mut rows {
+        let values: Vec<_> = sources.iter().map(|source| row.labels.value(source)).collect();
+        let joined = values.join(separator);
+        set(row, target, &joined);
+    }
+    merged(rows, SAME_LABELS)
+}
+
+fn check_target(function: &str, name: &str) -> QueryResult<()> {
+    if !name.is_empty() {
+        return Ok(());
+    }
+    Err(QueryError::execution(format!("invalid destination label name in {function}(): {name}")))
+}
+
+fn set(row: &mut Row, name: &str, value: &str) {
+    row.labels = row.labels.with(name, value);
+    if name == NAME {
+        row.drops_name = false;
+    }
+}
+
+/// By the values of these labels, numbers in them by size, and then by all labels.
+pub(super) fn sorted_by_labels(mut rows: Vec<Row>, names: &[String], order: Order) -> Vec<Row> {
+    rows.sort_by(|a, b| {
+        let ordering = by_labels(&a.labels, &b.labels, names);
+        if order == Order::Descending { ordering.reverse() } else { ordering }
+    });
+    rows
+}
+
+fn by_labels(a: &LabelSet, b: &LabelSet, names: &[String]) -> Ordering {
+    let chosen = names.iter().map(|name| natural(a.value(name), b.value(name)));
+    chosen.fold(Ordering::Equal, Ordering::then).then_with(|| a.cmp(b))
+}
+
+/// Compares texts, with runs of digits in them as numbers: `a2` comes before `a10`.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a, b);
+    while let (Some(first_a), Some(first_b)) = (a.chars().next(), b.chars().next()) {
+        let ordering = if first_a.is_ascii_digit() && first_b.is_ascii_digit() {
+            let (number_a, rest_a) = split_number(a);
+            let (number_b, rest_b) = split_number(b);
+            (a, b) = (rest_a, rest_b);
+            number_a.len().cmp(&number_b.len()).then_with(|| number_a.cmp(number_b))
+        } else {
+            (a, b) = (&a[first_a.len_utf8()..], &b[first_b.len_utf8()..]);
+            first_a.cmp(&first_b)
+        };
+        if ordering.is_ne() {
+            return ordering;
+        }
+    }
+    a.len().cmp(&b.len())
+}
+
+/// The number a text begins with, without leading zeros, and what follows.
+fn split_number(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    (text[..end].trim_start_matches('0'), &text[end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_texts_are_compared_by_size() {
+        assert_eq!(natural("a2", "a10"), Ordering::Less);
+        assert_eq!(natural("a10b", "a10a"), Ordering::Greater);
+        assert_eq!(natural("007", "7"), Ordering::Equal);
+        assert_eq!(natural("a", "a1"), Ordering::Less);
+    }
+}

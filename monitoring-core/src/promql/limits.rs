@@ -1,0 +1,87 @@
+//! What one query may cost, checked before and during evaluation.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error::{QueryError, QueryResult};
+
+/// Bounds on one query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueryLimits {
+    /// Samples read, and values held at once, each of 8 to 16 bytes.
+    pub samples_max: usize,
+    /// Series one selector may find.
+    pub series_max: usize,
+    /// Steps of a range query.
+    pub steps_max: usize,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// How old the newest sample may be for an instant selector to see it.
+    pub lookback: Duration,
+    /// The step of a subquery that names none.
+    pub subquery_interval: Duration,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        Self {
+            samples_max: 50_000_000,
+            series_max: 200_000,
+            steps_max: 11_000,
+            timeout: Duration::from_secs(25),
+            lookback: Duration::from_secs(5 * 60),
+            subquery_interval: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Cells handled between two looks at the clock: about a millisecond's work.
+const CELLS_PER_BREATH: usize = 200_000;
+
+/// What a query under way has left.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    samples_left: usize,
+    cells_until_breath: usize,
+    deadline: Instant,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: &QueryLimits) -> Self {
+        Self {
+            samples_left: limits.samples_max,
+            cells_until_breath: CELLS_PER_BREATH,
+            deadline: Instant::now() + limits.timeout,
+        }
+    }
+
+    /// Takes samples into memory.
+    pub(crate) fn take(&mut self, samples: usize) -> QueryResult<()> {
+        let left = self.samples_left.checked_sub(samples);
+        self.samples_left = left.ok_or_else(|| {
+            QueryError::execution(
+                "query processing would load too many samples into memory in query execution",
+            )
+        })?;
+        Ok(())
+    }
+
+    /// Gives back what is no longer held.
+    pub(crate) fn give_back(&mut self, samples: usize) {
+        self.samples_left += samples;
+    }
+
+    /// Called as work goes on: now and then lets others have the thread, and sees whether the time
+    /// is up. A query that nobody waits for any longer ends here, because it is dropped.
+    pub(crate) async fn spend(&mut self, cells: usize) -> QueryResult<()> {
+        if let Some(left) = self.cells_until_breath.checked_sub(cells) {
+            self.cells_until_breath = left;
+            return Ok(());
+        }
+        self.cells_until_breath = CELLS_PER_BREATH;
+        tokio::task::yield_now().await;
+        if Instant::now() >= self.deadline { Err(QueryError::Timeout) } else { Ok(()) }
+    }
+}

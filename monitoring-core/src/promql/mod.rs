@@ -1,0 +1,35 @@
+//! PromQL: parses a query, plans it, and evaluates the plan over the series of a source.
+//!
+//! Semantics are those of Prometheus 3 without native histograms: windows are open on the left, and
+//! names are dropped in the end (<https://prometheus.io/docs/prometheus/latest/querying/basics/>).
+//! The engine knows nothing of SQL or HTTP; it reads through [`SeriesSource`].
+
+mod error;
+mod eval;
+mod functions;
+mod labels;
+mod limits;
+mod matcher;
+mod notes;
+mod parse;
+mod plan;
+mod planner;
+mod position;
+mod query;
+mod source;
+mod tokens;
+mod value;
+
+#[cfg(test)]
+mod promqltest;
+
+pub use error::{QueryError, QueryResult};
+pub(crate) use labels::NAME;
+pub use labels::{Label, LabelSet};
+pub use limits::QueryLimits;
+pub(crate) use matcher::{Condition, Matcher};
+pub(crate) use parse::parse;
+pub(crate) use planner::matchers;
+pub(crate) use query::Query;
+pub use query::{QueryAnswer, QueryValue, SeriesValues, format_query, format_value, parse_query};
+pub(crate) use source::{Delta, Found, Reach, Samples, SeriesSource, SourceError, Wanted};

@@ -1,0 +1,206 @@
+//! From the text of a query to its syntax tree, or to the place where it goes wrong.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use promql_parser::parser::Expr;
+
+use super::position::{end_of_query, position};
+use super::tokens::{Kind, Token, tokens};
+
+/// Characters of a query.
+const CHARS_MAX: usize = 10_000;
+/// Brackets inside brackets. The parser itself does not recurse, but whoever walks, prints or
+/// drops its tree does.
+const DEPTH_MAX: usize = 100;
+/// Signs and operators, each of which may deepen the tree by one.
+const OPERATORS_MAX: usize = 500;
+/// Where a number stands for a duration, the most seconds it may mean: three hundred years. The
+/// parser panics on some that are longer.
+const DURATION_SECONDS_MAX: f64 = 1e10;
+
+/// What the parser says where it has nothing to say.
+pub(super) const UNEXPLAINED: &str = "invalid promql query";
+
+/// Text that is no query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SyntaxError {
+    /// Where it goes wrong: line and column count from 1, columns in characters. `None` if it is
+    /// wrong as a whole.
+    pub place: Option<(usize, usize)>,
+    pub message: String,
+}
+
+impl fmt::Display for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Some((line, column)) => {
+                write!(f, "parse error at line {line}, column {column}: {}", self.message)
+            }
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl SyntaxError {
+    /// As Prometheus words it.
+    pub(crate) fn in_prometheus_words(&self) -> String {
+        let (line, column) = self.place.unwrap_or((1, 1));
+        format!("{line}:{column}: parse error: {}", self.message)
+    }
+}
+
+/// The syntax tree of `query`, whose depth is bounded.
+///
+/// # Errors
+///
+/// What is wrong, and where.
+pub(crate) fn parse(query: &str) -> Result<Expr, SyntaxError> {
+    let refuse = |message: String| Err(SyntaxError { place: None, message });
+    if query.trim().is_empty() {
+        return refuse("must not be empty".to_owned());
+    }
+    if query.len() > CHARS_MAX && query.chars().count() > CHARS_MAX {
+        return refuse(format!("must have at most {CHARS_MAX} characters"));
+    }
+    if query.contains('\0') {
+        return refuse("must not contain NUL".to_owned()); // PostgreSQL cannot store it
+    }
+    let tokens = tokens(query);
+    if let Err((at, message)) = check_bounds(&tokens) {
+        return Err(located(query, at, message));
+    }
+    let readable = match with_bytes_read(query, &tokens) {
+        Ok(readable) => readable,
+        Err(at) => return Err(located(query, at, "the bytes of the string are no UTF-8".to_owned())),
+    };
+    promql_parser::parser::parse(&readable).map_err(|message| {
+        let at = position(query, &tokens, &message);
+        located(query, at, explain(&tokens, at, message))
+    })
+}
+
+/// The query with the bytes that strings name as `\xc3\xa9` or `\303\251` replaced by the characters
+/// they make up. The parser takes each for a character of its own.
+///
+/// # Errors
+///
+/// The offset of a string whose bytes make up none.
+fn with_bytes_read<'q>(query: &'q str, tokens: &[Token<'_>]) -> Result<Cow<'q, str>, usize> {
+    let names_bytes = |token: &&Token<'_>| {
+        token.kind == Kind::String && !token.text.starts_with('`') && token.text.contains('\\')
+    };
+    let mut readable = Cow::Borrowed(query);
+    for token in tokens.iter().rev().filter(names_bytes) {
+        let read = read_bytes(token.text).ok_or(token.start)?;
+        if read != token.text {
+            readable.to_mut().replace_range(token.start..token.end(), &read);
+        }
+    }
+    Ok(readable)
+}
+
+fn read_bytes(text: &str) -> Option<String> {
+    let (mut read, mut bytes) = (Vec::with_capacity(text.len()), text.bytes().enumerate());
+    while let Some((at, byte)) = bytes.next() {
+        let escaped = (byte == b'\\').then(|| escaped_byte(&text[at + 1..])).flatten();
+        match escaped {
+            Some((value, length)) if value >= 0x80 => {
+                read.push(value);
+                bytes.nth(length - 1);
+            }
+            _ => {
+                read.push(byte);
+                if byte == b'\\' {
+                    read.extend(bytes.next().map(|(_, next)| next));
+                }
+            }
+        }
+    }
+    String::from_utf8(read).ok()
+}
+
+/// The byte an escape stands for, and its length: `xff` or `377`.
+fn escaped_byte(text: &str) -> Option<(u8, usize)> {
+    let (digits, radix, length) = match text.strip_prefix('x') {
+        Some(rest) => (rest.get(..2)?, 16, 3),
+        None => (text.get(..3)?, 8, 3),
+    };
+    u8::from_str_radix(digits, radix).ok().map(|byte| (byte, length))
+}
+
+/// Refuses what would overrun the stack of whoever handles the tree.
+fn check_bounds(tokens: &[Token<'_>]) -> Result<(), (usize, String)> {
+    let mut depth = 0_usize;
+    let mut operators = 0;
+    for (n, token) in tokens.iter().enumerate() {
+        if token.opens() {
+            depth += 1;
+        } else if token.closes() {
+            depth = depth.saturating_sub(1);
+        } else if is_operator(token) {
+            operators += 1;
+        }
+        if depth > DEPTH_MAX {
+            return Err((token.start, format!("brackets are nested more than {DEPTH_MAX} deep")));
+        }
+        if operators > OPERATORS_MAX {
+            return Err((token.start, format!("there are more than {OPERATORS_MAX} operators")));
+        }
+        if stands_for_duration(&tokens[..n]) && !is_sane_duration(token) {
+            return Err((token.start, "the duration is too long".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn is_operator(token: &Token<'_>) -> bool {
+    const WORDS: [&str; 6] = ["and", "or", "unless", "atan2", "offset", "bool"];
+    let is_sign = token.kind == Kind::Sign && token.text != ",";
+    is_sign || WORDS.iter().any(|word| token.is_word(word))
+}
+
+/// Whether what comes next is the length of a range, a step or an offset.
+fn stands_for_duration(before: &[Token<'_>]) -> bool {
+    match before {
+        [.., token] if matches!(token.text, "[" | ":") => true,
+        [.., token] if token.is_word("offset") => true,
+        [.., offset, sign] => offset.is_word("offset") && matches!(sign.text, "+" | "-"),
+        _ => false,
+    }
+}
+
+/// Plain numbers, `Inf` and `NaN` are what the parser takes for seconds unchecked.
+fn is_sane_duration(token: &Token<'_>) -> bool {
+    token.text.parse::<f64>().map_or(true, |seconds| seconds < DURATION_SECONDS_MAX)
+}
+
+fn explain(tokens: &[Token<'_>], at: usize, message: String) -> String {
+    if message != UNEXPLAINED {
+        return message;
+    }
+    match tokens.iter().find(|token| token.start == at) {
+        Some(token) => format!("unexpected {:?}", crate::model::cut(token.text, 40)),
+        None => "unexpected end of the query".to_owned(),
+    }
+}
+
+fn located(query: &str, at: usize, message: String) -> SyntaxError {
+    let at = at.min(end_of_query(query));
+    let before = &query[..at];
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    SyntaxError { place: Some((line, column)), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_in_strings_are_characters_together() {
+        assert_eq!(read_bytes(r#""\xc3\xa9 \303\251 \x41 \\xff""#).unwrap(), r#""é é \x41 \\xff""#);
+        assert_eq!(read_bytes(r#""\xff""#), None);
+        assert!(parse(r#"up{a="\xff"}"#).unwrap_err().to_string().contains("column 6"));
+    }
+}

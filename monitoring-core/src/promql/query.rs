@@ -1,0 +1,222 @@
+//! A query from its text to its answer.
+
+use super::error::{QueryError, QueryResult};
+use super::eval::{Evaluator, finished};
+use super::labels::LabelSet;
+use super::limits::QueryLimits;
+use super::notes::{Note, Notes};
+use super::plan::Node;
+use super::planner::{Planner, type_name};
+use super::source::SeriesSource;
+use super::value::{Row, SampleRow, Steps, Value, is_present};
+
+/// A query that is ready to be evaluated at given instants.
+#[derive(Debug)]
+pub(crate) struct Query {
+    node: Node,
+    steps: Steps,
+    is_range: bool,
+}
+
+/// What a query yields, and what to know about it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct QueryAnswer {
+    /// The result.
+    pub value: QueryValue,
+    notes: Notes,
+}
+
+impl QueryAnswer {
+    /// What makes the result doubtful, in Prometheus's words.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.notes.iter().filter(|note| note.is_warning()).map(Note::to_string).collect()
+    }
+
+    /// What may show that something else was meant, in Prometheus's words.
+    #[must_use]
+    pub fn infos(&self) -> Vec<String> {
+        self.notes.iter().filter(|note| !note.is_warning()).map(Note::to_string).collect()
+    }
+}
+
+/// The kinds of results the HTTP API tells apart. Times are milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq)]
+pub enum QueryValue {
+    /// A number, and when it was asked for.
+    Scalar(i64, f64),
+    /// A text, and when it was asked for.
+    Text(i64, String),
+    /// One value each.
+    Vector(Vec<SeriesValues>),
+    /// Any number of values each.
+    Matrix(Vec<SeriesValues>),
+}
+
+/// One series of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesValues {
+    /// Its labels, the name among them if it still has one.
+    pub labels: LabelSet,
+    /// Times and values.
+    pub samples: Vec<(i64, f64)>,
+}
+
+impl Query {
+    /// A query at one instant, in milliseconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// The text is no query.
+    pub(crate) fn instant(text: &str, time: i64, limits: &QueryLimits) -> QueryResult<Self> {
+        let node = plan(text, Steps::at(time), limits)?.0;
+        Ok(Self { node, steps: Steps::at(time), is_range: false })
+    }
+
+    /// A query at every `interval` milliseconds from `start` up to `end`.
+    ///
+    /// # Errors
+    ///
+    /// The text is no query, yields neither a scalar nor an instant vector, or the times make no
+    /// sense or ask for too many steps.
+    pub(crate) fn range(
+        text: &str,
+        start: i64,
+        end: i64,
+        interval: i64,
+        limits: &QueryLimits,
+    ) -> QueryResult<Self> {
+        if end < start {
+            return Err(QueryError::bad_data("end timestamp must not be before start time"));
+        }
+        if interval <= 0 {
+            let message =
+                "zero or negative query resolution step widths are not accepted. Try a positive integer";
+            return Err(QueryError::bad_data(message));
+        }
+        if (end - start) / interval > limits.steps_max as i64 {
+            return Err(QueryError::bad_data(format!(
+                "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+                grouped(limits.steps_max)
+            )));
+        }
+        let steps = Steps::range(start, end, interval);
+        let (node, value_type) = plan(text, steps, limits)?;
+        use promql_parser::parser::value::ValueType;
+        if !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
+            let name = type_name(value_type);
+            return Err(QueryError::bad_data(format!(
+                "invalid expression type \"{name}\" for range query, must be Scalar or instant Vector"
+            )));
+        }
+        Ok(Self { node, steps, is_range: true })
+    }
+
+    /// Evaluates it. To give it up, drop the future.
+    ///
+    /// # Errors
+    ///
+    /// The data make it impossible, it takes too much, or the source fails.
+    pub(crate) async fn answer<S: SeriesSource>(
+        &self,
+        source: &S,
+        limits: &QueryLimits,
+    ) -> QueryResult<QueryAnswer> {
+        let mut evaluator = Evaluator::new(source, limits);
+        let value = evaluator.evaluate(&self.node, self.steps).await?;
+        let value = if self.is_range { self.matrix(value)? } else { self.at_instant(value)? };
+        Ok(QueryAnswer { value, notes: evaluator.notes })
+    }
+
+    fn at_instant(&self, value: Value) -> QueryResult<QueryValue> {
+        let time = self.steps.start;
+        Ok(match value {
+            Value::Scalar(values) => QueryValue::Scalar(time, values[0]),
+            Value::Text(text) => QueryValue::Text(time, text),
+            Value::Vector(rows) => QueryValue::Vector(self.answered(finished(rows)?)),
+            Value::Samples(mut rows) => {
+                rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+                QueryValue::Matrix(rows.into_iter().map(sampled).collect())
+            }
+        })
+    }
+
+    fn matrix(&self, value: Value) -> QueryResult<QueryValue> {
+        let mut rows = match value {
+            Value::Scalar(values) => {
+                vec![Row { labels: LabelSet::default(), drops_name: false, values }]
+            }
+            Value::Vector(rows) => finished(rows)?,
+            Value::Samples(_) | Value::Text(_) => {
+                return Err(QueryError::execution("a range query yields numbers"));
+            }
+        };
+        rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(QueryValue::Matrix(self.answered(rows)))
+    }
+
+    fn answered(&self, rows: Vec<Row>) -> Vec<SeriesValues> {
+        let answered = |row: Row| {
+            let samples = self.steps.iter().zip(row.values).filter(|(_, value)| is_present(*value));
+            SeriesValues { labels: row.labels, samples: samples.collect() }
+        };
+        rows.into_iter().map(answered).collect()
+    }
+}
+
+fn plan(
+    text: &str,
+    steps: Steps,
+    limits: &QueryLimits,
+) -> QueryResult<(Node, promql_parser::parser::value::ValueType)> {
+    let expression = parsed(text)?;
+    let subquery_interval = i64::try_from(limits.subquery_interval.as_millis()).unwrap_or(60_000).max(1);
+    let planner = Planner { start: steps.start, end: steps.end(), subquery_interval };
+    Ok((planner.plan(&expression)?, expression.value_type()))
+}
+
+fn sampled(row: SampleRow) -> SeriesValues {
+    SeriesValues { labels: row.labels, samples: row.times.into_iter().zip(row.values).collect() }
+}
+
+/// With a comma between thousands.
+fn grouped(number: usize) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
+    }
+}
+
+/// A value as Prometheus writes it: all digits it needs and no more, never an exponent.
+#[must_use]
+pub fn format_value(value: f64) -> String {
+    match value {
+        f64::INFINITY => "+Inf".to_owned(),
+        f64::NEG_INFINITY => "-Inf".to_owned(),
+        value => value.to_string(),
+    }
+}
+
+/// A query laid out for reading, as Prometheus does.
+///
+/// # Errors
+///
+/// [`QueryError::BadData`] if the text is no query.
+pub fn format_query(text: &str) -> QueryResult<String> {
+    parsed(text).map(|expression| expression.prettify())
+}
+
+/// The syntax tree of a query, in Prometheus's JSON.
+///
+/// # Errors
+///
+/// [`QueryError::BadData`] if the text is no query.
+pub fn parse_query(text: &str) -> QueryResult<serde_json::Value> {
+    let expression = parsed(text)?;
+    serde_json::to_value(&expression).map_err(|error| QueryError::bad_data(error.to_string()))
+}
+
+fn parsed(text: &str) -> QueryResult<promql_parser::parser::Expr> {
+    super::parse(text).map_err(|error| QueryError::bad_data(error.in_prometheus_words()))
+}

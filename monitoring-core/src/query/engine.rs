@@ -1,0 +1,249 @@
+//! PromQL for callers: instants and ranges, names of series and labels.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use promql_parser::parser::Expr;
+use tokio::sync::{Mutex, Semaphore};
+
+use super::index::{Index, SERIES_MAX, SeriesFigures};
+use super::stored::StoredSeries;
+use crate::model::MetricType;
+use crate::promql::{LabelSet, Matcher, Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
+use crate::store::metrics::MetricStore as _;
+use crate::store::series::SeriesStore as _;
+use crate::store::{Access, AsConnection as _, Pool, StoreError};
+
+/// Queries evaluated at once; more wait their turn. They share connections with everything else.
+const QUERIES_MAX: usize = 2;
+/// How far back series are looked for again: a transaction may have been open that long, and clocks
+/// of replicas differ.
+const OVERLAP: TimeDelta = TimeDelta::minutes(10);
+/// Series read at once.
+const SERIES_PER_PAGE: u32 = 10_000;
+
+/// Answers PromQL over everything stored. Cheap to clone; clones share what they know.
+#[derive(Clone, Debug)]
+pub struct PromQuery {
+    shared: Arc<Shared>,
+    limits: QueryLimits,
+}
+
+/// A metric as it is known by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MetricDescription {
+    /// Its name.
+    pub name: String,
+    /// How its values are to be read.
+    pub metric_type: MetricType,
+    /// What it is about; empty if nobody said.
+    pub help: String,
+    /// The unit of its values; empty if nobody said.
+    pub unit: String,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pool: Pool,
+    index: RwLock<Index>,
+    /// When the newest series known was registered. Locked while the index is brought up to date.
+    followed_to: Mutex<Option<DateTime<Utc>>>,
+    turns: Semaphore,
+}
+
+impl PromQuery {
+    pub(crate) fn new(pool: Pool, limits: QueryLimits) -> Self {
+        let shared = Shared {
+            pool,
+            index: RwLock::default(),
+            followed_to: Mutex::default(),
+            turns: Semaphore::new(QUERIES_MAX),
+        };
+        Self { shared: Arc::new(shared), limits }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn with_limits(&self, limits: QueryLimits) -> Self {
+        Self { limits, ..self.clone() }
+    }
+
+    /// The time queries are asked at where they name none.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.shared.pool.context().settings.clock.now()
+    }
+
+    /// What a query may cost.
+    #[must_use]
+    pub fn limits(&self) -> &QueryLimits {
+        &self.limits
+    }
+
+    /// The answer to a query at one instant.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::BadData`] if the text is no query; otherwise as [`PromQuery::range`].
+    pub async fn instant(&self, query: &str, time: DateTime<Utc>) -> QueryResult<QueryAnswer> {
+        let query = Query::instant(query, time.timestamp_millis(), self.limits())?;
+        self.answer(query).await
+    }
+
+    /// The answer to a query at every `step` from `start` up to `end`, both included.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::BadData`] if the text is no query or the times make no sense,
+    /// [`QueryError::Execution`] if the data do not allow an answer or it would take too much,
+    /// [`QueryError::Timeout`], or [`QueryError::Source`] if storage failed.
+    pub async fn range(
+        &self,
+        query: &str,
+        start: DateTime<Utc>,
+        end: DateTime<Utc>,
+        step: TimeDelta,
+    ) -> QueryResult<QueryAnswer> {
+        let (start, end) = (start.timestamp_millis(), end.timestamp_millis());
+        let query = Query::range(query, start, end, step.num_milliseconds(), self.limits())?;
+        self.answer(query).await
+    }
+
+    async fn answer(&self, query: Query) -> QueryResult<QueryAnswer> {
+        let answering = async {
+            let turn = self.shared.turns.acquire().await;
+            debug_assert!(turn.is_ok(), "turns are never closed");
+            self.follow().await?;
+            query.answer(&self.source(), self.limits()).await
+        };
+        // The evaluation looks at the clock itself; this is for a database that does not answer.
+        tokio::time::timeout(self.limits().timeout, answering).await.unwrap_or(Err(QueryError::Timeout))
+    }
+
+    /// The labels of the series that any of the selectors finds, up to `max`.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::BadData`] if a text is no selector; storage failed.
+    pub async fn series(&self, selectors: &[String], max: usize) -> QueryResult<Vec<LabelSet>> {
+        let selections = parsed(selectors)?;
+        self.follow().await?;
+        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<_> = selections
+            .iter()
+            .flat_map(|matchers| index.find(matchers, max))
+            .map(|found| found.labels)
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found.truncate(max);
+        Ok(found)
+    }
+
+    /// The names of all labels of the series that any of the selectors finds; of all series, if
+    /// there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`PromQuery::series`].
+    pub async fn label_names(&self, selectors: &[String], max: usize) -> QueryResult<Vec<String>> {
+        let selections = parsed(selectors)?;
+        self.follow().await?;
+        Ok(self.shared.index.read().unwrap_or_else(PoisonError::into_inner).label_names(&selections, max))
+    }
+
+    /// The values of a label among the series that any of the selectors finds; among all series, if
+    /// there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`PromQuery::series`].
+    pub async fn label_values(
+        &self,
+        label: &str,
+        selectors: &[String],
+        max: usize,
+    ) -> QueryResult<Vec<String>> {
+        let selections = parsed(selectors)?;
+        self.follow().await?;
+        Ok(self.shared.index.read().unwrap_or_else(PoisonError::into_inner).values(label, &selections, max))
+    }
+
+    /// What is known of each metric, by name: of the one asked for, or of up to `max`.
+    ///
+    /// # Errors
+    ///
+    /// Storage failed.
+    pub async fn metadata(&self, name: Option<&str>, max: usize) -> QueryResult<Vec<MetricDescription>> {
+        self.follow().await?;
+        let metrics = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).metrics(name, max);
+        let names: Vec<_> = metrics.iter().map(|(name, _)| name.clone()).collect();
+        let told = self.told(&names).await.map_err(|error| QueryError::Source(error.into()))?;
+        let described = |(name, metric_type)| {
+            let (help, unit) = told.get(&name).cloned().unwrap_or_default();
+            MetricDescription { name, metric_type, help, unit }
+        };
+        Ok(metrics.into_iter().map(described).collect())
+    }
+
+    /// How many series there are and of what, with up to `max` entries in each list.
+    ///
+    /// # Errors
+    ///
+    /// Storage failed.
+    pub async fn figures(&self, max: usize) -> QueryResult<SeriesFigures> {
+        self.follow().await?;
+        Ok(self.shared.index.read().unwrap_or_else(PoisonError::into_inner).figures(max))
+    }
+
+    /// Help and unit of metrics, as far as somebody said.
+    async fn told(&self, names: &[String]) -> Result<HashMap<String, (String, String)>, StoreError> {
+        let mut connection = self.shared.pool.acquire(Access::Read).await?;
+        let metadata = connection.as_connection().store().metric_metadata(names).await?;
+        Ok(metadata.into_iter().map(|told| (told.name, (told.help, told.unit))).collect())
+    }
+
+    fn source(&self) -> StoredSeries<'_> {
+        StoredSeries { pool: &self.shared.pool, index: &self.shared.index }
+    }
+
+    /// Learns of series registered since the last time.
+    async fn follow(&self) -> QueryResult<()> {
+        self.follow_store().await.map_err(|error| QueryError::Source(error.into()))?;
+        if self.shared.index.read().unwrap_or_else(PoisonError::into_inner).is_full() {
+            return Err(QueryError::Execution(format!("there are more than {SERIES_MAX} series")));
+        }
+        Ok(())
+    }
+
+    async fn follow_store(&self) -> Result<(), StoreError> {
+        let mut followed_to = self.shared.followed_to.lock().await;
+        let since = followed_to.map_or(DateTime::UNIX_EPOCH, |time| time - OVERLAP);
+        let mut after = None;
+        loop {
+            let mut connection = self.shared.pool.acquire(Access::Read).await?;
+            let mut connection = connection.as_connection();
+            let page = connection.store().series_registered(since, after.as_ref(), SERIES_PER_PAGE).await?;
+            let is_last = page.len() < SERIES_PER_PAGE as usize;
+            after = page.last().map(|last| (last.registered_at, last.series.id));
+            *followed_to = after.map(|(time, _)| time).max(*followed_to);
+            let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+            page.into_iter().for_each(|registered| index.add(registered));
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The conditions of each selector.
+fn parsed(selectors: &[String]) -> QueryResult<Vec<Vec<Matcher>>> {
+    let matchers = |text: &String| match crate::promql::parse(text) {
+        Ok(Expr::VectorSelector(selector)) => crate::promql::matchers(&selector),
+        Ok(_) => Err(QueryError::BadData(format!("{text:?} is no series selector"))),
+        Err(error) => Err(QueryError::BadData(error.in_prometheus_words())),
+    };
+    selectors.iter().map(matchers).collect()
+}

@@ -1,0 +1,12 @@
+//! Reading for people and for rules: PromQL over what is stored.
+//!
+//! Which series there are is kept in memory ([`index`]) and follows the database; their samples are
+//! read when a query needs them ([`stored`]).
+
+mod engine;
+mod index;
+mod part;
+mod stored;
+
+pub use engine::{MetricDescription, PromQuery};
+pub use index::SeriesFigures;

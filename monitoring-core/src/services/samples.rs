@@ -1,0 +1,187 @@
+//! Samples of series that another system keeps, stored as they were sent: cumulative counters with
+//! their resets, readings, staleness markers bit for bit.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use chrono::{DateTime, Utc};
+
+use crate::config::Retention;
+use crate::error::Result;
+use crate::model::{
+    Invalid, Labels, Limits, MetricType, Sample, SampleValue, Series, Temporality, is_label_name,
+    is_metric_name, is_own_metric,
+};
+use crate::promql::NAME;
+use crate::random::random_u64;
+use crate::store::metrics::{MetricStore as _, registered};
+use crate::store::{AsConnection, Connection, Context};
+
+/// Refusals told in one report.
+const REFUSALS_MAX: usize = 20;
+
+/// A series another system sends samples of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SentSeries {
+    /// All labels, the name as `__name__` among them.
+    pub labels: Vec<(String, String)>,
+    /// Times and values.
+    pub samples: Vec<(DateTime<Utc>, f64)>,
+}
+
+/// What became of the series that were sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SentReport {
+    /// Samples stored, those among them that were stored before.
+    pub samples_stored: usize,
+    /// Series and samples that cannot be stored, whenever they are sent again.
+    pub refused: usize,
+    /// Why, for the first of them.
+    pub reasons: Vec<String>,
+}
+
+impl SentReport {
+    fn refuse(&mut self, count: usize, reason: impl FnOnce() -> String) {
+        self.refused += count;
+        if self.reasons.len() < REFUSALS_MAX {
+            self.reasons.push(reason());
+        }
+    }
+}
+
+/// Stores samples of another system's series in one transaction. What makes no sense is left out
+/// and reported; the rest is stored. A sample that is sent again changes nothing.
+///
+/// # Errors
+///
+/// Storage failed; nothing was stored.
+pub async fn store_samples(conn: &mut impl AsConnection, sent: Vec<SentSeries>) -> Result<SentReport> {
+    store(&mut conn.as_connection(), sent).await
+}
+
+async fn store(connection: &mut Connection<'_>, sent: Vec<SentSeries>) -> Result<SentReport> {
+    let context = connection.context().clone();
+    let mut report = SentReport::default();
+    let checked: Vec<_> = sent.into_iter().filter_map(|sent| checked(sent, &context, &mut report)).collect();
+    let mut transaction = connection.begin().await?;
+    let max = context.settings.limits.series_per_metric_max;
+    let all = checked.iter().map(|(series, _)| series);
+    let mut registered = registered(&mut transaction.store(), all, max).await?;
+    let (mut series, mut samples) = (BTreeMap::new(), Vec::new());
+    for (one, of_it) in checked {
+        match registered.admit(&one) {
+            Ok(()) => {
+                samples.extend(of_it);
+                series.insert(one.id, one);
+            }
+            Err(refusal) => report.refuse(of_it.len(), || format!("{} {refusal}", one.name)),
+        }
+    }
+    if !samples.is_empty() {
+        let series: Vec<_> = series.into_values().collect();
+        transaction.store().record(&series, &samples, writer(), context.settings.clock.now()).await?;
+    }
+    transaction.commit().await?;
+    report.samples_stored = samples.len();
+    Ok(report)
+}
+
+/// Whoever sends to this process shares one writer of totals: transactions are short.
+fn writer() -> i64 {
+    static WRITER: LazyLock<i64> = LazyLock::new(|| (random_u64() | 1).cast_signed());
+    *WRITER
+}
+
+/// The series and those of its samples that can be kept.
+fn checked(sent: SentSeries, context: &Context, report: &mut SentReport) -> Option<(Series, Vec<Sample>)> {
+    let settings = &context.settings;
+    let count = sent.samples.len().max(1);
+    let series = match series(sent.labels, &settings.limits) {
+        Ok(series) => series,
+        Err(invalid) => {
+            report.refuse(count, || invalid.to_string());
+            return None;
+        }
+    };
+    let now = settings.clock.now();
+    let mut samples = Vec::with_capacity(sent.samples.len());
+    for (timestamp, value) in sent.samples {
+        match Retention::check(settings.retention.metrics, timestamp, now) {
+            Ok(()) => samples.push(sample(&series, timestamp, value)),
+            Err(invalid) => report.refuse(1, || format!("a sample of {}: {invalid}", series.name)),
+        }
+    }
+    (!samples.is_empty()).then_some((series, samples))
+}
+
+fn sample(series: &Series, timestamp: DateTime<Utc>, value: f64) -> Sample {
+    // Origin zero: series and time alone say which sample it is.
+    Sample { series_id: series.id, timestamp, origin: 0, value: SampleValue::Number(value), observations: 1 }
+}
+
+fn series(labels: Vec<(String, String)>, limits: &Limits) -> std::result::Result<Series, Invalid> {
+    let mut invalid = Invalid::default();
+    let mut known = Labels::new();
+    let mut series_name = String::new();
+    if labels.len() > limits.labels_max + 1 {
+        invalid.push("labels", format!("must have at most {} entries", limits.labels_max));
+    }
+    for (name, value) in labels {
+        let shown = crate::model::cut(&name, limits.metric_name_chars_max).to_owned();
+        if value.contains('\0') || value.chars().count() > limits.label_value_chars_max {
+            let max = limits.label_value_chars_max;
+            invalid.push(
+                format!("labels.{shown}"),
+                format!("must have at most {max} characters, none of them NUL"),
+            );
+        } else if name == NAME {
+            series_name = value;
+        } else if !is_label_name(&name) {
+            invalid.push(format!("labels.{shown}"), "the name must match [a-zA-Z_][a-zA-Z0-9_]*");
+        } else if known.value(&name).is_some() {
+            invalid.push(format!("labels.{shown}"), "is given twice");
+        } else {
+            known.set(name, value);
+        }
+    }
+    if !is_metric_name(&series_name) || series_name.chars().count() > limits.metric_name_chars_max {
+        invalid.push(NAME, "must match [a-zA-Z_:][a-zA-Z0-9_:]*, and not be too long");
+    } else if is_own_metric(&series_name) {
+        invalid.push(NAME, "is kept for a metric of the monitoring system itself");
+    }
+    invalid.or(())?;
+    let metric_type = type_by_name(&series_name);
+    Ok(Series::new(series_name, known, metric_type, Temporality::Cumulative, Vec::new()))
+}
+
+/// What naming conventions say about a series nobody described.
+fn type_by_name(name: &str) -> MetricType {
+    let endings = ["_total", "_count", "_sum", "_bucket"];
+    if endings.iter().any(|ending| name.ends_with(ending)) { MetricType::Counter } else { MetricType::Gauge }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(labels: &[(&str, &str)]) -> String {
+        let labels = labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        series(labels, &Limits::default()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_no_series_can_have_is_refused_by_name() {
+        assert!(refusal(&[("job", "a")]).contains("__name__"));
+        assert!(refusal(&[(NAME, "a-b")]).contains("__name__"));
+        assert!(refusal(&[(NAME, "up"), ("a b", "x")]).contains("labels.a b"));
+        assert!(refusal(&[(NAME, "up"), ("a", "x"), ("a", "y")]).contains("twice"));
+        assert!(refusal(&[(NAME, "monitoring_events_total")]).contains("itself"));
+    }
+
+    #[test]
+    fn conventions_tell_counters_from_gauges() {
+        assert_eq!(type_by_name("requests_total"), MetricType::Counter);
+        assert_eq!(type_by_name("temperature"), MetricType::Gauge);
+    }
+}

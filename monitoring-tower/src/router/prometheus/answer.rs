@@ -1,0 +1,109 @@
+//! Successes and failures as Prometheus writes them.
+
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use monitoring_core::{Error, QueryError};
+use serde_json::{Value, json};
+
+use super::json::quoted;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What a handler of this face answers.
+pub(super) type PromAnswer = Result<PromData, PromError>;
+
+/// The `data` of a success, written out, with what to know about it.
+#[derive(Debug)]
+pub(super) struct PromData {
+    data: String,
+    warnings: Vec<String>,
+    infos: Vec<String>,
+}
+
+impl PromData {
+    /// Data that is JSON already.
+    pub(super) fn written(data: String) -> Self {
+        Self { data, warnings: Vec::new(), infos: Vec::new() }
+    }
+
+    pub(super) fn with_notes(self, warnings: Vec<String>, infos: Vec<String>) -> Self {
+        Self { warnings, infos, ..self }
+    }
+}
+
+impl From<Value> for PromData {
+    fn from(value: Value) -> Self {
+        Self::written(value.to_string())
+    }
+}
+
+impl IntoResponse for PromData {
+    fn into_response(self) -> Response {
+        let mut body = String::with_capacity(self.data.len() + 64);
+        body.push_str(r#"{"status":"success","data":"#);
+        body.push_str(&self.data);
+        for (name, notes) in [("warnings", &self.warnings), ("infos", &self.infos)] {
+            if !notes.is_empty() {
+                let notes: Vec<_> = notes.iter().map(|note| quoted(note)).collect();
+                body.push_str(&format!(",\"{name}\":[{}]", notes.join(",")));
+            }
+        }
+        body.push('}');
+        ([(CONTENT_TYPE, JSON)], body).into_response()
+    }
+}
+
+/// A failure, in the classes of Prometheus.
+#[derive(Debug)]
+pub(super) struct PromError {
+    kind: &'static str,
+    message: String,
+}
+
+impl PromError {
+    pub(super) fn bad_data(message: impl Into<String>) -> Self {
+        Self { kind: "bad_data", message: message.into() }
+    }
+
+    /// A parameter that cannot be read.
+    pub(super) fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
+        Self::bad_data(format!("invalid parameter \"{name}\": {why}"))
+    }
+
+    fn status(&self) -> StatusCode {
+        match self.kind {
+            "bad_data" => StatusCode::BAD_REQUEST,
+            "execution" => StatusCode::UNPROCESSABLE_ENTITY,
+            "timeout" | "unavailable" => StatusCode::SERVICE_UNAVAILABLE,
+            "not_found" => StatusCode::NOT_FOUND,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<QueryError> for PromError {
+    fn from(error: QueryError) -> Self {
+        if let QueryError::Source(cause) = &error {
+            tracing::error!(target: "monitoring_tower", error = &**cause as &dyn std::error::Error,
+                "a query could not read its samples");
+            return Self { kind: "internal", message: "the samples could not be read".to_owned() };
+        }
+        Self { kind: error.kind(), message: error.to_string() }
+    }
+}
+
+impl From<Error> for PromError {
+    fn from(error: Error) -> Self {
+        tracing::error!(target: "monitoring_tower", error = &error as &dyn std::error::Error,
+            "a request in the manner of Prometheus failed");
+        Self { kind: "internal", message: "storage failed".to_owned() }
+    }
+}
+
+impl IntoResponse for PromError {
+    fn into_response(self) -> Response {
+        let body = json!({"status": "error", "errorType": self.kind, "error": self.message});
+        (self.status(), [(CONTENT_TYPE, JSON)], body.to_string()).into_response()
+    }
+}

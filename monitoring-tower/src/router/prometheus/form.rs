@@ -1,0 +1,66 @@
+//! Parameters, from the query of the URL and from a form in the body.
+
+use axum::body::to_bytes;
+use axum::extract::{FromRequest, Query, Request};
+use http::header::CONTENT_TYPE;
+
+use super::answer::PromError;
+use crate::router::state::RouterState;
+
+/// Bytes of a form: a query has at most 10,000 characters, and there may be many selectors.
+const FORM_BYTES_MAX: usize = 1024 * 1024;
+
+/// Names and values; those of the body come first, as in Prometheus.
+#[derive(Debug, Default)]
+pub(super) struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// The first value of this name, unless it is empty.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        let value = self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// All values of this name.
+    pub(super) fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The query to evaluate.
+    pub(super) fn query(&self) -> &str {
+        self.text("query").unwrap_or_default()
+    }
+
+    /// A bound on the number of results: `None` or zero for no bound.
+    pub(super) fn limit(&self) -> Result<Option<usize>, PromError> {
+        let Some(text) = self.text("limit") else { return Ok(None) };
+        let limit = text.parse().map_err(|_| PromError::parameter("limit", "limit must be a number"))?;
+        Ok(Some(limit).filter(|limit| *limit > 0))
+    }
+}
+
+impl FromRequest<RouterState> for Form {
+    type Rejection = PromError;
+
+    async fn from_request(request: Request, _: &RouterState) -> Result<Self, PromError> {
+        let (parts, body) = request.into_parts();
+        let malformed = || PromError::bad_data("the parameters must be name=value pairs, percent-encoded");
+        let Query(in_url): Query<Vec<(String, String)>> =
+            Query::try_from_uri(&parts.uri).map_err(|_| malformed())?;
+        let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let is_form =
+            content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"));
+        if !is_form {
+            return Ok(Self(in_url));
+        }
+        let body = to_bytes(body, FORM_BYTES_MAX).await;
+        let body = body.map_err(|_| PromError::bad_data("the form is too large, or broke off"))?;
+        // A form and the query of a URL are written alike.
+        let query = std::str::from_utf8(&body).map_err(|_| malformed())?;
+        let uri = format!("/?{}", query.trim()).parse().map_err(|_| malformed())?;
+        let Query(mut pairs): Query<Vec<(String, String)>> =
+            Query::try_from_uri(&uri).map_err(|_| malformed())?;
+        pairs.extend(in_url);
+        Ok(Self(pairs))
+    }
+}

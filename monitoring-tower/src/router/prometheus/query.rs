@@ -1,0 +1,86 @@
+//! Queries.
+
+use axum::extract::State;
+use monitoring_core::{PromQuery, QueryAnswer, QueryError, QueryValue, format_query, parse_query};
+use serde_json::json;
+
+use super::answer::{PromAnswer, PromData, PromError};
+use super::form::Form;
+use super::json::result;
+use crate::router::state::RouterState;
+
+/// A query at one instant.
+pub(super) async fn instant(State(state): State<RouterState>, form: Form) -> PromAnswer {
+    let (promql, limit) = (limited(&state, &form)?, form.limit()?);
+    let time = form.time("time")?.unwrap_or_else(|| promql.now());
+    state.flush().await;
+    let answer = promql.instant(form.query(), time).await.map_err(about_query)?;
+    Ok(shown(answer, limit))
+}
+
+/// A query at every step of a range.
+pub(super) async fn range(State(state): State<RouterState>, form: Form) -> PromAnswer {
+    let (promql, limit) = (limited(&state, &form)?, form.limit()?);
+    let required = |name: &str| {
+        form.time(name)?.ok_or_else(|| PromError::parameter(name, "cannot parse \"\" to a valid timestamp"))
+    };
+    let (start, end) = (required("start")?, required("end")?);
+    if end < start {
+        return Err(PromError::parameter("end", "end timestamp must not be before start time"));
+    }
+    let step = form.positive_duration("step")?;
+    state.flush().await;
+    let answer = promql.range(form.query(), start, end, step).await.map_err(about_query)?;
+    Ok(shown(answer, limit))
+}
+
+/// Exemplars of the series in a query. None are recorded yet.
+pub(super) async fn exemplars(form: Form) -> PromAnswer {
+    parse_query(form.query()).map_err(about_query)?;
+    Ok(json!([]).into())
+}
+
+/// The query, laid out for reading.
+pub(super) async fn format(form: Form) -> PromAnswer {
+    Ok(json!(format_query(form.query()).map_err(about_query)?).into())
+}
+
+/// The syntax tree of the query.
+pub(super) async fn parse(form: Form) -> PromAnswer {
+    Ok(parse_query(form.query()).map_err(about_query)?.into())
+}
+
+/// The engine, with what the request says about its limits.
+fn limited(state: &RouterState, form: &Form) -> Result<PromQuery, PromError> {
+    let promql = state.monitoring().promql();
+    let mut limits = promql.limits().clone();
+    if let Some(timeout) = form.duration("timeout")?.and_then(|timeout| timeout.to_std().ok()) {
+        limits.timeout = limits.timeout.min(timeout);
+    }
+    if let Some(lookback) = form.duration("lookback_delta")?.and_then(|lookback| lookback.to_std().ok())
+        && !lookback.is_zero()
+    {
+        limits.lookback = lookback;
+    }
+    Ok(promql.with_limits(limits))
+}
+
+/// Prometheus says which parameter it was.
+fn about_query(error: QueryError) -> PromError {
+    match error {
+        QueryError::BadData(message) => PromError::parameter("query", message),
+        other => other.into(),
+    }
+}
+
+fn shown(mut answer: QueryAnswer, limit: Option<usize>) -> PromData {
+    let mut warnings = answer.warnings();
+    let infos = answer.infos();
+    if let (Some(limit), QueryValue::Vector(series) | QueryValue::Matrix(series)) = (limit, &mut answer.value)
+        && series.len() > limit
+    {
+        series.truncate(limit);
+        warnings.push("results truncated due to limit".to_owned());
+    }
+    PromData::written(result(&answer.value)).with_notes(warnings, infos)
+}

@@ -1,0 +1,111 @@
+//! Which series, labels and metrics there are.
+
+use axum::extract::{Path, State};
+use monitoring_core::MetricType;
+use serde_json::{Map, Value, json};
+
+use super::answer::{PromAnswer, PromData, PromError};
+use super::form::Form;
+use super::json::labels as written;
+use crate::router::state::RouterState;
+
+/// Items in one answer, where the request names no bound.
+const ITEMS_MAX: usize = 200_000;
+
+/// The labels of the series that any of the selectors finds.
+pub(super) async fn series(State(state): State<RouterState>, form: Form) -> PromAnswer {
+    let (selectors, limit) = selection(&form)?;
+    if selectors.is_empty() {
+        return Err(PromError::bad_data("no match[] parameter provided"));
+    }
+    state.flush().await;
+    let found = state.monitoring().promql().series(&selectors, limit).await.map_err(about_match)?;
+    let found: Vec<_> = found.iter().map(written).collect();
+    Ok(PromData::written(format!("[{}]", found.join(","))))
+}
+
+/// The names of labels.
+pub(super) async fn labels(State(state): State<RouterState>, form: Form) -> PromAnswer {
+    let (selectors, limit) = selection(&form)?;
+    state.flush().await;
+    let names = state.monitoring().promql().label_names(&selectors, limit).await.map_err(about_match)?;
+    Ok(json!(names).into())
+}
+
+/// The values of one label.
+pub(super) async fn label_values(
+    State(state): State<RouterState>,
+    Path(name): Path<String>,
+    form: Form,
+) -> PromAnswer {
+    let (selectors, limit) = selection(&form)?;
+    let name = unescaped(&name);
+    if name.is_empty() {
+        return Err(PromError::bad_data(format!("invalid label name: {name:?}")));
+    }
+    state.flush().await;
+    let values = state.monitoring().promql().label_values(&name, &selectors, limit).await;
+    Ok(json!(values.map_err(about_match)?).into())
+}
+
+/// Type, help and unit of metrics.
+pub(super) async fn metadata(State(state): State<RouterState>, form: Form) -> PromAnswer {
+    let limit = form.limit()?.unwrap_or(ITEMS_MAX);
+    let described = state.monitoring().promql().metadata(form.text("metric"), limit).await?;
+    let entry = |metric_type: MetricType, help: &str, unit: &str| json!([{"type": metric_type.as_str(), "help": help, "unit": unit}]);
+    let metrics: Map<String, Value> = described
+        .into_iter()
+        .map(|metric| (metric.name, entry(metric.metric_type, &metric.help, &metric.unit)))
+        .collect();
+    Ok(Value::Object(metrics).into())
+}
+
+/// Selectors and the bound on results. Times are read and checked, but what was there once is
+/// listed whenever it was.
+fn selection(form: &Form) -> Result<(Vec<String>, usize), PromError> {
+    let (start, end) = (form.time("start")?, form.time("end")?);
+    if let (Some(start), Some(end)) = (start, end)
+        && end < start
+    {
+        return Err(PromError::parameter("end", "end timestamp must not be before start time"));
+    }
+    Ok((form.all("match[]"), form.limit()?.unwrap_or(ITEMS_MAX)))
+}
+
+fn about_match(error: monitoring_core::QueryError) -> PromError {
+    match error {
+        monitoring_core::QueryError::BadData(message) => PromError::parameter("match[]", message),
+        other => other.into(),
+    }
+}
+
+/// A label's name in a path: `U__` begins one with characters that a path cannot hold, each between
+/// underscores as its number in hexadecimal (the "values" escaping of Prometheus).
+fn unescaped(name: &str) -> String {
+    let Some(mut rest) = name.strip_prefix("U__") else { return name.to_owned() };
+    let mut unescaped = String::new();
+    while let Some((plain, after)) = rest.split_once('_') {
+        unescaped.push_str(plain);
+        let Some((code, after)) = after.split_once('_') else { return name.to_owned() };
+        match u32::from_str_radix(code, 16).ok().and_then(char::from_u32) {
+            _ if code.is_empty() => unescaped.push('_'),
+            Some(c) => unescaped.push(c),
+            None => return name.to_owned(),
+        }
+        rest = after;
+    }
+    unescaped + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_names_are_understood() {
+        assert_eq!(unescaped("job"), "job");
+        assert_eq!(unescaped("U__http_2e_status"), "http.status");
+        assert_eq!(unescaped("U__a__b"), "a_b");
+        assert_eq!(unescaped("U__a_zz_b"), "U__a_zz_b");
+    }
+}

@@ -1,0 +1,113 @@
+//! Times and durations as parameters: numbers of seconds, RFC 3339, `5m`.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::answer::PromError;
+use super::form::Form;
+
+impl Form {
+    /// An instant; `None` if it is not given.
+    pub(super) fn time(&self, name: &str) -> Result<Option<DateTime<Utc>>, PromError> {
+        let parse = |text| {
+            parse_time(text).ok_or_else(|| {
+                PromError::parameter(name, format!("cannot parse \"{text}\" to a valid timestamp"))
+            })
+        };
+        self.text(name).map(parse).transpose()
+    }
+
+    /// A duration; `None` if it is not given.
+    pub(super) fn duration(&self, name: &str) -> Result<Option<TimeDelta>, PromError> {
+        let parse = |text| {
+            parse_duration(text).ok_or_else(|| {
+                PromError::parameter(name, format!("cannot parse \"{text}\" to a valid duration"))
+            })
+        };
+        self.text(name).map(parse).transpose()
+    }
+
+    /// A duration that must be there and positive.
+    pub(super) fn positive_duration(&self, name: &str) -> Result<TimeDelta, PromError> {
+        let duration = self
+            .duration(name)?
+            .ok_or_else(|| PromError::parameter(name, "cannot parse \"\" to a valid duration"))?;
+        if duration <= TimeDelta::zero() {
+            let why =
+                "zero or negative query resolution step widths are not accepted. Try a positive integer";
+            return Err(PromError::parameter(name, why));
+        }
+        Ok(duration)
+    }
+}
+
+/// Seconds since 1970, or RFC 3339.
+pub(super) fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return DateTime::from_timestamp_millis(millis(seconds)?);
+    }
+    let repaired = text.replace(' ', "+");
+    DateTime::parse_from_rfc3339(&repaired).ok().map(|time| time.to_utc())
+}
+
+/// Seconds, or units from years down to milliseconds, each at most once: `1h30m`.
+pub(super) fn parse_duration(text: &str) -> Option<TimeDelta> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return TimeDelta::try_milliseconds(millis(seconds)?);
+    }
+    const UNITS: [(&str, u64); 7] = [
+        ("y", 365 * 86_400_000),
+        ("w", 7 * 86_400_000),
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ];
+    let (mut rest, mut total, mut next_unit) = (text, Duration::ZERO, 0);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (count, after) = rest.split_at(digits);
+        let unit_end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit_end);
+        let place = UNITS.iter().position(|(name, _)| *name == unit).filter(|place| *place >= next_unit)?;
+        let millis = count.parse::<u64>().ok()?.checked_mul(UNITS[place].1)?;
+        total = total.checked_add(Duration::from_millis(millis))?;
+        (rest, next_unit) = (after, place + 1);
+    }
+    (!text.is_empty()).then(|| TimeDelta::from_std(total).ok()).flatten()
+}
+
+fn millis(seconds: f64) -> Option<i64> {
+    const MAX: f64 = 9e15; // milliseconds that a double holds exactly
+    let millis = (seconds * 1_000.0).round();
+    #[allow(clippy::cast_possible_truncation)] // it was just checked
+    (millis.abs() < MAX).then_some(millis as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_numbers_or_dates() {
+        let time = |text| parse_time(text).map(|time| time.timestamp_millis());
+        assert_eq!(time("1.5"), Some(1_500));
+        assert_eq!(time("1970-01-01T00:00:01Z"), Some(1_000));
+        assert_eq!(time("1970-01-01T01:00:01 01:00"), Some(1_000), "a plus that was not encoded");
+        assert_eq!([time("NaN"), time("1e30"), time("yesterday")], [None; 3]);
+    }
+
+    #[test]
+    fn durations_are_numbers_or_units() {
+        let millis = |text| parse_duration(text).map(|duration| duration.num_milliseconds());
+        assert_eq!(millis("15"), Some(15_000));
+        assert_eq!(millis("1h30m"), Some(5_400_000));
+        assert_eq!(millis("250ms"), Some(250));
+        assert_eq!(
+            [millis("30m1h"), millis("5"), millis("5q"), millis(""), millis("1m1m")],
+            [None, Some(5_000), None, None, None]
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! Remote write: another system's samples, as Prometheus sends them.
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use monitoring_core::services;
+use prost::Message;
+
+use super::wire::{Request, Sent, WriteRequest};
+use crate::router::error::{Answer, Code, Problem};
+use crate::router::state::RouterState;
+
+/// How much larger than the greatest body its content may be.
+const EXPANSION_MAX: usize = 8;
+
+/// Stores the samples of a request: of each series those that can be stored. The sender is told of
+/// the rest with a status that keeps it from trying again.
+pub(super) async fn write(
+    State(state): State<RouterState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let version = Version::of(&headers)?;
+    let limits = state.monitoring().limits();
+    let body = axum::body::to_bytes(body, limits.body_bytes_max).await.map_err(|_| {
+        let detail = format!("the body must have at most {} bytes", limits.body_bytes_max);
+        Problem::new(Code::PayloadTooLarge, detail)
+    })?;
+    let sent = version.read(&expanded(&body, limits.body_bytes_max * EXPANSION_MAX)?)?;
+    let mut connection = state.write().await?;
+    let mut report = services::store_samples(&mut connection, sent.series).await?;
+    let unreadable = sent.histograms + sent.malformed;
+    if sent.histograms > 0 {
+        report.reasons.push(format!("{} native histograms, which cannot be stored", sent.histograms));
+    }
+    if sent.malformed > 0 {
+        report.reasons.push(format!("{} series or samples that cannot be read", sent.malformed));
+    }
+    let written = HeaderValue::from(report.samples_stored);
+    let headers = [
+        ("x-prometheus-remote-write-samples-written", written),
+        ("x-prometheus-remote-write-histograms-written", HeaderValue::from_static("0")),
+        ("x-prometheus-remote-write-exemplars-written", HeaderValue::from_static("0")),
+    ];
+    if report.refused + unreadable == 0 {
+        return Ok((StatusCode::NO_CONTENT, headers).into_response());
+    }
+    let reasons = report.reasons.join("; ");
+    Ok((StatusCode::BAD_REQUEST, headers, format!("not all could be stored: {reasons}\n")).into_response())
+}
+
+/// Which message the body holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+impl Version {
+    fn of(headers: &HeaderMap) -> Answer<Self> {
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        if text(CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("snappy")) {
+            return Err(Problem::new(Code::UnsupportedMediaType, "the body must be compressed with snappy"));
+        }
+        let content_type: String =
+            text(CONTENT_TYPE).unwrap_or("application/x-protobuf").split_whitespace().collect();
+        match &*content_type.to_ascii_lowercase() {
+            "application/x-protobuf" | "application/x-protobuf;proto=prometheus.writerequest" => {
+                Ok(Self::One)
+            }
+            "application/x-protobuf;proto=io.prometheus.write.v2.request" => Ok(Self::Two),
+            _ => Err(Problem::new(
+                Code::UnsupportedMediaType,
+                "the body must be a prometheus.WriteRequest or an io.prometheus.write.v2.Request",
+            )),
+        }
+    }
+
+    fn read(self, bytes: &[u8]) -> Answer<Sent> {
+        let sent = match self {
+            Self::One => WriteRequest::decode(bytes).map(Sent::from),
+            Self::Two => Request::decode(bytes).map(Sent::from),
+        };
+        sent.map_err(|error| Problem::field("body", format!("is no such message: {error}")))
+    }
+}
+
+/// The content of a body in snappy's block format.
+fn expanded(body: &Bytes, bytes_max: usize) -> Answer<Vec<u8>> {
+    let malformed =
+        |error: snap::Error| Problem::field("body", format!("is not compressed with snappy: {error}"));
+    if snap::raw::decompress_len(body).map_err(malformed)? > bytes_max {
+        let detail = format!("the content of the body must have at most {bytes_max} bytes");
+        return Err(Problem::new(Code::PayloadTooLarge, detail));
+    }
+    snap::raw::Decoder::new().decompress_vec(body).map_err(malformed)
+}

@@ -1,0 +1,151 @@
+//! `/prometheus/api/v1/write`: samples of another Prometheus.
+
+use axum::body::Body;
+use http::{Method, StatusCode};
+use prost::Message;
+use serde_json::json;
+
+use crate::support::{ALICE, Answer, Service, exchange, on_both_databases, request};
+
+on_both_databases! {
+    what_is_written_can_be_queried
+    a_sample_sent_twice_counts_once
+    what_cannot_be_stored_is_named_and_the_rest_kept
+    staleness_markers_survive
+    what_is_no_remote_write_is_refused
+    a_body_that_expands_without_bound_is_refused
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WriteRequest {
+    #[prost(message, repeated, tag = "1")]
+    timeseries: Vec<TimeSeries>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TimeSeries {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<Label>,
+    #[prost(message, repeated, tag = "2")]
+    samples: Vec<Sample>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Label {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Sample {
+    #[prost(double, tag = "1")]
+    value: f64,
+    #[prost(int64, tag = "2")]
+    timestamp: i64,
+}
+
+fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
+    let label = |(name, value): &(&str, &str)| Label { name: (*name).into(), value: (*value).into() };
+    let sample = |(timestamp, value): &(i64, f64)| Sample { value: *value, timestamp: *timestamp };
+    TimeSeries { labels: labels.iter().map(label).collect(), samples: samples.iter().map(sample).collect() }
+}
+
+async fn send(service: &Service, body: Vec<u8>) -> Answer {
+    let request = request(Method::POST, "/prometheus/api/v1/write", Some(ALICE))
+        .header("content-encoding", "snappy")
+        .header("content-type", "application/x-protobuf")
+        .header("x-prometheus-remote-write-version", "0.1.0");
+    exchange(&service.app, request.body(Body::from(body)).unwrap()).await
+}
+
+async fn write(service: &Service, timeseries: Vec<TimeSeries>) -> Answer {
+    let message = WriteRequest { timeseries }.encode_to_vec();
+    send(service, snap::raw::Encoder::new().compress_vec(&message).unwrap()).await
+}
+
+async fn ask(service: &Service, query: &str, millis: i64) -> serde_json::Value {
+    let path = format!("/prometheus/api/v1/query?query={query}&time={}", millis as f64 / 1000.0);
+    let answer = service.get(&path, ALICE).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    answer.json()["data"]["result"].clone()
+}
+
+/// Milliseconds since 1970 of an hour ago, as samples must be recent.
+fn begin() -> i64 {
+    let now = chrono::Utc::now().timestamp_millis();
+    now - now % 60_000 - 3_600_000
+}
+
+async fn what_is_written_can_be_queried(service: &Service) {
+    let begin = begin();
+    let samples: Vec<_> = (0..20).map(|n| (begin + n * 15_000, n as f64 * 3.0)).collect();
+    let answer =
+        write(service, vec![series(&[("__name__", "requests_total"), ("job", "a")], &samples)]).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.text());
+    assert_eq!(answer.header("x-prometheus-remote-write-samples-written"), "20");
+    let end = begin + 19 * 15_000;
+    let value = ask(service, "requests_total", end).await;
+    assert_eq!(value[0]["metric"], json!({"__name__": "requests_total", "job": "a"}));
+    assert_eq!(value[0]["value"][1], "57");
+    assert_eq!(ask(service, "rate(requests_total[2m])", end).await[0]["value"][1], "0.2");
+    assert_eq!(ask(service, "requests_total", end + 300_000).await, json!([]), "it has gone stale");
+}
+
+async fn a_sample_sent_twice_counts_once(service: &Service) {
+    let begin = begin();
+    for _ in 0..2 {
+        let sent = series(&[("__name__", "load")], &[(begin, 1.0), (begin + 1_000, 2.0)]);
+        assert_eq!(write(service, vec![sent]).await.status, StatusCode::NO_CONTENT);
+    }
+    let late = series(&[("__name__", "load")], &[(begin - 60_000, 0.5)]);
+    assert_eq!(write(service, vec![late]).await.status, StatusCode::NO_CONTENT, "out of order is fine");
+    assert_eq!(ask(service, "count_over_time(load[5m])", begin + 1_000).await[0]["value"][1], "3");
+}
+
+async fn what_cannot_be_stored_is_named_and_the_rest_kept(service: &Service) {
+    let begin = begin();
+    let good = series(&[("__name__", "good")], &[(begin, 1.0)]);
+    let nameless = series(&[("job", "a")], &[(begin, 1.0)]);
+    let ancient = series(&[("__name__", "ancient")], &[(1_000, 1.0)]);
+    let reserved = series(&[("__name__", "monitoring_events_total")], &[(begin, 1.0)]);
+    let answer = write(service, vec![nameless, good, ancient, reserved]).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer.header("x-prometheus-remote-write-samples-written"), "1");
+    for reason in ["__name__", "a sample of ancient", "itself"] {
+        assert!(answer.text().contains(reason), "{reason}: {}", answer.text());
+    }
+    assert_eq!(ask(service, "good", begin).await[0]["value"][1], "1");
+}
+
+async fn staleness_markers_survive(service: &Service) {
+    let begin = begin();
+    let stale = f64::from_bits(0x7ff0_0000_0000_0002);
+    let samples = [(begin, 1.0), (begin + 15_000, stale), (begin + 30_000, f64::NAN)];
+    assert_eq!(
+        write(service, vec![series(&[("__name__", "up")], &samples)]).await.status,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(ask(service, "up", begin + 14_999).await[0]["value"][1], "1");
+    assert_eq!(ask(service, "up", begin + 15_000).await, json!([]));
+    assert_eq!(ask(service, "up", begin + 30_000).await[0]["value"][1], "NaN");
+    assert_eq!(ask(service, "count_over_time(up[5m])", begin + 30_000).await[0]["value"][1], "2");
+}
+
+async fn what_is_no_remote_write_is_refused(service: &Service) {
+    send(service, b"no snappy".to_vec()).await.problem(StatusCode::BAD_REQUEST, "validation_failed");
+    let garbage = snap::raw::Encoder::new().compress_vec(&[0xff; 40]).unwrap();
+    send(service, garbage).await.problem(StatusCode::BAD_REQUEST, "validation_failed");
+    for (name, value) in [("content-encoding", "gzip"), ("content-type", "application/json")] {
+        let request = request(Method::POST, "/prometheus/api/v1/write", Some(ALICE)).header(name, value);
+        let answer = exchange(&service.app, request.body(Body::empty()).unwrap()).await;
+        answer.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type");
+    }
+}
+
+async fn a_body_that_expands_without_bound_is_refused(service: &Service) {
+    // A length of 4 GiB in the head of the block.
+    let answer = send(service, vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0x00]).await;
+    answer.problem(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large");
+}

@@ -28,7 +28,10 @@ impl Database {
 impl Destination for Database {
     async fn store(&self, events: &[Event], samples: &[SeriesSample]) -> Result<(), StoreError> {
         let mut work = self.pool.begin_work(Access::Write).await?;
-        let stored = store(&mut work.connection(), events, samples, self.writer).await;
+        let mut stored = store(&mut work.connection(), events, samples, self.writer).await;
+        if stored.as_ref().is_err_and(StoreError::is_misrouted) {
+            stored = store(&mut work.connection(), events, samples, self.writer).await;
+        }
         work.done();
         stored
     }

@@ -138,6 +138,14 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// Whether a row was on its way to the default partition when its day got one of its own. At
+    /// the next attempt it finds that.
+    pub(crate) fn is_misrouted(&self) -> bool {
+        matches!(self, Self::Unavailable(error) if error.as_database_error().is_some_and(is_misrouted))
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
@@ -147,6 +155,7 @@ impl From<sqlx::Error> for StoreError {
             }
             E::Database(database) => match database.code().as_deref() {
                 Some(code) if is_transient_code(code) => Self::Unavailable(error),
+                _ if is_misrouted(&**database) => Self::Unavailable(error),
                 Some(code) if is_refusal_code(code) => Self::Refused(error),
                 _ => Self::Database(error),
             },
@@ -154,6 +163,13 @@ impl From<sqlx::Error> for StoreError {
             _ => Self::Database(error),
         }
     }
+}
+
+/// PostgreSQL chooses the partition of a row before it waits for that partition's lock. Whoever
+/// changes the bounds meanwhile makes the choice a violation, which unlike any other of its code has
+/// no constraint to name.
+fn is_misrouted(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error.code().as_deref() == Some("23514") && error.constraint().is_none()
 }
 
 /// PostgreSQL: connection, resource, shutdown, lock, serialisation and deadlock errors

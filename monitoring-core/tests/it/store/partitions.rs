@@ -5,13 +5,14 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use monitoring_core::{CreateEventRequest, Event, services};
+use monitoring_core::{CreateEventRequest, Event, ShedReason, services};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::monitoring::handlers::Tasks;
 use crate::support::database::Database;
 use crate::support::fixture::{Fixture, noon, request};
+use crate::support::until;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -90,6 +91,36 @@ async fn strays_are_moved_to_a_partition_of_their_day() {
     // The moved day takes new rows, and knows the old ones.
     let late = create(&fixture, TimeDelta::days(-2)).await;
     assert_eq!(partition_of(&database, &late).await, "events_20260613");
+}
+
+/// What waits for the default partition while its rows are moved out has been sent there for good.
+#[tokio::test]
+async fn who_waits_for_the_default_partition_while_the_day_gets_its_own_is_not_refused() {
+    let Some(database) = Database::postgres().await else { return };
+    let fixture = Fixture::start(&database).await;
+    let recorder = fixture.monitoring.recorder().clone();
+    let late = CreateEventRequest { timestamp: Some(noon() - TimeDelta::days(10)), ..request("late") };
+    let mut upkeep = PgConnection::connect(&database.url()).await.unwrap();
+    let mut moving = upkeep.begin().await.unwrap();
+    let lock = "CREATE TABLE monitoring.events_20260605 (LIKE monitoring.events INCLUDING ALL);
+                LOCK TABLE monitoring.events_default IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut *moving).await.unwrap();
+
+    recorder.event(late.clone());
+    let writing = tokio::spawn(async move { services::submit_events(&recorder, vec![late], None).await });
+    let waiting = "SELECT count(*) FROM pg_locks
+                   WHERE NOT granted AND relation = 'monitoring.events_default'::regclass";
+    until("the write waits", async || database.number(waiting).await > 0).await;
+    let attach = "ALTER TABLE monitoring.events ATTACH PARTITION monitoring.events_20260605
+                  FOR VALUES FROM ('2026-06-05 00:00:00+00') TO ('2026-06-06 00:00:00+00')";
+    sqlx::raw_sql(attach).execute(&mut *moving).await.unwrap();
+    moving.commit().await.unwrap();
+
+    let stored = writing.await.unwrap().expect("it had only to wait");
+    assert_eq!(partition_of(&database, &stored[0]).await, "events_20260605");
+    fixture.monitoring.recorder().flush().await.unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM monitoring.events_20260605").await, 2);
+    assert_eq!(fixture.monitoring.recorder().shed_total(ShedReason::Refused), 0);
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ umask 077
 home=$1 bin=$2 port=$3
 START_SECONDS=60
 cd "$home" || exit 1
+# A test that is killed while it waits for an answer must not take us with it.
+trap '' PIPE
 prepare_user
 
 # A crash of the server must cost nothing it has confirmed, so commits are synchronous; the machine

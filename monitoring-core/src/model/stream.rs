@@ -133,7 +133,12 @@ impl Witnessed {
     }
 
     /// After an event of the page up to a snapshot.
-    pub(crate) fn after(&self, snapshot: &Snapshot, last: (u64, Uuid), time: DateTime<Utc>) -> StreamPosition {
+    pub(crate) fn after(
+        &self,
+        snapshot: &Snapshot,
+        last: (u64, Uuid),
+        time: DateTime<Utc>,
+    ) -> StreamPosition {
         let page = Some(OpenPage { snapshot: snapshot.clone(), last });
         let place = StreamPlace::Witnessed(Self { before: self.before.clone(), page });
         StreamPosition { time, place }

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::{Postgres, in_schema};
 use crate::model::{
-    Arrival, Cursor, Ended, Event, EventFilter, EventId, EventType, Level, Page, Slice, Snapshot, StreamPlace,
-    StreamPosition, Witnessed,
+    Arrival, Cursor, Ended, Event, EventFilter, EventId, EventType, Level, Page, Slice, Snapshot,
+    StreamPlace, StreamPosition, Witnessed,
 };
 use crate::store::StoreError;
 use crate::store::events::{EventStore, containing, lifted_column, tag_values, time_range};

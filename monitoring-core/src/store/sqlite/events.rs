@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::{Sqlite, time};
 use crate::model::{
-    Arrival, Cursor, Event, EventFilter, EventId, EventType, HexDigits, Level, Page, Slice,
-    StreamPlace, StreamPosition, Tags, to_micros,
+    Arrival, Cursor, Event, EventFilter, EventId, EventType, HexDigits, Level, Page, Slice, StreamPlace,
+    StreamPosition, Tags, to_micros,
 };
 use crate::store::StoreError;
 use crate::store::events::{EventStore, containing, lifted_column, tag_values, time_range};

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use monitoring_core::{
-    AsConnection, Connection, CreateEventRequest, EventFilter, EventId, Level, Page, StreamPosition, services,
+    AsConnection, CreateEventRequest, EventFilter, EventId, Level, Page, StreamPosition, services,
 };
 use serde_json::json;
 

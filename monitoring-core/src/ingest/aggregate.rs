@@ -17,7 +17,7 @@ use crate::store::Context;
 
 /// Entries past which intervals are merged, and past which nothing new is taken.
 const ENTRIES_MAX: usize = 100_000;
-/// Series with secrets that are remembered by what they are without; past that, all are forgotten.
+/// Series with secrets that are remembered; past that, all are forgotten.
 const REDACTED_MAX: usize = 10_000;
 
 /// A sample and the series it belongs to.
@@ -31,8 +31,11 @@ pub(crate) struct Aggregator {
     /// Whether there were too many entries to tell intervals apart, until they are taken out.
     coarse: bool,
     entries: HashMap<(SeriesId, i64), SeriesSample>,
-    /// Series that held secrets, and what they are without.
-    redacted: HashMap<SeriesId, Series>,
+    /// What the entries weigh, and past which weight they are treated as too many.
+    bytes: usize,
+    bytes_max: usize,
+    /// Series that held secrets, and those they are without.
+    redacted: HashMap<SeriesId, SeriesId>,
 }
 
 impl Aggregator {
@@ -40,10 +43,18 @@ impl Aggregator {
     pub(crate) fn new(context: Arc<Context>) -> Self {
         let interval: Duration = context.settings.ingest.metrics_interval;
         let interval_micros = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX).max(1);
-        Self { context, interval_micros, coarse: false, entries: HashMap::new(), redacted: HashMap::new() }
+        Self {
+            bytes_max: context.settings.ingest.buffer_bytes_max,
+            context,
+            interval_micros,
+            coarse: false,
+            entries: HashMap::new(),
+            bytes: 0,
+            redacted: HashMap::new(),
+        }
     }
 
-    /// Adds an observation. False if there are too many series.
+    /// Adds an observation. False if there is no room for its series.
     pub(crate) fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) -> bool {
         let interval = self.interval(time);
         match self.entries.get_mut(&(series.id, interval)) {
@@ -55,18 +66,23 @@ impl Aggregator {
 
     /// Adds an observation of a series that has no entry, unless as what it is without secrets.
     fn observe_another(&mut self, series: &Series, value: f64, time: DateTime<Utc>) -> bool {
-        let series = self.without_secrets(series);
-        let mut interval = self.interval(time);
-        if self.entries.len() >= ENTRIES_MAX && !self.entries.contains_key(&(series.id, interval)) {
-            self.merge_intervals();
-            interval = self.interval(time);
-            if self.entries.len() >= ENTRIES_MAX && !self.entries.contains_key(&(series.id, interval)) {
-                return false;
-            }
+        let interval = self.interval(time);
+        if let Some(known) = self.redacted.get(&series.id)
+            && let Some(entry) = self.entries.get_mut(&(*known, interval))
+        {
+            add(entry, value, time);
+            return true;
         }
+        let series = self.without_secrets(series);
+        if !self.entries.contains_key(&(series.id, interval)) && !self.has_room_for(&series) {
+            self.merge_intervals();
+        }
+        let (interval, has_room) = (self.interval(time), self.has_room_for(&series));
         let entry = match self.entries.entry((series.id, interval)) {
             Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(_) if !has_room => return false,
             Entry::Vacant(entry) => {
+                self.bytes += entry_bytes(&series);
                 let sample = empty_sample(&series, time);
                 entry.insert((series.into_owned(), sample))
             }
@@ -76,15 +92,16 @@ impl Aggregator {
     }
 
     fn without_secrets<'s>(&mut self, series: &'s Series) -> Cow<'s, Series> {
-        if let Some(known) = self.redacted.get(&series.id) {
-            return Cow::Owned(known.clone());
-        }
         let Some(redacted) = self.context.redactor.series(series) else { return Cow::Borrowed(series) };
         if self.redacted.len() >= REDACTED_MAX {
             self.redacted.clear();
         }
-        self.redacted.insert(series.id, redacted.clone());
+        self.redacted.insert(series.id, redacted.id);
         Cow::Owned(redacted)
+    }
+
+    fn has_room_for(&self, series: &Series) -> bool {
+        self.entries.len() < ENTRIES_MAX && self.bytes + entry_bytes(series) <= self.bytes_max
     }
 
     /// The interval an observation belongs to.
@@ -106,12 +123,13 @@ impl Aggregator {
                 }
             }
         }
+        self.bytes = merged.values().map(|(series, _)| entry_bytes(series)).sum();
         self.entries = merged;
     }
 
     /// Takes everything out.
     pub(crate) fn take(&mut self) -> Vec<SeriesSample> {
-        self.coarse = false;
+        (self.coarse, self.bytes) = (false, 0);
         self.entries.drain().map(|(_, entry)| entry).collect()
     }
 
@@ -152,6 +170,12 @@ fn empty_sample(series: &Series, time: DateTime<Utc>) -> Sample {
         SampleValue::Number(0.0)
     };
     Sample { series_id: series.id, timestamp: time, origin: random_origin(), value, observations: 0 }
+}
+
+/// What an entry of this series weighs, whatever was observed.
+fn entry_bytes(series: &Series) -> usize {
+    let buckets = if series.bounds.is_empty() { 0 } else { series.bounds.len() + 1 };
+    size_of::<((SeriesId, i64), Sample)>() + series.approximate_bytes() + buckets * size_of::<u64>()
 }
 
 /// Tells this sample from every other of its series and instant.
@@ -232,6 +256,39 @@ mod tests {
         assert_eq!(samples[0].0.labels.value("token"), Some("[redacted]"));
         assert_eq!(samples[0].1.series_id, samples[0].0.id);
         assert_eq!(samples[0].1.value, SampleValue::Number(3.0));
+    }
+
+    fn heavy(label: &str) -> Series {
+        let labels = [("heavy", label.repeat(500))].into_iter().collect();
+        Series::new("m".to_owned(), labels, MetricType::Counter, Temporality::Delta, vec![])
+    }
+
+    #[test]
+    fn sums_are_bounded_by_what_their_series_weigh() {
+        let mut aggregator = aggregator();
+        aggregator.bytes_max = 3 * entry_bytes(&heavy("a"));
+        assert!(entry_bytes(&heavy("a")) > 500);
+        for round in 0..2 {
+            for label in ["a", "b", "c"] {
+                assert!(aggregator.observe(&heavy(label), 1.0, at(1)), "round {round}");
+            }
+            assert!(!aggregator.observe(&heavy("d"), 1.0, at(1)), "there is no room for another");
+            assert!(aggregator.observe(&heavy("a"), 1.0, at(1)), "there is for those that have theirs");
+            assert_eq!(aggregator.take().len(), 3);
+        }
+    }
+
+    #[test]
+    fn times_are_given_up_before_series_are() {
+        let mut aggregator = aggregator();
+        aggregator.bytes_max = 3 * entry_bytes(&heavy("a"));
+        for second in [0, 20, 40, 60, 80] {
+            assert!(aggregator.observe(&heavy("a"), 1.0, at(second)));
+        }
+        assert!(aggregator.observe(&heavy("b"), 1.0, at(0)));
+        let mut sums: Vec<_> = aggregator.take().into_iter().map(|(_, sample)| sample.observations).collect();
+        sums.sort_unstable();
+        assert_eq!(sums, [1, 5]);
     }
 
     #[test]

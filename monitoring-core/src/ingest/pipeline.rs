@@ -459,7 +459,7 @@ impl Sink for Intake {
         } else if self.aggregator.observe(series, value, time) {
             self.self_metrics.queued();
         } else {
-            self.queue().counters.shed(ShedReason::SeriesLimit, 1);
+            self.queue().counters.shed(ShedReason::BufferFull, 1);
         }
     }
 }

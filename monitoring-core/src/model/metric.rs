@@ -257,8 +257,7 @@ pub struct Observation {
 impl Observation {
     /// A rough size in memory, for bounding queues in bytes.
     pub(crate) fn approximate_bytes(&self) -> usize {
-        let labels = self.series.labels.iter().map(|(name, value)| 64 + name.len() + value.len());
-        size_of::<Self>() + self.series.name.len() + labels.sum::<usize>() + 8 * self.series.bounds.len()
+        size_of::<Self>() - size_of::<Series>() + self.series.approximate_bytes()
     }
 
     /// The sample this observation alone amounts to.
@@ -303,6 +302,12 @@ impl Series {
     ) -> Self {
         let id = series_id(&name, &labels, &bounds);
         Self { id, name, labels, metric_type, temporality, bounds }
+    }
+
+    /// A rough size in memory, for bounding what holds many.
+    pub(crate) fn approximate_bytes(&self) -> usize {
+        let labels = self.labels.iter().map(|(name, value)| 64 + name.len() + value.len());
+        size_of::<Self>() + self.name.len() + labels.sum::<usize>() + 8 * self.bounds.len()
     }
 }
 

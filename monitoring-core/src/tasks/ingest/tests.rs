@@ -353,6 +353,21 @@ async fn what_memory_cannot_hold_is_shed_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn sums_that_memory_cannot_hold_are_shed_and_counted() {
+    let system = System::start_with(Memory::default(), |settings| settings.ingest.buffer_bytes_max = 20_000);
+    for n in 0..100 {
+        system.recorder.metric(increment("clicks_total", &format!("{n}{}", "-".repeat(400))));
+    }
+    // Those that have their place go on.
+    system.recorder.metric(increment("clicks_total", &format!("0{}", "-".repeat(400))));
+    system.recorder.flush().await.unwrap();
+    let shed = system.recorder.shed_total(ShedReason::BufferFull);
+    assert!((60..90).contains(&shed), "{shed}");
+    assert_eq!(system.memory.total("clicks_total"), 101.0 - shed as f64);
+    assert_eq!(system.recorder.shed_total(ShedReason::SeriesLimit), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn sums_collected_during_a_failing_write_are_kept() {
     let memory = Memory { outages: AtomicU64::new(1), latency: Duration::from_secs(1), ..Memory::default() };
     let system = System::start(memory);

@@ -116,7 +116,8 @@ impl Default for FieldBytes {
 
 /// Makes events and observations of a lane's records. Runs on the collector, never on the host's
 /// path. Events it makes are cut to the limits and redacted afterwards, and so are the labels of
-/// series, once a series and interval rather than with each observation.
+/// series, once a series and interval rather than with each observation; labels past their number,
+/// and those whose names no series may have, are left out.
 pub trait Decode: Send + 'static {
     /// Makes what the record stands for. It must take any bytes: a record may have been cut.
     fn decode(&mut self, record: &Deferred, decoded: &mut Decoded<'_>);

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
-use super::aggregate::{Aggregator, SeriesSample, records_in};
+use super::aggregate::{Aggregator, Observed, SeriesSample, records_in};
 use super::batch_limit::BatchLimit;
 use super::buffer::Buffer;
 use super::deferred::Sink;
@@ -453,14 +453,17 @@ impl Sink for Intake {
     }
 
     fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) {
+        let counters = &self.recorder.shared().queue.counters;
         if !series.metric_type.takes(value) {
             // One bad number would spoil the sum for good.
-            self.queue().counters.shed(ShedReason::Invalid, 1);
-        } else if self.aggregator.observe(series, value, time) {
-            self.self_metrics.queued();
-        } else {
-            self.queue().counters.shed(ShedReason::BufferFull, 1);
+            return counters.shed(ShedReason::Invalid, 1);
         }
+        match self.aggregator.observe(series, value, time) {
+            Observed::Shed => return counters.shed(ShedReason::BufferFull, 1),
+            Observed::Cut => counters.truncated(),
+            Observed::Whole => {}
+        }
+        self.self_metrics.queued();
     }
 }
 

@@ -8,7 +8,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Invalid, Labels, Limits, SeriesId, check_chars, is_label_name, is_metric_name, truncate};
+use super::{
+    Invalid, Labels, Limits, SeriesId, check_chars, clean, cut_in_place, is_label_name, is_metric_name,
+    is_within, truncate,
+};
 
 /// How the values of a metric are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,6 +49,15 @@ impl MetricType {
             Self::Counter => value >= 0.0 && value.is_finite(),
             Self::Gauge => true,
             Self::Histogram | Self::Summary => value.is_finite(),
+        }
+    }
+
+    /// Whether a label of this name is one that exposition adds.
+    const fn reserves(self, label: &str) -> bool {
+        match self {
+            Self::Histogram => matches!(label.as_bytes(), b"le"),
+            Self::Summary => matches!(label.as_bytes(), b"quantile"),
+            Self::Counter | Self::Gauge => false,
         }
     }
 
@@ -181,12 +193,7 @@ fn check_labels(labels: &HashMap<String, String>, kind: MetricType, limits: &Lim
     }
     for (name, value) in labels {
         let field = format!("labels.{}", super::cut(name, 100));
-        let reserved = match kind {
-            MetricType::Histogram => name == "le",
-            MetricType::Summary => name == "quantile",
-            MetricType::Counter | MetricType::Gauge => false,
-        };
-        if reserved {
+        if kind.reserves(name) {
             invalid.push(&field, format!("is reserved in a {kind}"));
         } else if !is_label_name(name) {
             invalid.push(&field, "the name must match [a-zA-Z_][a-zA-Z0-9_]* and not start with __");
@@ -302,6 +309,36 @@ impl Series {
     ) -> Self {
         let id = series_id(&name, &labels, &bounds);
         Self { id, name, labels, metric_type, temporality, bounds }
+    }
+
+    /// The series with labels cut to the limits instead of refused, for producers that cannot be told,
+    /// and without NUL; and whether anything was cut. `None` if it is fit as it is.
+    pub(crate) fn fitted(&self, limits: &Limits) -> Option<(Self, bool)> {
+        let may_have = |name: &str| {
+            let is_short = name.len() <= limits.metric_name_chars_max;
+            is_short && is_label_name(name) && !self.metric_type.reserves(name)
+        };
+        let chars_max = limits.label_value_chars_max;
+        let is_fit = |(name, value)| may_have(name) && is_within(value, chars_max) && !value.contains('\0');
+        if self.labels.len() <= limits.labels_max && self.labels.iter().all(is_fit) {
+            return None;
+        }
+        let kept = self.labels.iter().filter(|(name, _)| may_have(name)).take(limits.labels_max);
+        let mut labels = Labels::new();
+        let mut was_cut = false;
+        for (name, value) in kept {
+            let mut value = value.to_owned();
+            was_cut |= cut_in_place(&mut value, chars_max);
+            clean(&mut value);
+            labels.set(name, value);
+        }
+        was_cut |= labels.len() < self.labels.len();
+        Some((self.with_labels(labels), was_cut))
+    }
+
+    /// The series that has these labels instead.
+    pub(crate) fn with_labels(&self, labels: Labels) -> Self {
+        Self::new(self.name.clone(), labels, self.metric_type, self.temporality, self.bounds.clone())
     }
 
     /// A rough size in memory, for bounding what holds many.

@@ -65,6 +65,6 @@ pub(crate) use stream::Place as StreamPlace;
 pub use stream::{Arrival, StreamPosition};
 #[cfg(feature = "postgres")]
 pub(crate) use stream::{OpenPage, Snapshot, Witnessed};
-pub(crate) use text::{clean, cut, cut_in_place};
+pub(crate) use text::{clean, cut, cut_in_place, is_within};
 pub(crate) use time::{from_micros, to_micros, truncate};
 pub use timeline::{IncidentTimeline, TimelineEntry, TimelineKind};

@@ -19,6 +19,7 @@ use crate::tasks::Supervisor;
 mod log;
 
 mod callers;
+mod labels;
 mod outage;
 mod own;
 mod shutdown;

@@ -32,8 +32,8 @@ impl Deferred {
     }
 }
 
-/// Bytes kept inside the record while they are few, and on the heap once they are not.
-#[derive(Debug)]
+/// Bytes kept inside the record while they are few, and on the heap once they are not. They may hold
+/// secrets, which only the collector removes, so they are never printed.
 pub struct FieldBytes {
     len: u16,
     inline: [u8; INLINE_BYTES],
@@ -105,6 +105,12 @@ impl FieldBytes {
     #[inline]
     pub(crate) fn heap_bytes(&self) -> usize {
         self.spilled.as_ref().map_or(0, |spilled| spilled.capacity())
+    }
+}
+
+impl std::fmt::Debug for FieldBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FieldBytes").field("bytes", &self.as_slice().len()).finish_non_exhaustive()
     }
 }
 
@@ -191,6 +197,18 @@ mod tests {
         assert!(bytes.push(&vec![0; FieldBytes::BYTES_MAX]));
         assert!(!bytes.push(&[1]));
         assert_eq!(bytes.as_slice().len(), FieldBytes::BYTES_MAX);
+    }
+
+    #[test]
+    fn what_a_record_says_is_not_printed() {
+        let mut record = Deferred::at(Ticks::now(), None);
+        assert!(record.fields.push(b"hunter2"));
+        let text = format!("{record:?}");
+        assert!(text.contains("fields: FieldBytes { bytes: 7, .. }"), "{text}");
+        record.fields.clear();
+        assert!(record.fields.push(&[b's'; 1_000]));
+        let text = format!("{record:?}");
+        assert!(text.contains("fields: FieldBytes { bytes: 1000, .. }"), "{text}");
     }
 
     #[test]

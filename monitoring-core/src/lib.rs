@@ -38,6 +38,6 @@ pub use promql::{
     Label, LabelSet, QueryAnswer, QueryError, QueryLimits, QueryResult, QueryValue, SeriesValues,
     format_query, format_value, parse_query,
 };
-pub use query::{MetricDescription, PromQuery, SeriesFigures};
+pub use query::{Comparison, MetricDescription, PromQuery, Selector, SeriesFigures};
 pub use random::{random_u64, random_u128};
 pub use store::{AsConnection, Connection, PooledConnection, StoreError};

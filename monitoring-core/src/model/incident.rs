@@ -169,7 +169,8 @@ pub struct UpdateIncidentRequest {
     pub root_cause: Option<String>,
     /// The version the caller has seen. If the incident has changed since, nothing happens and
     /// the answer is a conflict.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub version: Option<i64>,
 }
 

@@ -59,12 +59,10 @@ pub(crate) use own_metric::{
 pub use page::{Cursor, Page, Pagination, Slice};
 pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
 pub use stats::{MonitoringStats, StatsSummary};
-#[cfg(feature = "sqlite")]
-pub(crate) use stream::Numbered;
-pub(crate) use stream::Place as StreamPlace;
+pub(crate) use stream::StreamPlace;
 pub use stream::{Arrival, StreamPosition};
 #[cfg(feature = "postgres")]
-pub(crate) use stream::{OpenPage, Snapshot, Witnessed};
+pub(crate) use stream::{Ended, Snapshot, Witnessed};
 pub(crate) use text::{clean, cut, cut_in_place, is_within};
 pub(crate) use time::{from_micros, to_micros, truncate};
 pub use timeline::{IncidentTimeline, TimelineEntry, TimelineKind};

@@ -37,7 +37,9 @@ use super::{Event, Invalid, from_micros, to_micros};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamPosition {
-    pub(crate) place: Place,
+    /// When it was reached, or when the page it stands in was opened.
+    pub(crate) time: DateTime<Utc>,
+    pub(crate) place: StreamPlace,
 }
 
 /// An event on a live stream.
@@ -52,139 +54,152 @@ pub struct Arrival {
 
 /// What a position is to the database at hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    Numbered(Numbered),
+pub(crate) enum StreamPlace {
+    /// Where arrivals are numbered: the last number passed.
+    Numbered(i64),
+    /// Where transactions end in any order.
     Witnessed(Witnessed),
 }
 
-/// Where arrivals are numbered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Numbered {
-    /// The last number passed.
-    pub sequence: i64,
-    /// When it was passed, or when what it numbers was made.
-    pub time: DateTime<Utc>,
-}
-
-/// Where transactions end in any order.
+/// What this snapshot saw has been passed, and of what another one saw some.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Witnessed {
-    /// What this saw has been passed.
     pub before: Snapshot,
-    /// What was created before this has been seen or given up on.
-    pub settled: DateTime<Utc>,
-    /// What is being passed at the moment.
     pub page: Option<OpenPage>,
 }
 
-/// What has become visible since, in the order of creation, up to the last event passed.
+/// What became visible between two snapshots, in the order of transactions and ids, up to the last
+/// event passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OpenPage {
     pub snapshot: Snapshot,
-    pub taken_at: DateTime<Utc>,
-    pub last: Option<(DateTime<Utc>, Uuid)>,
+    pub last: (u64, Uuid),
 }
 
-/// Which transactions had ended at one moment, as PostgreSQL writes it: `xmin:xmax:running,…`.
+/// Which transactions had ended at one moment: those before `end`, but for the running ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Snapshot(Arc<str>);
+pub(crate) struct Snapshot {
+    pub end: u64,
+    /// In ascending order. Their number is bounded by the server's connections.
+    pub running: Arc<[u64]>,
+}
+
+/// Transactions of which one snapshot saw the end and an earlier one did not.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "PostgreSQL's half"))]
+pub(crate) enum Ended {
+    /// They were running then.
+    Late(Vec<u64>),
+    /// They began since, and are not among those running.
+    New { from: u64, to: u64, running: Vec<u64> },
+}
 
 #[cfg_attr(
     not(all(feature = "postgres", feature = "sqlite")),
     allow(dead_code, reason = "each database uses its half")
 )]
 impl StreamPosition {
-    /// How long an event may take from its creation to being visible to others, differences
-    /// between the replicas' clocks included. What takes longer is not streamed.
-    const ARRIVAL_MAX: TimeDelta = TimeDelta::seconds(10);
     /// How long a position is good for: whoever was away for longer would be shown too much.
     const AGE_MAX: TimeDelta = TimeDelta::hours(1);
+    /// How long an event may take from its creation to its commit. What is older and has not been
+    /// passed is not news: it was restored from a backup, or the position is another database's.
+    const NEWS_AGE_MAX: TimeDelta = TimeDelta::days(1);
 
-    /// After so many arrivals.
-    pub(crate) fn numbered(sequence: i64, time: DateTime<Utc>) -> Self {
-        Self { place: Place::Numbered(Numbered { sequence, time }) }
+    pub(crate) const fn numbered(sequence: i64, time: DateTime<Utc>) -> Self {
+        Self { time, place: StreamPlace::Numbered(sequence) }
     }
 
     /// At a moment: everything that was not visible then is yet to come.
-    pub(crate) fn at(snapshot: Snapshot, now: DateTime<Utc>) -> Self {
-        Witnessed { before: snapshot, settled: now - Self::ARRIVAL_MAX, page: None }.into()
+    pub(crate) const fn behind(snapshot: Snapshot, time: DateTime<Utc>) -> Self {
+        Self { time, place: StreamPlace::Witnessed(Witnessed { before: snapshot, page: None }) }
     }
 
     /// Whether it is too old to go on from.
     pub(crate) fn is_expired(&self, now: DateTime<Utc>) -> bool {
-        let time = match &self.place {
-            Place::Numbered(numbered) => numbered.time,
-            Place::Witnessed(witnessed) => witnessed.settled,
-        };
-        time < now - Self::AGE_MAX
+        self.time < now - Self::AGE_MAX
     }
 
-    /// The newest snapshot it knows, if it is made of snapshots.
-    pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
-        let Place::Witnessed(Witnessed { before, page, .. }) = &self.place else { return None };
-        Some(page.as_ref().map_or(before, |page| &page.snapshot))
+    /// What was created before this is nothing new here.
+    pub(crate) fn news_since(&self) -> DateTime<Utc> {
+        self.time - Self::NEWS_AGE_MAX
     }
 }
 
 #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "PostgreSQL's half"))]
 impl Witnessed {
-    /// After an event of a page.
-    pub(crate) fn after(&self, page: &OpenPage, event: &Event) -> StreamPosition {
-        let last = Some((event.created_at, event.id.into_uuid()));
-        Self { page: Some(OpenPage { last, ..page.clone() }), ..self.clone() }.into()
+    /// The newest snapshot it knows.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        self.page.as_ref().map_or(&self.before, |page| &page.snapshot)
     }
 
-    /// At the end of a page.
-    pub(crate) fn behind(&self, page: OpenPage) -> StreamPosition {
-        let settled = self.settled.max(page.taken_at - StreamPosition::ARRIVAL_MAX);
-        Self { before: page.snapshot, settled, page: None }.into()
+    /// After an event of the page up to a snapshot.
+    pub(crate) fn after(
+        &self,
+        snapshot: &Snapshot,
+        last: (u64, Uuid),
+        time: DateTime<Utc>,
+    ) -> StreamPosition {
+        let page = Some(OpenPage { snapshot: snapshot.clone(), last });
+        let place = StreamPlace::Witnessed(Self { before: self.before.clone(), page });
+        StreamPosition { time, place }
     }
 }
 
-impl From<Witnessed> for StreamPosition {
-    fn from(witnessed: Witnessed) -> Self {
-        Self { place: Place::Witnessed(witnessed) }
-    }
-}
-
+#[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "PostgreSQL's half"))]
 impl Snapshot {
-    #[cfg(feature = "postgres")]
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
+    /// What ended between this and a later snapshot, in the order of transactions.
+    pub(crate) fn ended_by(&self, later: &Self) -> impl Iterator<Item = Ended> + use<> {
+        let is_running = |id: &u64| later.running.binary_search(id).is_ok();
+        let late: Vec<_> = self.running.iter().copied().filter(|id| !is_running(id)).collect();
+        let began = later.running.iter().copied().filter(|id| *id >= self.end);
+        let new = Ended::New { from: self.end, to: later.end, running: began.collect() };
+        let late = (!late.is_empty()).then_some(Ended::Late(late));
+        late.into_iter().chain((self.end < later.end).then_some(new))
     }
 
-    /// What PostgreSQL would read, and nothing else: it comes from outside.
+    /// As PostgreSQL writes it: `xmin:xmax:running,…`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
-        let (xmin, xmax): (u64, u64) = (number(parts.next()?)?, number(parts.next()?)?);
+        let (_xmin, end) = (parts.next()?, parts.next()?.parse().ok()?);
         let running = parts.next()?;
-        let mut last = xmin.checked_sub(1)?; // there is no transaction 0
-        for id in running.split(',').filter(|_| !running.is_empty()) {
-            let id: u64 = number(id).filter(|id| *id > last && *id < xmax)?;
-            last = id;
-        }
-        let is_whole = parts.next().is_none() && xmin <= xmax && i64::try_from(xmax).is_ok();
-        is_whole.then(|| Self(text.into()))
+        let running = running.split(',').filter(|_| !running.is_empty()).map(|id| id.parse().ok());
+        Some(Self { end, running: running.collect::<Option<_>>()? })
     }
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
 }
 
 /// Digits only: no sign.
-fn number<T: FromStr>(text: &str) -> Option<T> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+fn number(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|_| is_digits(text))
+}
+
+/// A transaction's id, or the distance of two; the databases count them in 63 bits.
+fn transaction(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok().filter(|id| is_digits(text) && i64::try_from(*id).is_ok())
 }
 
 impl fmt::Display for StreamPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = to_micros(self.time);
         match &self.place {
-            Place::Numbered(Numbered { sequence, time }) => write!(f, "n.{}.{sequence}", to_micros(*time)),
-            Place::Witnessed(Witnessed { before, settled, page }) => {
-                write!(f, "w.{}.{}", to_micros(*settled), before.0)?;
-                let Some(OpenPage { snapshot, taken_at, last }) = page else { return Ok(()) };
-                write!(f, ".{}.{}", to_micros(*taken_at), snapshot.0)?;
-                let Some((created_at, id)) = last else { return Ok(()) };
-                write!(f, ".{}.{}", to_micros(*created_at), id.simple())
+            StreamPlace::Numbered(sequence) => write!(f, "n.{micros}.{sequence}"),
+            StreamPlace::Witnessed(Witnessed { before, page }) => {
+                write!(f, "w.{micros}.{before}")?;
+                let Some(OpenPage { snapshot, last: (transaction, id) }) = page else { return Ok(()) };
+                write!(f, ".{snapshot}.{transaction:x}.{}", id.simple())
             }
         }
+    }
+}
+
+/// The end and the distances back from it, which are short: a position must fit into a header.
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.end)?;
+        self.running.iter().rev().try_for_each(|id| write!(f, "-{:x}", self.end - id))
     }
 }
 
@@ -211,19 +226,26 @@ fn numbered(parts: &mut Parts<'_>) -> Option<StreamPosition> {
 }
 
 fn witnessed(parts: &mut Parts<'_>) -> Option<StreamPosition> {
-    let settled = time(parts)?;
-    let before = Snapshot::parse(parts.next()?)?;
-    let mut witnessed = Witnessed { before, settled, page: None };
-    if parts.clone().next().is_some() {
-        let taken_at = time(parts)?;
-        let snapshot = Snapshot::parse(parts.next()?)?;
-        let last = match parts.clone().next() {
-            Some(_) => Some((time(parts)?, Uuid::try_parse(parts.next()?).ok()?)),
-            None => None,
-        };
-        witnessed.page = Some(OpenPage { snapshot, taken_at, last });
-    }
-    Some(witnessed.into())
+    let time = time(parts)?;
+    let before = snapshot(parts.next()?)?;
+    let page = match parts.next() {
+        Some(text) => Some(OpenPage {
+            snapshot: snapshot(text)?,
+            last: (transaction(parts.next()?)?, Uuid::try_parse(parts.next()?).ok()?),
+        }),
+        None => None,
+    };
+    Some(StreamPosition { time, place: StreamPlace::Witnessed(Witnessed { before, page }) })
+}
+
+fn snapshot(text: &str) -> Option<Snapshot> {
+    let mut numbers = text.split('-').map(transaction);
+    let end = numbers.next()??;
+    let mut running = numbers.map(|distance| end.checked_sub(distance?)).collect::<Option<Vec<_>>>()?;
+    running.reverse();
+    let is_ordered = running.windows(2).all(|pair| pair[0] < pair[1]);
+    let is_within = running.first() != Some(&0) && running.last().is_none_or(|last| *last < end);
+    (is_ordered && is_within && end > 0).then(|| Snapshot { end, running: running.into() })
 }
 
 /// A time databases can hold.
@@ -241,27 +263,17 @@ mod tests {
         DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
     }
 
-    fn snapshot(text: &str) -> Snapshot {
-        Snapshot::parse(text).unwrap()
-    }
-
     fn witnessed() -> Witnessed {
-        Witnessed { before: snapshot("10:20:10,14"), settled: time(0), page: None }
-    }
-
-    fn page() -> OpenPage {
-        OpenPage { snapshot: snapshot("14:30:"), taken_at: time(60), last: None }
+        Witnessed { before: Snapshot { end: 20, running: [10, 14].into() }, page: None }
     }
 
     #[test]
     fn a_position_reads_back() {
-        let paged =
-            |last| StreamPosition::from(Witnessed { page: Some(OpenPage { last, ..page() }), ..witnessed() });
+        let snapshot = Snapshot { end: 30, running: [].into() };
         for position in [
             StreamPosition::numbered(7, time(3)),
-            witnessed().into(),
-            paged(None),
-            paged(Some((time(5), Uuid::from_u128(9)))),
+            StreamPosition::behind(witnessed().before, time(3)),
+            witnessed().after(&snapshot, (25, Uuid::from_u128(9)), time(60)),
         ] {
             let text = position.to_string();
             assert_eq!(text.parse(), Ok(position), "{text}");
@@ -270,7 +282,7 @@ mod tests {
 
     #[test]
     fn what_is_no_position_is_refused() {
-        let good = "w.1700000000000000.10:20:10,14.1700000060000000.14:30:.1700000000000000.00000000000000000000000000000009";
+        let good = "w.1700000000000000.14-6-a.1e.19.00000000000000000000000000000009";
         good.parse::<StreamPosition>().unwrap();
         for text in [
             "",
@@ -280,19 +292,24 @@ mod tests {
             "n.1.2.3",
             "n.-1.2",
             "n.1.+2",
+            "n.1.a",
             "w.1",
-            "w.1.20:10:",
-            "w.1.0:10:",
-            "w.1.10:20",
-            "w.1.10:20:9",
-            "w.1.10:20:20",
-            "w.1.10:20:14,12",
-            "w.1.10:20:12,12",
-            "w.1.10:20::",
-            "w.1.10:20:,",
-            "w.1.10:99999999999999999999:",
-            "w.999999999999999999.10:20:",
-            "w.1.10:20:.1",
+            "w.1.",
+            "w.1.0",
+            "w.1.-1",
+            "w.1.14-0",
+            "w.1.14-14",
+            "w.1.14-15",
+            "w.1.14-6-6",
+            "w.1.14-a-6",
+            "w.1.14-",
+            "w.1.14-+6",
+            "w.1.1A",
+            "w.1.8000000000000000",
+            "w.1.99999999999999999999",
+            "w.999999999999999999.14",
+            "w.1.14.1e",
+            "w.1.14.1e.19",
             &good[..good.len() - 1],
             "01890a5d-ac96-774b-bcce-b302099a8057",
         ] {
@@ -302,7 +319,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_is_too_strange(text in "[nw]\\.[0-9:,.a-f-]{0,60}") {
+        fn no_text_is_too_strange(text in "[nw]\\.[0-9,.a-f-]{0,60}") {
             if let Ok(position) = text.parse::<StreamPosition>() {
                 prop_assert_eq!(position.to_string().parse(), Ok(position));
             }
@@ -310,17 +327,25 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_page_is_where_the_next_begins() {
-        let StreamPosition { place: Place::Witnessed(next) } = witnessed().behind(page()) else { panic!() };
-        let expected = Witnessed { before: snapshot("14:30:"), settled: time(50), page: None };
-        assert_eq!(next, expected);
+    fn a_position_fits_into_a_header_however_busy_the_server() {
+        let running: Vec<_> = (0..500).map(|n| 4_000_000_000_000 + 7 * n).collect();
+        let snapshot = Snapshot { end: 4_000_000_004_000, running: running.into() };
+        let before = Witnessed { before: snapshot.clone(), page: None };
+        let position = before.after(&snapshot, (4_000_000_000_007, Uuid::from_u128(9)), time(0));
+        assert!(position.to_string().len() <= 4_096, "{}", position.to_string().len());
     }
 
     #[test]
-    fn a_clock_set_back_settles_nothing_again() {
-        let early = OpenPage { taken_at: time(-60), ..page() };
-        let StreamPosition { place: Place::Witnessed(next) } = witnessed().behind(early) else { panic!() };
-        assert_eq!(next.settled, time(0));
+    fn what_ended_between_two_snapshots() {
+        let before = witnessed().before;
+        let ended = |end, running: &[u64]| {
+            let later = Snapshot { end, running: running.into() };
+            before.ended_by(&later).collect::<Vec<_>>()
+        };
+        assert_eq!(ended(20, &[10, 14]), []);
+        assert_eq!(ended(20, &[14]), [Ended::Late(vec![10])]);
+        let new = Ended::New { from: 20, to: 30, running: vec![22] };
+        assert_eq!(ended(30, &[10, 22]), [Ended::Late(vec![14]), new]);
     }
 
     #[test]

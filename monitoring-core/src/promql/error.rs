@@ -36,6 +36,10 @@ impl QueryError {
         Self::BadData(message.into())
     }
 
+    pub(crate) fn too_many_samples() -> Self {
+        Self::execution("query processing would load too many samples into memory in query execution")
+    }
+
     pub(crate) fn execution(message: impl Into<String>) -> Self {
         Self::Execution(message.into())
     }

@@ -60,11 +60,7 @@ impl Budget {
     /// Takes samples into memory.
     pub(crate) fn take(&mut self, samples: usize) -> QueryResult<()> {
         let left = self.samples_left.checked_sub(samples);
-        self.samples_left = left.ok_or_else(|| {
-            QueryError::execution(
-                "query processing would load too many samples into memory in query execution",
-            )
-        })?;
+        self.samples_left = left.ok_or_else(QueryError::too_many_samples)?;
         Ok(())
     }
 

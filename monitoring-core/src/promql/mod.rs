@@ -27,9 +27,12 @@ pub use error::{QueryError, QueryResult};
 pub(crate) use labels::NAME;
 pub use labels::{Label, LabelSet};
 pub use limits::QueryLimits;
-pub(crate) use matcher::{Condition, Matcher};
+pub(crate) use matcher::{Condition, Matcher, anchored};
 pub(crate) use parse::parse;
 pub(crate) use planner::matchers;
 pub(crate) use query::Query;
 pub use query::{QueryAnswer, QueryValue, SeriesValues, format_query, format_value, parse_query};
 pub(crate) use source::{Delta, Found, Reach, Samples, SeriesSource, SourceError, Wanted};
+#[cfg(test)]
+pub(crate) use value::ABSENT as STALE;
+pub(crate) use value::is_present;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use promql_parser::parser::Expr;
 use tokio::sync::{Mutex, Semaphore};
 
 use super::index::{Index, SERIES_MAX, SeriesFigures};
+use super::selector::Selector;
 use super::stored::StoredSeries;
 use crate::model::MetricType;
 use crate::promql::{LabelSet, Matcher, Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
@@ -113,13 +113,24 @@ impl PromQuery {
 
     async fn answer(&self, query: Query) -> QueryResult<QueryAnswer> {
         let answering = async {
-            let turn = self.shared.turns.acquire().await;
-            debug_assert!(turn.is_ok(), "turns are never closed");
             self.follow().await?;
             query.answer(&self.source(), self.limits()).await
         };
-        // The evaluation looks at the clock itself; this is for a database that does not answer.
-        tokio::time::timeout(self.limits().timeout, answering).await.unwrap_or(Err(QueryError::Timeout))
+        self.in_turn(answering).await
+    }
+
+    /// Waits for a turn, and no longer than a query may take.
+    pub(super) async fn in_turn<T>(
+        &self,
+        work: impl Future<Output = QueryResult<T>> + Send,
+    ) -> QueryResult<T> {
+        let work = async {
+            let turn = self.shared.turns.acquire().await;
+            debug_assert!(turn.is_ok(), "turns are never closed");
+            work.await
+        };
+        // An evaluation looks at the clock itself; this is for a database that does not answer.
+        tokio::time::timeout(self.limits().timeout, work).await.unwrap_or(Err(QueryError::Timeout))
     }
 
     /// The labels of the series that any of the selectors finds, up to `max`.
@@ -205,12 +216,12 @@ impl PromQuery {
         Ok(metadata.into_iter().map(|told| (told.name, (told.help, told.unit))).collect())
     }
 
-    fn source(&self) -> StoredSeries<'_> {
+    pub(super) fn source(&self) -> StoredSeries<'_> {
         StoredSeries { pool: &self.shared.pool, index: &self.shared.index }
     }
 
     /// Learns of series registered since the last time.
-    async fn follow(&self) -> QueryResult<()> {
+    pub(super) async fn follow(&self) -> QueryResult<()> {
         self.follow_store().await.map_err(|error| QueryError::Source(error.into()))?;
         if self.shared.index.read().unwrap_or_else(PoisonError::into_inner).is_full() {
             return Err(QueryError::Execution(format!("there are more than {SERIES_MAX} series")));
@@ -240,10 +251,5 @@ impl PromQuery {
 
 /// The conditions of each selector.
 fn parsed(selectors: &[String]) -> QueryResult<Vec<Vec<Matcher>>> {
-    let matchers = |text: &String| match crate::promql::parse(text) {
-        Ok(Expr::VectorSelector(selector)) => crate::promql::matchers(&selector),
-        Ok(_) => Err(QueryError::BadData(format!("{text:?} is no series selector"))),
-        Err(error) => Err(QueryError::BadData(error.in_prometheus_words())),
-    };
-    selectors.iter().map(matchers).collect()
+    selectors.iter().map(|text| text.parse().map(Selector::into_matchers)).collect()
 }

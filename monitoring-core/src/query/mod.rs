@@ -6,7 +6,10 @@
 mod engine;
 mod index;
 mod part;
+mod raw;
+mod selector;
 mod stored;
 
 pub use engine::{MetricDescription, PromQuery};
 pub use index::SeriesFigures;
+pub use selector::{Comparison, Selector};

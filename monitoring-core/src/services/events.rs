@@ -158,7 +158,7 @@ pub async fn event_position(conn: &mut impl AsConnection) -> Result<StreamPositi
 }
 
 /// The position of an earlier stream, if [`follow_events`] can go on from there without missing
-/// anything: it was reached within the last hour, and in this database.
+/// anything: it was reached within the last hour, and as far as can be told, in this database.
 ///
 /// # Errors
 ///
@@ -177,7 +177,8 @@ pub async fn resume_events(
 /// replica, in order of arrival. Moves `position` behind them. What matches another filter and was
 /// passed before does not come again.
 ///
-/// An event is missed if more than ten seconds pass from its creation to its commit, on PostgreSQL.
+/// An event arrives when its transaction commits, however long that was open; only past a day, the
+/// event is no news any more and does not come.
 ///
 /// # Errors
 ///

@@ -36,7 +36,8 @@ const ATTACHMENTS_MAX: i64 = 1_000;
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] if a text is missing or too long. Storage failed.
+/// [`Error::Invalid`] if a text is missing or too long. Storage failed, and nothing was stored; only
+/// [`Error::Unconfirmed`] leaves that open, because the connection broke at the very commit.
 pub async fn create_incident(
     conn: &mut impl AsConnection,
     request: CreateIncidentRequest,
@@ -103,7 +104,7 @@ pub async fn query_incidents(
 /// [`Error::Invalid`] if a text is missing or too long; [`Error::NotFound`] if there is no such
 /// incident; [`Error::IllegalStatus`] if the status may not follow the present one;
 /// [`Error::Conflict`] if the request names a version that is no longer the present one. Storage
-/// failed.
+/// failed, and nothing changed; only [`Error::Unconfirmed`] leaves that open.
 pub async fn update_incident(
     conn: &mut impl AsConnection,
     id: impl Into<IncidentId>,
@@ -194,7 +195,7 @@ pub async fn incident_changes(
 /// # Errors
 ///
 /// [`Error::Invalid`] if it is empty or too long; [`Error::NotFound`] if there is no such
-/// incident. Storage failed.
+/// incident. Storage failed, and nothing was stored; only [`Error::Unconfirmed`] leaves that open.
 pub async fn comment_on_incident(
     conn: &mut impl AsConnection,
     id: impl Into<IncidentId>,
@@ -264,7 +265,8 @@ pub async fn incident_comments(
 /// # Errors
 ///
 /// [`Error::NotFound`] if there is no such incident; [`Error::Invalid`] if a thousand events are
-/// attached already. Storage failed.
+/// attached already. Storage failed, and nothing was stored; only [`Error::Unconfirmed`] leaves that
+/// open, and attaching again does no harm.
 pub async fn attach_event(
     conn: &mut impl AsConnection,
     id: impl Into<IncidentId>,

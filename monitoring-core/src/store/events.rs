@@ -23,8 +23,8 @@ super::store_trait! {
         /// The end of the stream of arrivals: nothing that is visible now comes after it.
         fn event_position(now: DateTime<Utc>) -> StreamPosition;
 
-        /// Whether arrivals after this position can be told here: it is none of another kind of
-        /// database, or of one that has come further.
+        /// Whether arrivals after this position can be told here: it is not from another kind of
+        /// database nor from one that has come further, and what comes next is no old story.
         fn is_known_position(position: &StreamPosition) -> bool;
 
         /// Up to `limit` events that match and arrived after `position`, in order of arrival, and

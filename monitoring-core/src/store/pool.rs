@@ -99,6 +99,9 @@ impl Pool {
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
+        if !in_memory {
+            create_private(options.get_filename());
+        }
         let pool = |max: u32| SqlitePoolOptions::new().max_connections(max).acquire_timeout(ACQUIRE_TIMEOUT);
         let writing = options
             .clone()
@@ -203,6 +206,18 @@ impl fmt::Debug for Pool {
 fn is_in_memory(url_or_file: &str) -> bool {
     // The last is what the driver calls the file of `sqlite::memory:`.
     [":memory:", "mode=memory", "sqlx-in-memory"].iter().any(|sign| url_or_file.contains(sign))
+}
+
+/// Makes the file, if it is not there, for nobody else to read: SQLite itself leaves that to the
+/// process's umask, and gives the files beside it the rights of this one. What goes wrong is met
+/// again, and told, when a connection is opened.
+#[cfg(feature = "sqlite")]
+fn create_private(file: &std::path::Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file).ok();
 }
 
 const fn supported_schemes() -> &'static str {

@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use crate::support::database::{Database, on_each_database};
 use crate::support::fixture::{Fixture, noon};
+#[cfg(feature = "postgres")]
+use crate::support::until;
 
 on_each_database!(
     an_incident_one_may_not_see_does_not_exist,
@@ -158,9 +160,9 @@ async fn a_right_taken_away_meanwhile_is_gone(database: &Database) {
                 let mut transaction = host.begin().await.unwrap();
                 services::update_incident(&mut transaction, incident.id, assign(None), None).await.unwrap();
                 let commit = async {
-                    let waiting = "SELECT count(*) FROM pg_stat_activity
+                    let locks = "SELECT count(*) FROM pg_stat_activity
                                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
-                    while database.number(waiting).await == 0 {}
+                    until("the change waits", async || database.number(locks).await > 0).await;
                     transaction.commit().await.unwrap();
                 };
                 tokio::join!(change, commit).0

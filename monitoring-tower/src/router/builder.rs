@@ -8,6 +8,7 @@ use axum::middleware::from_fn_with_state;
 use futures_util::future::FutureExt as _;
 use http::{Method, Uri};
 use monitoring_core::Monitoring;
+use tower_http::compression::CompressionLayer;
 
 use super::authenticator::{AnyAuthenticator, Authenticator};
 use super::error::{Code, Problem};
@@ -104,6 +105,8 @@ impl RouterBuilder {
             .fallback(unknown_path)
             .method_not_allowed_fallback(wrong_method)
             .layer(from_fn_with_state(state.clone(), edge::pass))
+            // Where the client accepts gzip. Event streams are left alone: what is compressed waits.
+            .layer(CompressionLayer::new())
             .with_state(state)
     }
 }

@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
 use http::request::Parts;
-use monitoring_core::Invalid;
+use monitoring_core::{Error, Invalid};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -213,6 +213,17 @@ impl IfMatch {
                 Err(Problem::field("version", format!("contradicts If-Match: \"{header}\"")))
             }
             (header, body) => Ok(header.or(body)),
+        }
+    }
+
+    /// What became of it. Whoever named a version in the header is told that the precondition failed
+    /// (RFC 9110 §13.1.1), whoever named it in the body of the conflict.
+    pub(super) fn judge<T>(&self, outcome: monitoring_core::Result<T>) -> Answer<T> {
+        match outcome {
+            Err(error @ Error::Conflict { .. }) if self.0.is_some() => {
+                Err(Problem::new(Code::PreconditionFailed, error.to_string()))
+            }
+            outcome => Ok(outcome?),
         }
     }
 }

@@ -138,7 +138,7 @@ pub(super) struct PageQuery {
 #[allow(dead_code)]
 pub(super) struct Expected {
     /// The `ETag` of the version the change is meant for. If there is another one by now, nothing
-    /// happens and the answer is a conflict.
+    /// happens and the answer is 412.
     #[param(rename = "if-match")]
     version: Option<String>,
 }

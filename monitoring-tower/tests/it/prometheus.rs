@@ -15,11 +15,13 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::support::prometheus::{Prometheus, is_installed};
+use crate::support::waiting::until;
 use crate::support::{ALICE, MOUNT, Service, on_both_databases, send};
 
 on_both_databases! {
     prometheus_scrapes_both_formats_and_has_what_was_counted
     promtool_has_nothing_to_say_about_our_series
+    prometheus_writes_to_us_federates_from_us_and_reads_back
 }
 
 /// Everything a scrape can hold: what was sent, what the layer counted, the system itself.
@@ -82,7 +84,7 @@ async fn prometheus_scrapes_both_formats_and_has_what_was_counted(service: &Serv
         )
     };
     let server = Prometheus::start(&(job("classic", "/classic") + &job("openmetrics", ""))).await;
-    server.wait_for("sum_over_time(up[1h]) >= bool 3", &[1.0, 1.0]).await;
+    server.wait_for("sum_over_time(up[1h]) >= bool 2", &[1.0, 1.0]).await;
 
     server.wait_for("up", &[1.0, 1.0]).await;
     for (query, expected) in [
@@ -138,4 +140,47 @@ async fn promtool_has_nothing_to_say_about_our_series(service: &Service) {
     let lines: Vec<_> = said.lines().filter(|line| !line.starts_with("monitoring_total_")).collect();
     assert!(lines.is_empty(), "{lines:#?}");
     assert_eq!(said.lines().count(), 2, "{said}");
+}
+
+async fn prometheus_writes_to_us_federates_from_us_and_reads_back(service: &Service) {
+    if !is_installed("prometheus") {
+        return;
+    }
+    fill(service).await;
+    let address = serve(service).await;
+    let url = format!("http://{address}{MOUNT}/prometheus");
+    let jobs = format!(
+        "  - job_name: federate
+    honor_labels: true
+    metrics_path: {MOUNT}/prometheus/federate
+    params: {{'match[]': [orders_total, temperature_celsius]}}
+    authorization: {{credentials: alice}}
+    static_configs: [{{targets: ['{address}']}}]
+remote_write:
+  - url: {url}/api/v1/write
+    authorization: {{credentials: alice}}
+    queue_config: {{batch_send_deadline: 1s}}
+    write_relabel_configs: [{{source_labels: [__name__], regex: up, action: keep}}]
+remote_read:
+  - url: {url}/api/v1/read
+    authorization: {{credentials: alice}}
+    read_recent: true
+"
+    );
+    let server = Prometheus::start(&jobs).await;
+    server.wait_for("orders_total{instance=\"\"}", &[5.0]).await;
+    server.wait_for("temperature_celsius", &[-1.5e-7]).await;
+    // It never scraped these.
+    server.wait_for("wait_seconds_count", &[2.0]).await;
+    server.wait_for(r#"wait_seconds_bucket{le="0.25"}"#, &[1.0]).await;
+    // We never saw this but from it. It writes what it has scraped a little later.
+    until("up has been written to us", async || {
+        let answer = service.get("/prometheus/api/v1/query?query=up%7Bjob=%22federate%22%7D", ALICE).await;
+        answer.json()["data"]["result"][0]["value"][1] == "1"
+    })
+    .await;
+    let log = server.log();
+    let complaints: Vec<_> =
+        log.lines().filter(|line| line.contains("remote") && line.contains("level=error")).collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
 }

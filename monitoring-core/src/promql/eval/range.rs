@@ -66,8 +66,7 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         let RangeOf::Subquery(node, interval) = &range.of else { return Ok(Vec::new()) };
         let inner = inner_steps(range, *interval, steps);
         if inner.count > self.steps_max {
-            let message = "query processing would load too many samples into memory in query execution";
-            return Err(QueryError::execution(message));
+            return Err(QueryError::too_many_samples());
         }
         if inner.count == 0 {
             return Ok(Vec::new());

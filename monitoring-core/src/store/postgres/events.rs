@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{Encode, QueryBuilder, Row as _, Type};
+use uuid::Uuid;
 
 use super::{Postgres, in_schema};
 use crate::model::{
-    Arrival, Cursor, Event, EventFilter, EventId, EventType, Level, OpenPage, Page, Slice, Snapshot,
+    Arrival, Cursor, Ended, Event, EventFilter, EventId, EventType, Level, Page, Slice, Snapshot,
     StreamPlace, StreamPosition, Witnessed,
 };
 use crate::store::StoreError;
@@ -18,7 +19,7 @@ use crate::store::events::{EventStore, containing, lifted_column, tag_values, ti
 const ROWS_MAX: usize = 1_000;
 
 const SELECT: &str = "SELECT id, event_type, source, message, level, tags, payload, request_id, trace_id,
-        span_id, timestamp, created_at, created_by
+        span_id, timestamp, created_at, created_by, arrival::text::bigint AS arrived_with
      FROM monitoring.events
      WHERE TRUE";
 
@@ -58,13 +59,21 @@ impl EventStore for Postgres<'_> {
     }
 
     async fn event_position(&mut self, now: DateTime<Utc>) -> Result<StreamPosition, StoreError> {
-        Ok(StreamPosition::at(self.snapshot().await?, now))
+        Ok(StreamPosition::behind(self.snapshot().await?, now))
     }
 
     async fn is_known_position(&mut self, position: &StreamPosition) -> Result<bool, StoreError> {
-        let Some(snapshot) = position.snapshot() else { return Ok(false) };
-        let sql = "SELECT pg_snapshot_xmax($1::text::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot())";
-        Ok(sqlx::query_scalar(sql).bind(snapshot.as_str()).fetch_one(&mut *self.connection).await?)
+        let StreamPlace::Witnessed(witnessed) = &position.place else { return Ok(false) };
+        let sql = self.sql(
+            "SELECT created_at FROM monitoring.events
+             WHERE arrival >= $1::text::xid8
+             ORDER BY arrival
+             LIMIT 1",
+        );
+        let next = sqlx::query_scalar(sql).bind(witnessed.before.end.to_string());
+        let next: Option<DateTime<Utc>> = next.fetch_optional(&mut *self.connection).await?;
+        let is_passed = witnessed.snapshot().end <= self.snapshot().await?.end;
+        Ok(is_passed && next.is_none_or(|created_at| created_at >= position.news_since()))
     }
 
     async fn events_after(
@@ -77,14 +86,14 @@ impl EventStore for Postgres<'_> {
         let StreamPlace::Witnessed(witnessed) = &position.place else {
             return Ok((Vec::new(), self.event_position(now).await?));
         };
-        let (mut arrivals, mut reached) = self.page_after(witnessed, filter, now, limit).await?;
+        let (mut arrivals, mut reached) = self.page_after(position, witnessed, filter, now, limit).await?;
         let rest = limit - u32::try_from(arrivals.len()).unwrap_or(limit);
         if rest > 0
             && witnessed.page.is_some()
             && let StreamPlace::Witnessed(behind) = &reached.place
         {
             // The page that was open is over, and what came since is another one.
-            let (more, end) = self.page_after(behind, filter, now, rest).await?;
+            let (more, end) = self.page_after(&reached, behind, filter, now, rest).await?;
             arrivals.extend(more);
             reached = end;
         }
@@ -101,37 +110,38 @@ impl Postgres<'_> {
             .ok_or_else(|| StoreError::inconsistent("pg_current_snapshot", "text", &text, "not a snapshot"))
     }
 
-    /// What is left of the open page, or the first of a new one.
+    /// What is left of the open page, or the first of a new one: what ended late, and then what began
+    /// since. Both are read in the order of an index, so a page costs what it brings.
     async fn page_after(
         &mut self,
+        position: &StreamPosition,
         witnessed: &Witnessed,
         filter: &EventFilter,
         now: DateTime<Utc>,
         limit: u32,
     ) -> Result<(Vec<Arrival>, StreamPosition), StoreError> {
-        let page = match &witnessed.page {
-            Some(page) => page.clone(),
-            None => OpenPage { snapshot: self.snapshot().await?, taken_at: now, last: None },
+        let (snapshot, last, time) = match &witnessed.page {
+            Some(page) => (page.snapshot.clone(), Some(page.last), position.time),
+            None => (self.snapshot().await?, None, now),
         };
-        let mut query = self.select();
-        push_filter(&mut query, filter);
-        query.push(" AND created_at >= ").push_bind(witnessed.settled);
-        push_visible(&mut query, " AND ", &page.snapshot);
-        push_visible(&mut query, " AND NOT ", &witnessed.before);
-        if let Some((created_at, id)) = page.last {
-            // The first condition says nothing new, but it alone is looked up in the index.
-            query.push(" AND created_at >= ").push_bind(created_at);
-            query.push(" AND (created_at, id) > (").push_bind(created_at);
-            query.push(", ").push_bind(id).push(")");
+        let mut arrivals: Vec<Arrival> = Vec::new();
+        for ended in witnessed.before.ended_by(&snapshot) {
+            let mut query = self.select();
+            push_filter(&mut query, filter);
+            query.push(" AND created_at >= ").push_bind(position.news_since());
+            push_ended(&mut query, &ended);
+            push_behind(&mut query, last);
+            query.push(" ORDER BY arrival, id LIMIT ");
+            query.push_bind(i64::from(limit) - i64::try_from(arrivals.len()).unwrap_or(i64::MAX));
+            for row in query.build().fetch_all(&mut *self.connection).await? {
+                let (event, arrived_with) = (event(&row)?, row.try_get("arrived_with")?);
+                let last = (u64::from_ne_bytes(i64::to_ne_bytes(arrived_with)), event.id.into_uuid());
+                arrivals.push(Arrival { position: witnessed.after(&snapshot, last, time), event });
+            }
         }
-        query.push(" ORDER BY created_at, id LIMIT ").push_bind(i64::from(limit));
-        let rows = query.build().fetch_all(&mut *self.connection).await?;
-        let events = rows.iter().map(event).collect::<Result<Vec<_>, _>>()?;
-        let arrival = |event| Arrival { position: witnessed.after(&page, &event), event };
-        let arrivals: Vec<_> = events.into_iter().map(arrival).collect();
         let reached = match arrivals.last() {
             Some(last) if arrivals.len() >= limit as usize => last.position.clone(),
-            _ => witnessed.behind(page),
+            _ => StreamPosition::behind(snapshot, now),
         };
         Ok((arrivals, reached))
     }
@@ -194,10 +204,32 @@ fn push_filter(query: &mut QueryBuilder<sqlx::Postgres>, filter: &EventFilter) {
     }
 }
 
-/// Whether the transaction an event came with had ended by then.
-fn push_visible(query: &mut QueryBuilder<sqlx::Postgres>, condition: &'static str, snapshot: &Snapshot) {
-    query.push(condition).push("pg_visible_in_snapshot(arrival, ");
-    query.push_bind(snapshot.as_str().to_owned()).push("::text::pg_snapshot)");
+/// What came with these transactions.
+fn push_ended(query: &mut QueryBuilder<sqlx::Postgres>, ended: &Ended) {
+    match ended {
+        Ended::Late(transactions) => {
+            query.push(" AND arrival = ANY(").push_bind(texts(transactions)).push("::text[]::xid8[])");
+        }
+        Ended::New { from, to, running } => {
+            query.push(" AND arrival >= ").push_bind(from.to_string()).push("::text::xid8");
+            query.push(" AND arrival < ").push_bind(to.to_string()).push("::text::xid8");
+            query.push(" AND arrival <> ALL(").push_bind(texts(running)).push("::text[]::xid8[])");
+        }
+    }
+}
+
+fn texts(transactions: &[u64]) -> Vec<String> {
+    transactions.iter().map(u64::to_string).collect()
+}
+
+/// What comes after an event, in the order of transactions and ids.
+fn push_behind(query: &mut QueryBuilder<sqlx::Postgres>, last: Option<(u64, Uuid)>) {
+    let Some((transaction, id)) = last else { return };
+    let transaction = transaction.to_string();
+    // The first condition says nothing new, but it alone is looked up in the index.
+    query.push(" AND arrival >= ").push_bind(transaction.clone()).push("::text::xid8");
+    query.push(" AND (arrival, id) > (").push_bind(transaction).push("::text::xid8, ");
+    query.push_bind(id).push(")");
 }
 
 fn push<'v, T>(query: &mut QueryBuilder<sqlx::Postgres>, condition: &'static str, value: Option<T>)
@@ -223,7 +255,7 @@ fn push_tag(query: &mut QueryBuilder<sqlx::Postgres>, key: &str, text: &str) {
 
 fn event(row: &PgRow) -> Result<Event, StoreError> {
     const TABLE: &str = "events";
-    let id: uuid::Uuid = row.try_get("id")?;
+    let id: Uuid = row.try_get("id")?;
     let event_type: &str = row.try_get("event_type")?;
     let level: Option<&str> = row.try_get("level")?;
     let object = |column: &'static str| match row.try_get(column)? {

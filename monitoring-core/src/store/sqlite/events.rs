@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::{Sqlite, time};
 use crate::model::{
-    Arrival, Cursor, Event, EventFilter, EventId, EventType, HexDigits, Level, Numbered, Page, Slice,
-    StreamPlace, StreamPosition, Tags, to_micros,
+    Arrival, Cursor, Event, EventFilter, EventId, EventType, HexDigits, Level, Page, Slice, StreamPlace,
+    StreamPosition, Tags, to_micros,
 };
 use crate::store::StoreError;
 use crate::store::events::{EventStore, containing, lifted_column, tag_values, time_range};
@@ -77,8 +77,16 @@ impl EventStore for Sqlite<'_> {
     }
 
     async fn is_known_position(&mut self, position: &StreamPosition) -> Result<bool, StoreError> {
-        let StreamPlace::Numbered(Numbered { sequence, .. }) = position.place else { return Ok(false) };
-        Ok(sequence <= self.last_arrival().await?)
+        let StreamPlace::Numbered(sequence) = position.place else { return Ok(false) };
+        let next = sqlx::query_scalar(
+            "SELECT created_at FROM monitoring_events
+             WHERE seq > ?
+             ORDER BY seq
+             LIMIT 1",
+        );
+        let next: Option<i64> = next.bind(sequence).fetch_optional(&mut *self.connection).await?;
+        let is_passed = sequence <= self.last_arrival().await?;
+        Ok(is_passed && next.is_none_or(|created_at| created_at >= to_micros(position.news_since())))
     }
 
     async fn events_after(
@@ -89,12 +97,13 @@ impl EventStore for Sqlite<'_> {
         limit: u32,
     ) -> Result<(Vec<Arrival>, StreamPosition), StoreError> {
         let end = self.last_arrival().await?;
-        let StreamPlace::Numbered(Numbered { sequence, .. }) = position.place else {
+        let StreamPlace::Numbered(sequence) = position.place else {
             return Ok((Vec::new(), StreamPosition::numbered(end, now)));
         };
         let end = end.max(sequence);
         let mut query = QueryBuilder::new(SELECT);
         push_filter(&mut query, filter);
+        query.push(" AND created_at >= ").push_bind(to_micros(position.news_since()));
         query.push(" AND seq > ").push_bind(sequence);
         query.push(" AND seq <= ").push_bind(end);
         query.push(" ORDER BY seq LIMIT ").push_bind(i64::from(limit));

@@ -6,6 +6,7 @@ mod event_stream;
 mod events;
 mod migrations;
 mod partitions;
+mod plans;
 mod pool;
 mod retention;
 mod transactions;

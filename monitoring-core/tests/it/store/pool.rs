@@ -37,6 +37,22 @@ async fn a_database_in_memory_is_one_database() {
     }
 }
 
+#[cfg(all(feature = "sqlite", unix))]
+#[tokio::test]
+async fn nobody_else_reads_a_file_that_was_made() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = crate::support::database::Folder::new();
+    let file = folder.path.join("new.db");
+    let url = format!("sqlite://{}", file.display());
+    let monitoring = Monitoring::builder().database_url(url).start().await.unwrap();
+    works(&monitoring).await;
+    for name in ["new.db", "new.db-wal", "new.db-shm"] {
+        let rights = std::fs::metadata(folder.path.join(name)).unwrap().permissions();
+        assert_eq!(rights.mode() & 0o777, 0o600, "{name}");
+    }
+}
+
 #[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn a_reader_of_a_file_cannot_write() {

@@ -1,4 +1,4 @@
-//! What the tests of this crate share. `postgres` and `log` know nothing of it and are also included,
+//! What the tests of this crate share. `postgres`, `log` and `waiting` know nothing of it and are also included,
 //! by path, into other test binaries.
 
 pub(crate) mod database;

@@ -128,7 +128,8 @@ pub(in crate::router) async fn delete(
 ) -> Answer<Response> {
     let version = expected.or_body(None)?;
     let mut connection = state.write().await?;
-    services::delete_alert_rule(&mut connection, id, version, Some(caller.id())).await?;
+    let deleted = services::delete_alert_rule(&mut connection, id, version, Some(caller.id())).await;
+    expected.judge(deleted)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -141,6 +142,6 @@ async fn change(
 ) -> Answer<Response> {
     request.version = expected.or_body(request.version)?;
     let mut connection = state.write().await?;
-    let rule = services::update_alert_rule(&mut connection, id, request, Some(caller.id())).await?;
-    Ok(respond::versioned(rule))
+    let rule = services::update_alert_rule(&mut connection, id, request, Some(caller.id())).await;
+    Ok(respond::versioned(expected.judge(rule)?))
 }

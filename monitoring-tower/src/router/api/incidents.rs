@@ -178,7 +178,6 @@ pub(in crate::router) async fn attach(
     Json(AttachEventRequest { event_id }): Json<AttachEventRequest>,
 ) -> Answer<Response> {
     let mut connection = state.write().await?;
-    visible(&mut connection, &caller, id).await?;
     // Who has sent an event never changes, so this needs no transaction; the incident does.
     let event = super::events::visible(&mut connection, &caller, event_id).await?;
     services::attach_event_as(&mut connection, id, &event, caller.principal()).await?;
@@ -227,8 +226,8 @@ async fn change(
 ) -> Answer<Response> {
     request.version = expected.or_body(request.version)?;
     let mut connection = state.write().await?;
-    let incident = services::update_incident_as(&mut connection, id, request, caller.principal()).await?;
-    Ok(respond::versioned(incident))
+    let incident = services::update_incident_as(&mut connection, id, request, caller.principal()).await;
+    Ok(respond::versioned(expected.judge(incident)?))
 }
 
 /// The incident, if it exists for the caller.

@@ -40,7 +40,8 @@ pub(in crate::router) async fn expose(
             }
         }
     });
-    let body = Body::from_stream(stream::iter(first.map(Ok)).chain(rest));
+    // Fused: what compresses a body asks once more after its end.
+    let body = Body::from_stream(stream::iter(first.map(Ok)).chain(rest).fuse());
     let content_type = HeaderValue::from_static(format.content_type());
     let headers = [(CONTENT_TYPE, content_type), (VARY, HeaderValue::from_static("accept"))];
     Ok((headers, body).into_response())

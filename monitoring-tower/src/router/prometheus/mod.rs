@@ -5,11 +5,14 @@
 
 mod answer;
 pub(super) mod exposition;
+mod federate;
 mod form;
 mod json;
 mod query;
+mod read;
 mod rules;
 mod series;
+mod snappy;
 mod status;
 mod time;
 mod wire;
@@ -48,6 +51,8 @@ pub(super) fn routes() -> Vec<Route> {
         get("/prometheus/api/v1/status/config", Needs(ReadStats), status::config),
         get("/prometheus/api/v1/status/flags", Needs(ReadStats), status::flags),
         get("/prometheus/api/v1/status/tsdb", Needs(ReadStats), status::tsdb),
+        get("/prometheus/federate", Needs(ReadMetrics), federate::federate),
+        post("/prometheus/api/v1/read", Needs(ReadMetrics), read::read),
         post("/prometheus/api/v1/write", Needs(WriteTelemetry), write::write),
         get("/prometheus/-/healthy", Open, status::healthy),
         get("/prometheus/-/ready", Open, status::ready),

@@ -1,7 +1,8 @@
-//! The messages of remote write, versions 1.0 and 2.0, as far as they are read.
+//! The messages of remote write, versions 1.0 and 2.0, and of remote read, as far as they are used.
 //!
-//! Sources: <https://prometheus.io/docs/specs/prw/remote_write_spec/> and
-//! <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/>.
+//! Sources: <https://prometheus.io/docs/specs/prw/remote_write_spec/>,
+//! <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/> and
+//! <https://github.com/prometheus/prometheus/blob/main/prompb/remote.proto>.
 
 use chrono::DateTime;
 use monitoring_core::services::SentSeries;
@@ -65,6 +66,52 @@ pub(super) struct SymbolSeries {
     /// Native histograms, which are only counted.
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub histograms: Vec<Vec<u8>>,
+}
+
+/// `prometheus.ReadRequest`
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ReadRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub queries: Vec<ReadQuery>,
+}
+
+/// `prometheus.Query`
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ReadQuery {
+    /// Included, in milliseconds since 1970.
+    #[prost(int64, tag = "1")]
+    pub start_timestamp_ms: i64,
+    /// Included.
+    #[prost(int64, tag = "2")]
+    pub end_timestamp_ms: i64,
+    #[prost(message, repeated, tag = "3")]
+    pub matchers: Vec<LabelMatcher>,
+}
+
+/// `prometheus.LabelMatcher`
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LabelMatcher {
+    /// Equal, not equal, matching, not matching.
+    #[prost(int32, tag = "1")]
+    pub kind: i32,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(string, tag = "3")]
+    pub value: String,
+}
+
+/// `prometheus.ReadResponse`
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ReadResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub results: Vec<ReadResult>,
+}
+
+/// `prometheus.QueryResult`
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ReadResult {
+    #[prost(message, repeated, tag = "1")]
+    pub timeseries: Vec<TimeSeries>,
 }
 
 /// What both versions come down to.

@@ -1,6 +1,6 @@
 //! Remote write: another system's samples, as Prometheus sends them.
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -8,12 +8,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use monitoring_core::services;
 use prost::Message;
 
+use super::snappy;
 use super::wire::{Request, Sent, WriteRequest};
 use crate::router::error::{Answer, Code, Problem};
 use crate::router::state::RouterState;
-
-/// How much larger than the greatest body its content may be.
-const EXPANSION_MAX: usize = 8;
 
 /// Stores the samples of a request: of each series those that can be stored. The sender is told of
 /// the rest with a status that keeps it from trying again.
@@ -23,12 +21,7 @@ pub(super) async fn write(
     body: Body,
 ) -> Answer<Response> {
     let version = Version::of(&headers)?;
-    let limits = state.monitoring().limits();
-    let body = axum::body::to_bytes(body, limits.body_bytes_max).await.map_err(|_| {
-        let detail = format!("the body must have at most {} bytes", limits.body_bytes_max);
-        Problem::new(Code::PayloadTooLarge, detail)
-    })?;
-    let sent = version.read(&expanded(&body, limits.body_bytes_max * EXPANSION_MAX)?)?;
+    let sent = version.read(&snappy::content(body, state.monitoring().limits().body_bytes_max).await?)?;
     let mut connection = state.write().await?;
     let mut report = services::store_samples(&mut connection, sent.series).await?;
     let unreadable = sent.histograms + sent.malformed;
@@ -85,15 +78,4 @@ impl Version {
         };
         sent.map_err(|error| Problem::field("body", format!("is no such message: {error}")))
     }
-}
-
-/// The content of a body in snappy's block format.
-fn expanded(body: &Bytes, bytes_max: usize) -> Answer<Vec<u8>> {
-    let malformed =
-        |error: snap::Error| Problem::field("body", format!("is not compressed with snappy: {error}"));
-    if snap::raw::decompress_len(body).map_err(malformed)? > bytes_max {
-        let detail = format!("the content of the body must have at most {bytes_max} bytes");
-        return Err(Problem::new(Code::PayloadTooLarge, detail));
-    }
-    snap::raw::Decoder::new().decompress_vec(body).map_err(malformed)
 }

@@ -82,13 +82,15 @@ async fn a_change_meant_for_another_version_is_refused(service: &Service) {
     let first = put_if_match(service, &path, "\"1\"", json!({"for": 60})).await;
     assert_eq!(first.header("etag"), "\"2\"");
     let second = put_if_match(service, &path, "\"1\"", json!({"for": 90})).await;
-    second.problem(StatusCode::CONFLICT, "conflict");
+    second.problem(StatusCode::PRECONDITION_FAILED, "precondition_failed");
     let by_body = service.put(&path, MODERATOR, json!({"for": 90, "version": 1})).await;
     by_body.problem(StatusCode::CONFLICT, "conflict");
     let contradiction = put_if_match(service, &path, "\"2\"", json!({"for": 90, "version": 1})).await;
     assert_eq!(contradiction.invalid_fields(), ["version"]);
     let no_etag = put_if_match(service, &path, "2", json!({"for": 90})).await;
     assert_eq!(no_etag.invalid_fields(), ["if-match"]);
+    let no_version = service.put(&path, MODERATOR, json!({"for": 90, "version": null})).await;
+    assert_eq!(no_version.invalid_fields(), ["version"]);
     assert_eq!(service.get(&path, MODERATOR).await.data()["for"], 60);
 }
 
@@ -103,7 +105,7 @@ async fn a_deletion_meant_for_another_version_is_refused(service: &Service) {
     let seen = service.get(&path, MODERATOR).await;
     service.put(&path, MODERATOR, json!({"for": 60})).await.data();
     let stale = delete_if_match(service, &path, seen.header("etag")).await;
-    let problem = stale.problem(StatusCode::CONFLICT, "conflict");
+    let problem = stale.problem(StatusCode::PRECONDITION_FAILED, "precondition_failed");
     assert_eq!(problem["detail"], "the alert rule has changed since version 1; it is now at version 2");
     assert_eq!(delete_if_match(service, &path, "2").await.invalid_fields(), ["if-match"]);
     let fresh = service.get(&path, MODERATOR).await;

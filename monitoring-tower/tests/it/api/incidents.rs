@@ -74,6 +74,8 @@ async fn a_change_meant_for_another_version_is_refused(service: &Service) {
     service.put(&path, ALICE, json!({"title": "first", "version": version})).await.data();
     let second = service.put(&path, ALICE, json!({"title": "second", "version": version})).await;
     second.problem(StatusCode::CONFLICT, "conflict");
+    let blind = service.put(&path, ALICE, json!({"title": "second", "version": null})).await;
+    assert_eq!(blind.invalid_fields(), ["version"]);
     assert_eq!(service.get(&path, ALICE).await.data()["title"], "first");
 }
 

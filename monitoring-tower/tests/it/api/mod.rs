@@ -5,6 +5,7 @@ mod bodies;
 #[cfg(feature = "prometheus")]
 mod descriptions;
 mod events;
+mod federation;
 mod health;
 mod incidents;
 mod metrics;

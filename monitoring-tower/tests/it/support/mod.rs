@@ -6,6 +6,8 @@ mod postgres;
 
 #[cfg(feature = "prometheus")]
 pub(crate) mod prometheus;
+#[path = "../../../../monitoring-core/tests/it/support/waiting.rs"]
+pub(crate) mod waiting;
 
 use std::path::PathBuf;
 

@@ -46,7 +46,8 @@ impl Prometheus {
         let folder = TemporaryFolder::new();
         let config = folder.0.join("prometheus.yml");
         let log = folder.0.join("log");
-        let settings = "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n";
+        // Long enough for a machine that is busy with other tests.
+        let settings = "global: {scrape_interval: 4s, scrape_timeout: 4s}\nscrape_configs:\n";
         fs::write(&config, format!("{settings}{jobs}")).unwrap();
         let address = free_address();
         let child = Command::new("prometheus")

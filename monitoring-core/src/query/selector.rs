@@ -1,0 +1,78 @@
+//! Which series are meant.
+
+use std::str::FromStr;
+
+use promql_parser::parser::Expr;
+
+use crate::promql::{Condition, Matcher, QueryError, QueryResult, anchored};
+
+/// Which series: conditions on their labels, all of which hold.
+///
+/// ```
+/// use monitoring_core::{Comparison, Selector};
+///
+/// # fn main() -> monitoring_core::QueryResult<()> {
+/// let parsed: Selector = r#"orders_total{shop=~"north|south"}"#.parse()?;
+/// let built = Selector::default()
+///     .with("__name__", Comparison::Equal, "orders_total")?
+///     .with("shop", Comparison::Matches, "north|south")?;
+/// # let _ = (parsed, built);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Selector {
+    matchers: Vec<Matcher>,
+}
+
+/// How a label is compared. An absent label is an empty one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`: the whole value matches a regular expression.
+    Matches,
+    /// `!~`
+    MatchesNot,
+}
+
+impl Selector {
+    /// The same with one more condition.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::BadData`] if `value` has to be a regular expression and is none.
+    pub fn with(mut self, label: &str, comparison: Comparison, value: &str) -> QueryResult<Self> {
+        let condition = match comparison {
+            Comparison::Equal => Condition::Equal(value.to_owned()),
+            Comparison::NotEqual => Condition::NotEqual(value.to_owned()),
+            Comparison::Matches => Condition::Matches(anchored(value)?),
+            Comparison::MatchesNot => Condition::MatchesNot(anchored(value)?),
+        };
+        self.matchers.push(Matcher { name: label.to_owned(), condition });
+        Ok(self)
+    }
+
+    pub(super) fn into_matchers(self) -> Vec<Matcher> {
+        self.matchers
+    }
+
+    pub(super) fn matchers(&self) -> &[Matcher] {
+        &self.matchers
+    }
+}
+
+/// As PromQL writes an instant selector.
+impl FromStr for Selector {
+    type Err = QueryError;
+
+    fn from_str(text: &str) -> QueryResult<Self> {
+        match crate::promql::parse(text) {
+            Ok(Expr::VectorSelector(selector)) => Ok(Self { matchers: crate::promql::matchers(&selector)? }),
+            Ok(_) => Err(QueryError::BadData(format!("{text:?} is no series selector"))),
+            Err(error) => Err(QueryError::BadData(error.in_prometheus_words())),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Federation: the newest sample of chosen series, for another Prometheus to scrape.
+//!
+//! Source: <https://prometheus.io/docs/prometheus/latest/federation/>. As there, every family is
+//! untyped, and a series without the label `instance` has an empty one, so that the scraper, told to
+//! honour labels, does not add its own.
+
+use std::fmt::Write as _;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::header::CONTENT_TYPE;
+use monitoring_core::{QueryError, Selector, SeriesValues, format_value};
+
+use super::answer::PromError;
+use super::form::Form;
+use crate::router::state::RouterState;
+
+pub(super) async fn federate(State(state): State<RouterState>, form: Form) -> Result<Response, PromError> {
+    let selectors: Result<Vec<Selector>, QueryError> =
+        form.all("match[]").iter().map(|text| text.parse()).collect();
+    let selectors = selectors.map_err(|error| PromError::bad_data(error.to_string()))?;
+    state.flush().await;
+    let found = state.monitoring().promql().newest(&selectors).await?;
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(([(CONTENT_TYPE, content_type)], exposition(found)).into_response())
+}
+
+fn exposition(mut found: Vec<SeriesValues>) -> String {
+    found.sort_by(|a, b| a.labels.value("__name__").cmp(b.labels.value("__name__")));
+    let mut text = String::with_capacity(found.len() * 128);
+    let mut family = "";
+    for series in &found {
+        let name = series.labels.value("__name__");
+        if name != family {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "# TYPE {name} untyped");
+            family = name;
+        }
+        for (time, value) in &series.samples {
+            let _ = writeln!(text, "{name}{{{}}} {} {time}", labels(series), format_value(*value));
+        }
+    }
+    text
+}
+
+fn labels(series: &SeriesValues) -> String {
+    let mut text = String::new();
+    let labels = series.labels.iter().filter(|label| &*label.name != "__name__");
+    for (n, label) in labels.enumerate() {
+        let separator = if n == 0 { "" } else { "," };
+        let _ = write!(text, "{separator}{}=\"{}\"", label.name, escaped(&label.value));
+    }
+    if series.labels.value("instance").is_empty() {
+        text.push_str(if text.is_empty() { "instance=\"\"" } else { ",instance=\"\"" });
+    }
+    text
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('\n', r"\n").replace('"', r#"\""#)
+}

@@ -8,10 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{
-    Invalid, Labels, Limits, SeriesId, check_chars, clean, cut_in_place, is_label_name, is_metric_name,
-    is_within, truncate,
-};
+use super::{Invalid, Labels, Limits, SeriesId, check_chars, is_label_name, is_metric_name, truncate};
 
 /// How the values of a metric are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,7 +50,7 @@ impl MetricType {
     }
 
     /// Whether a label of this name is one that exposition adds.
-    const fn reserves(self, label: &str) -> bool {
+    pub(super) const fn reserves(self, label: &str) -> bool {
         match self {
             Self::Histogram => matches!(label.as_bytes(), b"le"),
             Self::Summary => matches!(label.as_bytes(), b"quantile"),
@@ -311,28 +308,9 @@ impl Series {
         Self { id, name, labels, metric_type, temporality, bounds }
     }
 
-    /// The series with labels cut to the limits instead of refused, for producers that cannot be told,
-    /// and without NUL; and whether anything was cut. `None` if it is fit as it is.
+    /// The series with labels cut to the limits, and whether any was; `None` if it is fit as it is.
     pub(crate) fn fitted(&self, limits: &Limits) -> Option<(Self, bool)> {
-        let may_have = |name: &str| {
-            let is_short = name.len() <= limits.metric_name_chars_max;
-            is_short && is_label_name(name) && !self.metric_type.reserves(name)
-        };
-        let chars_max = limits.label_value_chars_max;
-        let is_fit = |(name, value)| may_have(name) && is_within(value, chars_max) && !value.contains('\0');
-        if self.labels.len() <= limits.labels_max && self.labels.iter().all(is_fit) {
-            return None;
-        }
-        let kept = self.labels.iter().filter(|(name, _)| may_have(name)).take(limits.labels_max);
-        let mut labels = Labels::new();
-        let mut was_cut = false;
-        for (name, value) in kept {
-            let mut value = value.to_owned();
-            was_cut |= cut_in_place(&mut value, chars_max);
-            clean(&mut value);
-            labels.set(name, value);
-        }
-        was_cut |= labels.len() < self.labels.len();
+        let (labels, was_cut) = self.labels.fitted(self.metric_type, limits)?;
         Some((self.with_labels(labels), was_cut))
     }
 

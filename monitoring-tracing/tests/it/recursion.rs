@@ -35,7 +35,7 @@ async fn statement() {
             inside.in_scope(|| tracing::warn!(target: "sqlx::query", "on a worker"));
         });
     });
-    worker.join().unwrap();
+    worker.join().expect("it does not panic");
 }
 
 #[test]

@@ -4,5 +4,6 @@ mod access;
 mod business;
 mod correlation;
 mod demo;
+mod grafana;
 mod shutdown;
 mod tasks;

@@ -5,5 +5,6 @@ mod business;
 mod correlation;
 mod demo;
 mod grafana;
+mod readme;
 mod shutdown;
 mod tasks;

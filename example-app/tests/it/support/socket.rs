@@ -14,7 +14,7 @@ use super::process::{Answer, exchange_from};
 
 /// A shop that listens.
 pub(crate) struct Listening {
-    address: String,
+    pub(crate) address: String,
     pub(crate) monitoring: Monitoring,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<Stopped>>,

@@ -44,10 +44,15 @@ impl Text {
         }
     }
 
-    /// Says that a metric does not appear, where the format has words for it.
+    /// Says that a metric does not appear.
     pub(super) fn left_out(&mut self, metric: &str) {
+        self.remark(&format!("{metric} is left out: another metric appears under that name"));
+    }
+
+    /// Says something to people, where the format has a way to.
+    pub(super) fn remark(&mut self, text: &str) {
         if self.format == ExpositionFormat::Prometheus {
-            self.line(format_args!("# {metric} is left out: another metric appears under that name"));
+            self.line(format_args!("# {text}"));
         }
     }
 

@@ -46,6 +46,12 @@ impl Writer {
         self.sample(&Labels::new(), &[], &SampleValue::Number(value));
     }
 
+    /// A line for people.
+    pub(crate) fn remark(&mut self, text: &str) {
+        self.end();
+        self.text.remark(text);
+    }
+
     /// One series of a metric. Those of one metric must follow each other.
     pub(crate) fn series(&mut self, series: &Series, value: &SampleValue, metadata: Option<&MetricMetadata>) {
         if self.current.as_ref().is_none_or(|current| current.metric != series.name) {

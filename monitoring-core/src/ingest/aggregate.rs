@@ -160,7 +160,7 @@ pub(crate) fn random_origin() -> i64 {
     ((random_u64() >> 1) as i64).max(1)
 }
 
-fn merge(series: &Series, into: &mut Sample, from: Sample) {
+pub(super) fn merge(series: &Series, into: &mut Sample, from: Sample) {
     match (&mut into.value, from.value) {
         (SampleValue::Distribution(into), SampleValue::Distribution(from)) => into.add(&from),
         (SampleValue::Number(number), SampleValue::Number(from_number)) => {

@@ -264,6 +264,7 @@ impl Pipeline {
         let attempted = std::mem::take(&mut self.under_way);
         self.intake.count(&outcome);
         self.notice(&outcome, attempted, now);
+        self.recorder.shared().process_totals.add(outcome.stored_samples);
         // A caller's transaction may fail for what the caller asks of the database, again and
         // again. So only what nobody waits for decides when that is tried again.
         let failed = outcome.unwritten.is_some();

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::early::{event_record, observation_record};
 use super::room::{CALLERS_MAX, Room, Rooms};
 use super::writer::Commit;
-use super::{Decode, Deferred, Early, Queue, Record, ShedReason};
+use super::{Decode, Deferred, Early, ProcessTotals, Queue, Record, ShedReason};
 use crate::config::IngestSettings;
 use crate::error::{Error, Result};
 use crate::model::{CreateEventRequest, CreateMetricRequest, Event, IntoEventType, Observation};
@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     pub context: OnceLock<Arc<Context>>,
     pub requests: mpsc::Sender<WriterRequest>,
     pub rooms: Arc<Rooms>,
+    pub process_totals: ProcessTotals,
     /// The other end, until the writer takes it.
     pub receiver: std::sync::Mutex<Option<mpsc::Receiver<WriterRequest>>>,
 }
@@ -64,6 +65,7 @@ impl Recorder {
             context: OnceLock::new(),
             requests,
             rooms: Arc::default(),
+            process_totals: ProcessTotals::default(),
             receiver: std::sync::Mutex::new(Some(receiver)),
         };
         Self { shared: Arc::new(shared) }

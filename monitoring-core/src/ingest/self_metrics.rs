@@ -12,7 +12,7 @@ use super::aggregate::Aggregator;
 use super::writer::Outcome;
 use super::{Queue, ShedReason};
 use crate::model::{
-    Event, EventType, Labels, Level, MetricType, Series, Temporality, default_bounds,
+    Event, EventType, Labels, Level, MetricType, Sample, Series, Temporality, default_bounds,
     event_count_overflow_series, event_count_series, metric_count_series,
 };
 
@@ -44,7 +44,7 @@ impl SelfMetrics {
     /// Counts what a job stored, unless it was about ourselves.
     pub(super) fn stored(&mut self, outcome: &Outcome, aggregator: &mut Aggregator, now: DateTime<Utc>) {
         let mut about_others = !outcome.stored_events.is_empty();
-        for (series, observations) in &outcome.stored_samples {
+        for (series, Sample { observations, .. }) in &outcome.stored_samples {
             if let Some(count) = metric_count_series(series) {
                 about_others = true;
                 self.written_observations += observations;

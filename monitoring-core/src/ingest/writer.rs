@@ -114,8 +114,7 @@ impl Job {
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub stored_events: Vec<Event>,
-    /// Series and observations stored.
-    pub stored_samples: Vec<(Series, u64)>,
+    pub stored_samples: Vec<SeriesSample>,
     /// Events the database refused, each with a report to be stored in its place.
     pub refused: Vec<Event>,
     /// Samples of series that were not admitted.
@@ -193,7 +192,7 @@ impl<D: Destination> Writer<D> {
         match self.store(&events, &samples).await {
             Ok(()) => {
                 outcome.stored_events.extend(events);
-                outcome.count_samples(samples);
+                outcome.stored_samples.extend(samples);
                 for (commit, _) in commits {
                     let _ = commit.done.send(Ok(()));
                 }
@@ -281,7 +280,7 @@ impl<D: Destination> Writer<D> {
         while let Some(batch) = halves.next() {
             match self.store(&[], &batch).await {
                 Ok(()) => {
-                    outcome.count_samples(batch);
+                    outcome.stored_samples.extend(batch);
                     halves.stored();
                     outcome.refused_samples += halves.guilty().len() as u64;
                 }
@@ -326,10 +325,6 @@ impl Outcome {
     fn put_off(&mut self, rest: Job, error: StoreError) {
         self.unwritten = Some(rest);
         self.unavailable = Some(Arc::new(error));
-    }
-
-    fn count_samples(&mut self, samples: Vec<SeriesSample>) {
-        self.stored_samples.extend(samples.into_iter().map(|(series, sample)| (series, sample.observations)));
     }
 }
 

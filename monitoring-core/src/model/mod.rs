@@ -23,6 +23,7 @@ mod null;
 mod own_metric;
 mod page;
 mod registered;
+mod replica;
 mod stats;
 mod stream;
 mod text;
@@ -58,6 +59,8 @@ pub(crate) use own_metric::{
 };
 pub use page::{Cursor, Page, Pagination, Slice};
 pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
+pub use replica::Replica;
+pub(crate) use replica::check_address;
 pub use stats::{MonitoringStats, StatsSummary};
 pub(crate) use stream::StreamPlace;
 pub use stream::{Arrival, StreamPosition};

@@ -9,6 +9,8 @@ mod events;
 mod exposition;
 mod incidents;
 mod metrics;
+mod process_exposition;
+mod replicas;
 mod samples;
 mod stats;
 mod texts;
@@ -33,6 +35,8 @@ pub use metrics::{
     create_metric, create_metrics, describe_metric, fold_metric_totals, query_metrics, submit_metrics,
     track_endpoint_performance,
 };
+pub use process_exposition::ProcessExposition;
+pub use replicas::replicas;
 pub use samples::{SentReport, SentSeries, store_samples};
 pub use stats::{get_monitoring_stats, get_stats_summary};
 pub use timeline::get_incident_timeline;

@@ -143,6 +143,16 @@ pub(super) struct Expected {
     version: Option<String>,
 }
 
+/// The parameter of the exposition.
+#[cfg(feature = "prometheus")]
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+pub(super) struct ScopeQuery {
+    /// Whose counts: `cluster`, the default, or `process`.
+    scope: Option<String>,
+}
+
 /// The header that [`stream::events`] reads.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]

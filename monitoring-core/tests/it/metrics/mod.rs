@@ -5,6 +5,7 @@
 mod exposition;
 mod fixture;
 mod parser;
+mod process;
 mod promql;
 mod query;
 mod redaction;

@@ -1,5 +1,7 @@
 //! The scrape, streamed: memory stays bounded however many series there are.
 
+use std::convert::Infallible;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -8,23 +10,64 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, StreamExt as _};
 use http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue};
-use monitoring_core::services::Exposition;
-use monitoring_core::{Error, ExpositionFormat};
+use monitoring_core::services::{Exposition, ProcessExposition};
+use monitoring_core::{Error, ExpositionFormat, Invalid};
 use tracing::Instrument as _;
 
 use crate::router::edge::own_work;
 use crate::router::error::Answer;
+use crate::router::params::Params;
 use crate::router::state::RouterState;
 
-/// Everything measured, in the text format of Prometheus or in OpenMetrics, as `accept` prefers.
+/// Everything measured, in the text format of Prometheus or in OpenMetrics, as `accept` prefers: the
+/// totals of the cluster, or with `scope=process` what this replica has counted itself.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/metrics/prometheus", tag = "metrics",
+    params(crate::router::openapi::ScopeQuery),
     responses((status = 200, description = "The exposition", body = String, content_type = "text/plain"))))]
 pub(in crate::router) async fn expose(
     State(state): State<RouterState>,
     headers: HeaderMap,
+    mut params: Params,
 ) -> Answer<Response> {
     let format = preferred(&headers);
+    let scope = params.parsed("scope").unwrap_or_default();
+    params.finish()?;
     state.flush().await;
+    let body = match scope {
+        Scope::Cluster => of_cluster(state, format).await?,
+        Scope::Process => of_process(&state, format),
+    };
+    let content_type = HeaderValue::from_static(format.content_type());
+    let headers = [(CONTENT_TYPE, content_type), (VARY, HeaderValue::from_static("accept"))];
+    Ok((headers, body).into_response())
+}
+
+/// Whose counts are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Scope {
+    #[default]
+    Cluster,
+    Process,
+}
+
+impl FromStr for Scope {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "cluster" => Ok(Self::Cluster),
+            "process" => Ok(Self::Process),
+            _ => Err(Invalid::field("scope", "must be cluster or process")),
+        }
+    }
+}
+
+fn of_process(state: &RouterState, format: ExpositionFormat) -> Body {
+    let chunks = ProcessExposition::new(state.monitoring().recorder(), format);
+    Body::from_stream(stream::iter(chunks.map(Ok::<_, Infallible>)).fuse())
+}
+
+async fn of_cluster(state: RouterState, format: ExpositionFormat) -> Answer<Body> {
     let mut scrape = Scrape { state, exposition: Exposition::new(format) };
     // What is wrong from the start can still be answered with a status; later on, the connection
     // breaks off, which Prometheus takes for the failed scrape it is.
@@ -41,10 +84,7 @@ pub(in crate::router) async fn expose(
         }
     });
     // Fused: what compresses a body asks once more after its end.
-    let body = Body::from_stream(stream::iter(first.map(Ok)).chain(rest).fuse());
-    let content_type = HeaderValue::from_static(format.content_type());
-    let headers = [(CONTENT_TYPE, content_type), (VARY, HeaderValue::from_static("accept"))];
-    Ok((headers, body).into_response())
+    Ok(Body::from_stream(stream::iter(first.map(Ok)).chain(rest).fuse()))
 }
 
 struct Scrape {

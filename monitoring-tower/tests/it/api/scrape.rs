@@ -10,6 +10,7 @@ on_both_databases! {
     a_scrape_shows_the_system_and_everything_sent
     the_scraper_chooses_the_format
     many_series_come_in_many_chunks
+    a_replica_shows_its_own_if_asked
 }
 
 async fn scrape(service: &Service, accept: &str) -> Answer {
@@ -57,4 +58,20 @@ async fn many_series_come_in_many_chunks(service: &Service) {
     assert_eq!(answer.text().lines().filter(|line| line.starts_with("g{")).count(), 1_200);
     assert_eq!(answer.text().lines().filter(|line| *line == "# TYPE g gauge").count(), 1);
     assert!(answer.headers.get("content-length").is_none(), "it was gathered in memory");
+}
+
+async fn a_replica_shows_its_own_if_asked(service: &Service) {
+    let batch: Value = (0..1_200)
+        .map(|n| json!({"name": "g", "metric_type": "gauge", "value": n, "labels": {"n": n.to_string()}}))
+        .collect();
+    service.post("/metrics", ALICE, batch).await.data();
+    let own = service.get("/metrics/prometheus?scope=process", ALICE).await;
+    let own = own.text();
+    assert_eq!(own.lines().filter(|line| line.starts_with("g{")).count(), 1_200);
+    assert!(!own.contains("monitoring_total_metrics"), "only the cluster knows:\n{own}");
+    let all = service.get("/metrics/prometheus?scope=cluster", ALICE).await;
+    let all = all.text();
+    assert!(all.contains("monitoring_total_metrics"));
+    let neither = service.get("/metrics/prometheus?scope=galaxy", ALICE).await;
+    assert_eq!(neither.invalid_fields(), ["scope"]);
 }

@@ -22,9 +22,9 @@ The demo uses a temporary SQLite file unless it is given an empty database.
 Grafana's folder gets a data source and dashboards for the shop at BIND_ADDR;
 without --force no file in it is overwritten that differs.
 The shop is configured by the environment: DATABASE_URL, BIND_ADDR,
-ADMIN_USERNAME, ADMIN_PASSWORD, MONITORING_EVENT_RETENTION_DAYS,
-MONITORING_METRIC_RETENTION_DAYS, MONITORING_ALERT_EVALUATION_INTERVAL,
-RUST_LOG.";
+ADMIN_USERNAME, ADMIN_PASSWORD, MONITORING_ADDRESS,
+MONITORING_EVENT_RETENTION_DAYS, MONITORING_METRIC_RETENTION_DAYS,
+MONITORING_ALERT_EVALUATION_INTERVAL, RUST_LOG.";
 
 /// What the command line asks for.
 enum Command {

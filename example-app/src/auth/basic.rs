@@ -5,6 +5,8 @@
 //! been let in before, with this password and from this network, passes without all that; see
 //! [`RememberedPasswords`](super::RememberedPasswords). The account is read each time, so what was
 //! changed there holds from the next request on.
+//!
+//! No answer asks for this scheme, so no browser prompts for a password and keeps it.
 
 use std::time::Instant;
 

@@ -15,11 +15,11 @@ on_each_database!(prometheus_configured_as_the_readme_says_scrapes_federates_and
 const README: &str = include_str!("../../../../README.md");
 const PASSWORD_FILE: &str = "/etc/prometheus/shop.password";
 
-/// The configurations of Prometheus: scrape, federation, remote write and read.
-fn configurations() -> [&'static str; 3] {
+/// The configurations of Prometheus: scrape, service discovery, federation, remote write and read.
+fn configurations() -> [&'static str; 4] {
     let blocks: Vec<_> =
         README.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    blocks.try_into().expect("three blocks of YAML")
+    blocks.try_into().expect("four blocks of YAML")
 }
 
 #[test]
@@ -51,6 +51,7 @@ async fn prometheus_configured_as_the_readme_says_scrapes_federates_and_reads(da
     fs::write(&password_file, PASSWORD).unwrap();
     for (configuration, query) in configurations().into_iter().zip([
         "orders_total{job=\"shop\"}",
+        "orders_total{job=\"shop-replicas\"}",
         "orders_total{job=\"shop-federation\"}",
         "orders_total{product=\"mug\"}",
     ]) {

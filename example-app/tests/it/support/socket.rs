@@ -22,9 +22,11 @@ pub(crate) struct Listening {
 
 impl Listening {
     pub(crate) async fn start(database: &TestDatabase) -> Self {
-        let app = App::start(&database.settings(), Recorder::detached()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let mut settings = database.settings();
+        settings.monitoring.address = Some(address.clone());
+        let app = App::start(&settings, Recorder::detached()).await.unwrap();
         let monitoring = app.monitoring().clone();
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(app.serve(listener, async { stopped.await.unwrap_or(()) }));

@@ -66,6 +66,6 @@ pub(crate) use stream::StreamPlace;
 pub use stream::{Arrival, StreamPosition};
 #[cfg(feature = "postgres")]
 pub(crate) use stream::{Ended, Snapshot, Witnessed};
-pub(crate) use text::{clean, cut, cut_in_place};
+pub(crate) use text::{clean, cut, cut_in_place, is_within};
 pub(crate) use time::{from_micros, to_micros, truncate};
 pub use timeline::{IncidentTimeline, TimelineEntry, TimelineKind};

@@ -7,7 +7,6 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use monitoring_core::{Incident, Permission, Principal};
-use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::edge::own_work;
@@ -37,13 +36,13 @@ pub(super) async fn authorize(
     next: Next,
 ) -> Response {
     if access == Access::Open {
-        return next.run(request).instrument(own_work()).await;
+        return own_work(next.run(request)).await;
     }
     let (mut parts, body) = request.into_parts();
     match admit(&state, &parts, access).await {
         Ok(caller) => {
             parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, body)).instrument(own_work()).await
+            own_work(next.run(Request::from_parts(parts, body))).await
         }
         Err(problem) => problem.into_response(),
     }

@@ -18,7 +18,7 @@ mod timeline;
 
 pub use alerts::{alert_rule, create_alert_rule, delete_alert_rule, query_alert_rules, update_alert_rule};
 pub(crate) use audit::record_audit;
-pub use audit::{query_audit_log, read_audit_log};
+pub use audit::{query_audit_log, read_audit_log, record_audit_entry};
 pub(crate) use events::log_event;
 pub use events::{
     create_event, create_event_as, create_events, event, event_position, follow_events, query_events,

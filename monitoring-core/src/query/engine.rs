@@ -1,6 +1,6 @@
 //! PromQL for callers: instants and ranges, names of series and labels.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,9 +9,10 @@ use tokio::sync::{Mutex, Semaphore};
 use super::index::{Index, SERIES_MAX, SeriesFigures};
 use super::selector::Selector;
 use super::stored::StoredSeries;
-use crate::model::MetricType;
+use crate::model::{MetricType, Series};
 use crate::promql::{LabelSet, Matcher, Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
 use crate::store::metrics::MetricStore as _;
+use crate::store::removal::RemovalStore as _;
 use crate::store::series::SeriesStore as _;
 use crate::store::{Access, AsConnection as _, Pool, StoreError};
 
@@ -48,9 +49,18 @@ pub struct MetricDescription {
 struct Shared {
     pool: Pool,
     index: RwLock<Index>,
-    /// When the newest series known was registered. Locked while the index is brought up to date.
-    followed_to: Mutex<Option<DateTime<Utc>>>,
+    /// Locked while the index is brought up to date.
+    followed: Mutex<Followed>,
     turns: Semaphore,
+}
+
+/// How far the index follows the database.
+#[derive(Debug, Default)]
+struct Followed {
+    /// When the newest series known was registered.
+    registered_to: Option<DateTime<Utc>>,
+    /// How many removals there were, and when that was looked up.
+    removals: Option<(i64, DateTime<Utc>)>,
 }
 
 impl PromQuery {
@@ -58,7 +68,7 @@ impl PromQuery {
         let shared = Shared {
             pool,
             index: RwLock::default(),
-            followed_to: Mutex::default(),
+            followed: Mutex::default(),
             turns: Semaphore::new(QUERIES_MAX),
         };
         Self { shared: Arc::new(shared), limits }
@@ -220,7 +230,19 @@ impl PromQuery {
         StoredSeries { pool: &self.shared.pool, index: &self.shared.index }
     }
 
-    /// Learns of series registered since the last time.
+    /// The stored series that any of the selectors finds. A distribution is found by any of the
+    /// series it is shown as.
+    pub(crate) async fn stored_series(&self, selectors: &[Selector]) -> Result<Vec<Arc<Series>>, StoreError> {
+        self.follow_store().await?;
+        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        let found = selectors.iter().flat_map(|selector| index.find(selector.matchers(), usize::MAX - 1));
+        let mut series: Vec<_> = found.map(|found| found.key.series).collect();
+        series.sort_unstable_by_key(|series| series.id);
+        series.dedup_by_key(|series| series.id);
+        Ok(series)
+    }
+
+    /// Learns of series registered or removed since the last time.
     pub(super) async fn follow(&self) -> QueryResult<()> {
         self.follow_store().await.map_err(|error| QueryError::Source(error.into()))?;
         if self.shared.index.read().unwrap_or_else(PoisonError::into_inner).is_full() {
@@ -230,7 +252,9 @@ impl PromQuery {
     }
 
     async fn follow_store(&self) -> Result<(), StoreError> {
-        let mut followed_to = self.shared.followed_to.lock().await;
+        let mut followed = self.shared.followed.lock().await;
+        self.follow_removals(&mut followed.removals).await?;
+        let followed_to = &mut followed.registered_to;
         let since = followed_to.map_or(DateTime::UNIX_EPOCH, |time| time - OVERLAP);
         let mut after = None;
         loop {
@@ -246,6 +270,33 @@ impl PromQuery {
                 return Ok(());
             }
         }
+    }
+
+    /// Forgets series that were removed. At first there is nothing to forget.
+    async fn follow_removals(&self, followed: &mut Option<(i64, DateTime<Utc>)>) -> Result<(), StoreError> {
+        let now = self.now();
+        let mut connection = self.shared.pool.acquire(Access::Read).await?;
+        let mut connection = connection.as_connection();
+        let count = connection.store().removals().await?;
+        let (mut gone, mut after) = (HashSet::new(), None);
+        if let Some((known, looked_up_at)) = *followed
+            && known != count
+        {
+            loop {
+                let since = looked_up_at - OVERLAP;
+                let page = connection.store().series_removed(since, after.as_ref(), SERIES_PER_PAGE).await?;
+                gone.extend(page.iter().map(|(_, id)| *id));
+                if page.len() < SERIES_PER_PAGE as usize {
+                    break;
+                }
+                after = page.last().copied();
+            }
+        }
+        if !gone.is_empty() {
+            self.shared.index.write().unwrap_or_else(PoisonError::into_inner).remove(&gone);
+        }
+        *followed = Some((count, now));
+        Ok(())
     }
 }
 

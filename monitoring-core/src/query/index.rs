@@ -66,8 +66,23 @@ impl Index {
         if self.is_full() || !self.known.insert(registered.series.id) {
             return;
         }
-        let registered_at = registered.registered_at.timestamp_millis();
-        let series = Arc::new(registered.series);
+        self.insert(Arc::new(registered.series), registered.registered_at.timestamp_millis());
+    }
+
+    /// Forgets series. All others are numbered anew, so it takes as long as it took to learn them;
+    /// where none of these is known, nothing is done.
+    pub(super) fn remove(&mut self, gone: &HashSet<SeriesId>) {
+        if !gone.iter().any(|id| self.known.contains(id)) {
+            return;
+        }
+        for Family { key, .. } in std::mem::take(self).families {
+            if !gone.contains(&key.series.id) && self.known.insert(key.series.id) {
+                self.insert(key.series, key.registered_at);
+            }
+        }
+    }
+
+    fn insert(&mut self, series: Arc<Series>, registered_at: i64) {
         self.metrics.entry(series.name.clone()).or_insert(series.metric_type);
         for (labels, part) in families(&series) {
             let number = u32::try_from(self.families.len()).unwrap_or(u32::MAX);
@@ -269,6 +284,19 @@ mod tests {
         assert_eq!(found(&index, r#"latency_bucket{le="+Inf"}"#), [r#"latency_bucket{job="a", le="+Inf"}"#]);
         assert_eq!(found(&index, r#"{le=~".+"}"#).len(), 2);
         assert!(found(&index, "latency").is_empty());
+    }
+
+    #[test]
+    fn a_series_that_is_removed_is_forgotten_with_its_labels() {
+        let mut index = index();
+        let latency = index.find(&[], 100).into_iter().find(|found| found.key.series.name == "latency");
+        let other = SeriesId::new(1);
+        index.remove(&HashSet::from([other]));
+        assert_eq!(index.known.len(), 3);
+        index.remove(&HashSet::from([latency.unwrap().key.series.id, other]));
+        assert_eq!(found(&index, r#"{job="a"}"#), [r#"up{job="a", zone="1"}"#]);
+        assert_eq!(index.label_names(&[], 10), ["__name__", "job", "zone"]);
+        assert_eq!(index.metrics(None, 10), [("up".to_owned(), MetricType::Gauge)]);
     }
 
     #[test]

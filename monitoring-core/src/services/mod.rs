@@ -10,6 +10,7 @@ mod exposition;
 mod incidents;
 mod metrics;
 mod process_exposition;
+mod removal;
 mod samples;
 mod stats;
 mod texts;
@@ -35,6 +36,7 @@ pub use metrics::{
     track_endpoint_performance,
 };
 pub use process_exposition::ProcessExposition;
+pub use removal::{SeriesDeletion, clean_tombstones, delete_series};
 pub use samples::{SentReport, SentSeries, store_samples};
 pub use stats::{get_monitoring_stats, get_stats_summary};
 pub use timeline::get_incident_timeline;

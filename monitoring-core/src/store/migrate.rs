@@ -35,7 +35,11 @@ pub(super) async fn postgres(
     const LOCK: i64 = 0x6d_6f6e_6974_6f72;
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
     const SCRIPTS: &[Script] =
-        &[script!("postgres", 1, "0001_foundation"), script!("postgres", 2, "0002_series_order")];
+        &[
+        script!("postgres", 1, "0001_foundation"),
+        script!("postgres", 2, "0002_series_order"),
+        script!("postgres", 3, "0003_series_removal"),
+    ];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
     // would keep the host from ever starting.
@@ -101,7 +105,11 @@ pub(super) async fn warn_of_namesake(
 #[cfg(feature = "sqlite")]
 pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<(), StoreError> {
     const SCRIPTS: &[Script] =
-        &[script!("sqlite", 1, "0001_foundation"), script!("sqlite", 2, "0002_series_order")];
+        &[
+        script!("sqlite", 1, "0001_foundation"),
+        script!("sqlite", 2, "0002_series_order"),
+        script!("sqlite", 3, "0003_series_removal"),
+    ];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     migrator(SCRIPTS, Cow::Borrowed)

@@ -22,7 +22,7 @@ impl SeriesStore for Postgres<'_> {
         let sql = self.sql(
             "SELECT id, name, metric_type, temporality, labels, bounds, created_at
              FROM monitoring.metric_series
-             WHERE created_at >= $1 AND (created_at, id) > ($2, $3)
+             WHERE created_at >= $1 AND (created_at, id) > ($2, $3) AND removed_at IS NULL
              ORDER BY created_at, id, registered_by
              LIMIT $4",
         );

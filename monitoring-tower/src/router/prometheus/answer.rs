@@ -71,6 +71,18 @@ impl PromError {
         Self::bad_data(format!("invalid parameter \"{name}\": {why}"))
     }
 
+    pub(super) fn unavailable(message: impl Into<String>) -> Self {
+        Self { kind: "unavailable", message: message.into() }
+    }
+
+    /// A `match[]` that finds no series for want of making sense.
+    pub(super) fn about_match(error: QueryError) -> Self {
+        match error {
+            QueryError::BadData(message) => Self::parameter("match[]", message),
+            other => other.into(),
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self.kind {
             "bad_data" => StatusCode::BAD_REQUEST,

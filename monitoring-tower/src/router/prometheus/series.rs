@@ -19,7 +19,7 @@ pub(super) async fn series(State(state): State<RouterState>, form: Form) -> Prom
         return Err(PromError::bad_data("no match[] parameter provided"));
     }
     state.flush().await;
-    let found = state.monitoring().promql().series(&selectors, limit).await.map_err(about_match)?;
+    let found = state.monitoring().promql().series(&selectors, limit).await.map_err(PromError::about_match)?;
     let found: Vec<_> = found.iter().map(written).collect();
     Ok(PromData::written(format!("[{}]", found.join(","))))
 }
@@ -28,7 +28,7 @@ pub(super) async fn series(State(state): State<RouterState>, form: Form) -> Prom
 pub(super) async fn labels(State(state): State<RouterState>, form: Form) -> PromAnswer {
     let (selectors, limit) = selection(&form)?;
     state.flush().await;
-    let names = state.monitoring().promql().label_names(&selectors, limit).await.map_err(about_match)?;
+    let names = state.monitoring().promql().label_names(&selectors, limit).await.map_err(PromError::about_match)?;
     Ok(json!(names).into())
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn label_values(
     }
     state.flush().await;
     let values = state.monitoring().promql().label_values(&name, &selectors, limit).await;
-    Ok(json!(values.map_err(about_match)?).into())
+    Ok(json!(values.map_err(PromError::about_match)?).into())
 }
 
 /// Type, help and unit of metrics.
@@ -70,13 +70,6 @@ fn selection(form: &Form) -> Result<(Vec<String>, usize), PromError> {
         return Err(PromError::parameter("end", "end timestamp must not be before start time"));
     }
     Ok((form.all("match[]"), form.limit()?.unwrap_or(ITEMS_MAX)))
-}
-
-fn about_match(error: monitoring_core::QueryError) -> PromError {
-    match error {
-        monitoring_core::QueryError::BadData(message) => PromError::parameter("match[]", message),
-        other => other.into(),
-    }
 }
 
 /// A label's name in a path: `U__` begins one with characters that a path cannot hold, each between

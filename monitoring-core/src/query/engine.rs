@@ -9,8 +9,8 @@ use tokio::sync::{Mutex, Semaphore};
 use super::index::{Index, SERIES_MAX, SeriesFigures};
 use super::selector::Selector;
 use super::stored::StoredSeries;
-use crate::model::{MetricType, Series};
-use crate::promql::{LabelSet, Matcher, Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
+use crate::model::{MetricType, Series, SeriesId};
+use crate::promql::{Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
 use crate::store::metrics::MetricStore as _;
 use crate::store::removal::RemovalStore as _;
 use crate::store::series::SeriesStore as _;
@@ -27,8 +27,10 @@ const SERIES_PER_PAGE: u32 = 10_000;
 /// Answers PromQL over everything stored. Cheap to clone; clones share what they know.
 #[derive(Clone, Debug)]
 pub struct PromQuery {
-    shared: Arc<Shared>,
-    limits: QueryLimits,
+    pub(super) shared: Arc<Shared>,
+    pub(super) limits: QueryLimits,
+    /// What lists of series are limited to: milliseconds since 1970, both included.
+    pub(super) span: Option<(i64, i64)>,
 }
 
 /// A metric as it is known by name.
@@ -46,9 +48,11 @@ pub struct MetricDescription {
 }
 
 #[derive(Debug)]
-struct Shared {
-    pool: Pool,
-    index: RwLock<Index>,
+pub(super) struct Shared {
+    pub pool: Pool,
+    pub index: RwLock<Index>,
+    /// Of series with readings, a time at which there is one.
+    pub seen: Mutex<HashMap<SeriesId, i64>>,
     /// Locked while the index is brought up to date.
     followed: Mutex<Followed>,
     turns: Semaphore,
@@ -68,10 +72,11 @@ impl PromQuery {
         let shared = Shared {
             pool,
             index: RwLock::default(),
+            seen: Mutex::default(),
             followed: Mutex::default(),
             turns: Semaphore::new(QUERIES_MAX),
         };
-        Self { shared: Arc::new(shared), limits }
+        Self { shared: Arc::new(shared), limits, span: None }
     }
 
     /// The same with other limits.
@@ -141,55 +146,6 @@ impl PromQuery {
         };
         // An evaluation looks at the clock itself; this is for a database that does not answer.
         tokio::time::timeout(self.limits().timeout, work).await.unwrap_or(Err(QueryError::Timeout))
-    }
-
-    /// The labels of the series that any of the selectors finds, up to `max`.
-    ///
-    /// # Errors
-    ///
-    /// [`QueryError::BadData`] if a text is no selector; storage failed.
-    pub async fn series(&self, selectors: &[String], max: usize) -> QueryResult<Vec<LabelSet>> {
-        let selections = parsed(selectors)?;
-        self.follow().await?;
-        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-        let mut found: Vec<_> = selections
-            .iter()
-            .flat_map(|matchers| index.find(matchers, max))
-            .map(|found| found.labels)
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        found.truncate(max);
-        Ok(found)
-    }
-
-    /// The names of all labels of the series that any of the selectors finds; of all series, if
-    /// there is none.
-    ///
-    /// # Errors
-    ///
-    /// As [`PromQuery::series`].
-    pub async fn label_names(&self, selectors: &[String], max: usize) -> QueryResult<Vec<String>> {
-        let selections = parsed(selectors)?;
-        self.follow().await?;
-        Ok(self.shared.index.read().unwrap_or_else(PoisonError::into_inner).label_names(&selections, max))
-    }
-
-    /// The values of a label among the series that any of the selectors finds; among all series, if
-    /// there is none.
-    ///
-    /// # Errors
-    ///
-    /// As [`PromQuery::series`].
-    pub async fn label_values(
-        &self,
-        label: &str,
-        selectors: &[String],
-        max: usize,
-    ) -> QueryResult<Vec<String>> {
-        let selections = parsed(selectors)?;
-        self.follow().await?;
-        Ok(self.shared.index.read().unwrap_or_else(PoisonError::into_inner).values(label, &selections, max))
     }
 
     /// What is known of each metric, by name: of the one asked for, or of up to `max`.
@@ -293,14 +249,10 @@ impl PromQuery {
             }
         }
         if !gone.is_empty() {
+            self.shared.seen.lock().await.retain(|id, _| !gone.contains(id));
             self.shared.index.write().unwrap_or_else(PoisonError::into_inner).remove(&gone);
         }
         *followed = Some((count, now));
         Ok(())
     }
-}
-
-/// The conditions of each selector.
-fn parsed(selectors: &[String]) -> QueryResult<Vec<Vec<Matcher>>> {
-    selectors.iter().map(|text| text.parse().map(Selector::into_matchers)).collect()
 }

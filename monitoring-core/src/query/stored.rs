@@ -48,8 +48,10 @@ impl SeriesSource for StoredSeries<'_> {
         let mut connection = self.pool.acquire(Access::Read).await?;
         let mut connection = connection.as_connection();
         let mut snapshot = connection.begin_snapshot().await?;
-        let rows =
-            snapshot.store().samples_of_series(&ids, instant(reach.after.saturating_add(1)), instant(until.saturating_add(1))).await?;
+        let rows = snapshot
+            .store()
+            .samples_of_series(&ids, instant(reach.after.saturating_add(1)), instant(until.saturating_add(1)))
+            .await?;
         let totals = match summed[..] {
             [] => HashMap::new(),
             _ => snapshot.store().totals_of_series(&summed).await?,
@@ -69,7 +71,7 @@ fn distinct(series: &[Found<Key>]) -> Vec<&Series> {
 }
 
 /// A time both databases know: nothing is stored a thousand years before or after 1970.
-fn instant(millis: i64) -> DateTime<Utc> {
+pub(super) fn instant(millis: i64) -> DateTime<Utc> {
     const YEARS_1000: TimeDelta = TimeDelta::days(365_250);
     let furthest = YEARS_1000.num_milliseconds();
     DateTime::UNIX_EPOCH + TimeDelta::milliseconds(millis.clamp(-furthest, furthest))

@@ -111,7 +111,8 @@ async fn delete_some(
     transaction.store().begin_removal().await?;
     if let Some((actor, ordered)) = ordered {
         let states = (None::<()>, ordered);
-        record_audit(&mut transaction.connection(), actor, "metrics.delete_series", "metrics", states).await?;
+        record_audit(&mut transaction.connection(), actor, "metrics.delete_series", "metrics", states)
+            .await?;
     }
     for series in left.iter().take(SERIES_MAX) {
         let done = transaction.store().delete_samples(series, span, SAMPLES_MAX - deleted, now).await?;

@@ -34,8 +34,7 @@ pub(super) async fn postgres(
     /// Identifies our lock among the database's advisory locks: the letters `monitor`.
     const LOCK: i64 = 0x6d_6f6e_6974_6f72;
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-    const SCRIPTS: &[Script] =
-        &[
+    const SCRIPTS: &[Script] = &[
         script!("postgres", 1, "0001_foundation"),
         script!("postgres", 2, "0002_series_order"),
         script!("postgres", 3, "0003_series_removal"),
@@ -104,8 +103,7 @@ pub(super) async fn warn_of_namesake(
 /// Applies what is missing in an SQLite database, in one transaction that holds the write lock.
 #[cfg(feature = "sqlite")]
 pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<(), StoreError> {
-    const SCRIPTS: &[Script] =
-        &[
+    const SCRIPTS: &[Script] = &[
         script!("sqlite", 1, "0001_foundation"),
         script!("sqlite", 2, "0002_series_order"),
         script!("sqlite", 3, "0003_series_removal"),

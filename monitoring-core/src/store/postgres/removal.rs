@@ -143,9 +143,8 @@ impl Postgres<'_> {
     }
 
     async fn remove_series(&mut self, id: SeriesId, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let sql = self.sql(
-            "UPDATE monitoring.metric_series SET removed_at = $2 WHERE id = $1 AND removed_at IS NULL",
-        );
+        let sql = self
+            .sql("UPDATE monitoring.metric_series SET removed_at = $2 WHERE id = $1 AND removed_at IS NULL");
         sqlx::query(sql).bind(id.as_i64()).bind(now).execute(&mut *self.connection).await?;
         Ok(())
     }

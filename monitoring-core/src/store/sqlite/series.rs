@@ -55,6 +55,35 @@ impl SeriesStore for Sqlite<'_> {
         rows.iter().map(sample).collect()
     }
 
+    async fn newest_samples(
+        &mut self,
+        ids: &[SeriesId],
+        from: DateTime<Utc>,
+        before: DateTime<Utc>,
+    ) -> Result<Vec<(SeriesId, DateTime<Utc>)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT asked.value AS series_id, (
+                 SELECT timestamp
+                 FROM monitoring_metric_samples
+                 WHERE series_id = asked.value AND timestamp >= ?2 AND timestamp < ?3
+                 ORDER BY timestamp DESC
+                 LIMIT 1
+             ) AS timestamp
+             FROM json_each(?1) AS asked
+             WHERE timestamp IS NOT NULL",
+        )
+        .bind(numbers(ids))
+        .bind(to_micros(from))
+        .bind(to_micros(before))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let newest = |row| {
+            let id: i64 = sqlx::Row::try_get(row, "series_id")?;
+            Ok((SeriesId::new(id), time(row, "timestamp", "monitoring_metric_samples", id)?))
+        };
+        rows.iter().map(newest).collect()
+    }
+
     async fn totals_of_series(
         &mut self,
         series: &[Series],

@@ -10,6 +10,8 @@ use super::json::quoted;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+const NO_MATCHER: &str = "must contain at least one non-empty matcher";
+
 /// What a handler of this face answers.
 pub(super) type PromAnswer = Result<PromData, PromError>;
 
@@ -78,6 +80,9 @@ impl PromError {
     /// A `match[]` that finds no series for want of making sense.
     pub(super) fn about_match(error: QueryError) -> Self {
         match error {
+            QueryError::BadData(message) if message.ends_with(NO_MATCHER) => {
+                Self::parameter("match[]", format!("match[] {NO_MATCHER}"))
+            }
             QueryError::BadData(message) => Self::parameter("match[]", message),
             other => other.into(),
         }

@@ -213,7 +213,8 @@ impl Default for Redaction {
 pub struct IngestSettings {
     /// Records the lock-free intake holds.
     pub queue_records_max: usize,
-    /// Bytes that may wait in memory for the database.
+    /// Bytes of events that may wait in memory for the database. Sums of observations may take as many
+    /// again, and so may those that are being written.
     pub buffer_bytes_max: usize,
     /// Events in one transaction.
     pub batch_events_max: usize,

@@ -104,9 +104,7 @@ impl Error {
     pub(crate) const fn conflict(what: &'static str, expected: i64, current: i64) -> Self {
         Self::Conflict { what, expected, current }
     }
-}
 
-impl Error {
     /// The same, about these events.
     pub(crate) fn about(mut self, of: &[Event]) -> Self {
         if let Self::Unconfirmed { events, .. } = &mut self {

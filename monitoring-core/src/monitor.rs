@@ -10,13 +10,13 @@ use crate::clock::Clock;
 use crate::config::{IngestSettings, Redaction, Retention, Settings};
 use crate::error::{Error, Result};
 use crate::ingest::{Database, Pipeline, Recorder, Writer};
-use crate::model::{Invalid, Limits, MetricMetadata};
+use crate::model::{Invalid, Limits, MetricMetadata, check_address};
 use crate::promql::QueryLimits;
 use crate::query::PromQuery;
 use crate::retention;
 use crate::services;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
-use crate::tasks::{Stop, Supervisor, run_pipeline, run_upkeep};
+use crate::tasks::{Stop, Supervisor, announce, run_pipeline, run_upkeep};
 
 /// A deadline as good as none, and one that a clock can still be set to.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -174,6 +174,7 @@ pub struct MonitoringBuilder {
     database: Option<Source>,
     recorder: Option<Recorder>,
     process_default: bool,
+    address: Option<String>,
 }
 
 enum Source {
@@ -234,6 +235,13 @@ impl MonitoringBuilder {
     /// The PostgreSQL schema to live in; `monitoring` by default.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.settings.schema = schema.into();
+        self
+    }
+
+    /// Where scrapers reach this replica: a host and a port, such as `10.0.0.5:3000`. It is listed for
+    /// service discovery as long as it runs; by default it is not.
+    pub fn address(mut self, address: impl Into<String>) -> Self {
+        self.address = Some(address.into());
         self
     }
 
@@ -342,6 +350,11 @@ impl MonitoringBuilder {
     /// [process's default](Self::process_default) already.
     pub async fn start(self) -> Result<Monitoring> {
         let context = Arc::new(Context::new(self.settings)?);
+        if let Some(address) = &self.address {
+            let mut invalid = Invalid::default();
+            check_address(address, &mut invalid);
+            invalid.or(())?;
+        }
         let database = self.database.ok_or_else(|| {
             Invalid::field("database_url", "no database; call `database_url` or pass a pool")
         })?;
@@ -361,6 +374,9 @@ impl MonitoringBuilder {
             pool.bare_connections().pass_over(&context);
         }
         supervisor.spawn("upkeep", run_upkeep(pool.clone(), supervisor.stop_token()));
+        if let Some(address) = self.address {
+            supervisor.spawn("presence", announce(pool.clone(), address, supervisor.stop_token()));
+        }
         let started_at = context.settings.clock.now();
         let promql = PromQuery::new(pool.clone(), QueryLimits::default());
         Ok(Monitoring { inner: Arc::new(Inner { pool, recorder, promql, started_at, supervisor, pipeline }) })

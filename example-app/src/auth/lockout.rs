@@ -11,7 +11,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-const WINDOW: Duration = Duration::from_secs(15 * 60);
+/// How long a failure counts.
+pub(super) const WINDOW: Duration = Duration::from_secs(15 * 60);
 const FAILURES_PER_NAME: usize = 5;
 const FAILURES_PER_ADDRESS: usize = 20;
 const KEYS_MAX: usize = 20_000;
@@ -122,13 +123,17 @@ fn give_back(failures: &mut Failures, key: &Key, attempted: Instant) {
 }
 
 fn keys(username: &str, address: IpAddr) -> [Key; 2] {
-    // Cut, so that a caller cannot fill the memory with long names.
-    let name = username.chars().take(64).collect::<String>().to_ascii_lowercase();
-    [Key::Name(name), Key::Address(network(address))]
+    [Key::Name(folded(username)), Key::Address(network(address))]
+}
+
+/// A name as it is counted: without case, and cut, so that a caller cannot fill the memory with
+/// long names.
+pub(super) fn folded(username: &str) -> String {
+    username.chars().take(64).collect::<String>().to_ascii_lowercase()
 }
 
 /// What one guesser has to himself: an IPv4 address, or a whole /64 of IPv6 addresses.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address => address,

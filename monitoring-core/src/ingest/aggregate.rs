@@ -1,7 +1,7 @@
 //! Observations summed per series and interval, so that a million requests make one row.
 //!
-//! Secrets in labels are removed where a series has no entry yet, once a series and interval: an
-//! observation of a series that has one pays nothing for it.
+//! Labels are cut to the limits and rid of secrets where a series has no entry yet, once a series and
+//! interval: an observation of a series that has one pays nothing for it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,8 +17,8 @@ use crate::store::Context;
 
 /// Entries past which intervals are merged, and past which nothing new is taken.
 const ENTRIES_MAX: usize = 100_000;
-/// Series with secrets that are remembered by what they are without; past that, all are forgotten.
-const REDACTED_MAX: usize = 10_000;
+/// Series that cannot be stored as they come and are remembered; past that, all are forgotten.
+const MENDED_MAX: usize = 10_000;
 
 /// A sample and the series it belongs to.
 pub(crate) type SeriesSample = (Series, Sample);
@@ -31,8 +31,34 @@ pub(crate) struct Aggregator {
     /// Whether there were too many entries to tell intervals apart, until they are taken out.
     coarse: bool,
     entries: HashMap<(SeriesId, i64), SeriesSample>,
-    /// Series that held secrets, and what they are without.
-    redacted: HashMap<SeriesId, Series>,
+    /// What the entries weigh, and past which weight they are treated as too many.
+    bytes: usize,
+    bytes_max: usize,
+    /// Series that cannot be stored as they come.
+    mended: HashMap<SeriesId, Mended>,
+}
+
+/// What a series is stored as instead.
+#[derive(Clone, Copy, Debug)]
+struct Mended {
+    id: SeriesId,
+    was_cut: bool,
+}
+
+/// What became of an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Observed {
+    Whole,
+    /// It counts for a series whose labels were cut.
+    Cut,
+    /// There is no room for its series.
+    Shed,
+}
+
+impl Observed {
+    const fn kept(was_cut: bool) -> Self {
+        if was_cut { Self::Cut } else { Self::Whole }
+    }
 }
 
 impl Aggregator {
@@ -40,51 +66,67 @@ impl Aggregator {
     pub(crate) fn new(context: Arc<Context>) -> Self {
         let interval: Duration = context.settings.ingest.metrics_interval;
         let interval_micros = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX).max(1);
-        Self { context, interval_micros, coarse: false, entries: HashMap::new(), redacted: HashMap::new() }
+        Self {
+            bytes_max: context.settings.ingest.buffer_bytes_max,
+            context,
+            interval_micros,
+            coarse: false,
+            entries: HashMap::new(),
+            bytes: 0,
+            mended: HashMap::new(),
+        }
     }
 
-    /// Adds an observation. False if there are too many series.
-    pub(crate) fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) -> bool {
+    /// Adds an observation.
+    pub(crate) fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) -> Observed {
         let interval = self.interval(time);
         match self.entries.get_mut(&(series.id, interval)) {
             Some(entry) => add(entry, value, time),
             None => return self.observe_another(series, value, time),
         }
-        true
+        Observed::Whole
     }
 
-    /// Adds an observation of a series that has no entry, unless as what it is without secrets.
-    fn observe_another(&mut self, series: &Series, value: f64, time: DateTime<Utc>) -> bool {
-        let series = self.without_secrets(series);
-        let mut interval = self.interval(time);
-        if self.entries.len() >= ENTRIES_MAX && !self.entries.contains_key(&(series.id, interval)) {
-            self.merge_intervals();
-            interval = self.interval(time);
-            if self.entries.len() >= ENTRIES_MAX && !self.entries.contains_key(&(series.id, interval)) {
-                return false;
-            }
+    /// Adds an observation of a series that has no entry, unless as what it is stored as.
+    fn observe_another(&mut self, series: &Series, value: f64, time: DateTime<Utc>) -> Observed {
+        let interval = self.interval(time);
+        if let Some(known) = self.mended.get(&series.id)
+            && let Some(entry) = self.entries.get_mut(&(known.id, interval))
+        {
+            add(entry, value, time);
+            return Observed::kept(known.was_cut);
         }
+        let (series, was_cut) = self.mend(series);
+        if !self.entries.contains_key(&(series.id, interval)) && !self.has_room_for(&series) {
+            self.merge_intervals();
+        }
+        let (interval, has_room) = (self.interval(time), self.has_room_for(&series));
         let entry = match self.entries.entry((series.id, interval)) {
             Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(_) if !has_room => return Observed::Shed,
             Entry::Vacant(entry) => {
+                self.bytes += entry_bytes(&series);
                 let sample = empty_sample(&series, time);
                 entry.insert((series.into_owned(), sample))
             }
         };
         add(entry, value, time);
-        true
+        Observed::kept(was_cut)
     }
 
-    fn without_secrets<'s>(&mut self, series: &'s Series) -> Cow<'s, Series> {
-        if let Some(known) = self.redacted.get(&series.id) {
-            return Cow::Owned(known.clone());
+    fn mend<'s>(&mut self, series: &'s Series) -> (Cow<'s, Series>, bool) {
+        let (mended, was_cut) = mend(series, &self.context);
+        if mended.id != series.id {
+            if self.mended.len() >= MENDED_MAX {
+                self.mended.clear();
+            }
+            self.mended.insert(series.id, Mended { id: mended.id, was_cut });
         }
-        let Some(redacted) = self.context.redactor.series(series) else { return Cow::Borrowed(series) };
-        if self.redacted.len() >= REDACTED_MAX {
-            self.redacted.clear();
-        }
-        self.redacted.insert(series.id, redacted.clone());
-        Cow::Owned(redacted)
+        (mended, was_cut)
+    }
+
+    fn has_room_for(&self, series: &Series) -> bool {
+        self.entries.len() < ENTRIES_MAX && self.bytes + entry_bytes(series) <= self.bytes_max
     }
 
     /// The interval an observation belongs to.
@@ -106,12 +148,13 @@ impl Aggregator {
                 }
             }
         }
+        self.bytes = merged.values().map(|(series, _)| entry_bytes(series)).sum();
         self.entries = merged;
     }
 
     /// Takes everything out.
     pub(crate) fn take(&mut self) -> Vec<SeriesSample> {
-        self.coarse = false;
+        (self.coarse, self.bytes) = (false, 0);
         self.entries.drain().map(|(_, entry)| entry).collect()
     }
 
@@ -122,6 +165,18 @@ impl Aggregator {
     /// Observations that others made.
     pub(crate) fn records(&self) -> u64 {
         records_in(self.entries.values())
+    }
+}
+
+/// The series as it may be stored: cut to the limits and without secrets; and whether it was cut.
+pub(super) fn mend<'s>(series: &'s Series, context: &Context) -> (Cow<'s, Series>, bool) {
+    let (fitted, was_cut) = match series.fitted(&context.settings.limits) {
+        Some((fitted, was_cut)) => (Cow::Owned(fitted), was_cut),
+        None => (Cow::Borrowed(series), false),
+    };
+    match context.redactor.series(&fitted) {
+        Some(redacted) => (Cow::Owned(redacted), was_cut),
+        None => (fitted, was_cut),
     }
 }
 
@@ -152,6 +207,12 @@ fn empty_sample(series: &Series, time: DateTime<Utc>) -> Sample {
         SampleValue::Number(0.0)
     };
     Sample { series_id: series.id, timestamp: time, origin: random_origin(), value, observations: 0 }
+}
+
+/// What an entry of this series weighs, whatever was observed.
+fn entry_bytes(series: &Series) -> usize {
+    let buckets = if series.bounds.is_empty() { 0 } else { series.bounds.len() + 1 };
+    size_of::<((SeriesId, i64), Sample)>() + series.approximate_bytes() + buckets * size_of::<u64>()
 }
 
 /// Tells this sample from every other of its series and instant.
@@ -201,7 +262,7 @@ mod tests {
     fn increments_of_one_interval_become_one_sample() {
         let mut aggregator = aggregator();
         for second in 0..10 {
-            assert!(aggregator.observe(&series(MetricType::Counter), 2.0, at(second)));
+            assert_eq!(aggregator.observe(&series(MetricType::Counter), 2.0, at(second)), Observed::Whole);
         }
         let samples = aggregator.take();
         assert_eq!(samples.len(), 1);
@@ -225,13 +286,46 @@ mod tests {
         for secret in ["a", "b", "a"] {
             let labels = [("token", secret)].into_iter().collect();
             let series = Series::new("m".to_owned(), labels, MetricType::Counter, Temporality::Delta, vec![]);
-            assert!(aggregator.observe(&series, 1.0, at(1)));
+            assert_eq!(aggregator.observe(&series, 1.0, at(1)), Observed::Whole);
         }
         let samples = aggregator.take();
         assert_eq!(samples.len(), 1);
         assert_eq!(samples[0].0.labels.value("token"), Some("[redacted]"));
         assert_eq!(samples[0].1.series_id, samples[0].0.id);
         assert_eq!(samples[0].1.value, SampleValue::Number(3.0));
+    }
+
+    fn heavy(label: &str) -> Series {
+        let labels = [("heavy", label.repeat(500))].into_iter().collect();
+        Series::new("m".to_owned(), labels, MetricType::Counter, Temporality::Delta, vec![])
+    }
+
+    #[test]
+    fn sums_are_bounded_by_what_their_series_weigh() {
+        let mut aggregator = aggregator();
+        aggregator.bytes_max = 3 * entry_bytes(&heavy("a"));
+        assert!(entry_bytes(&heavy("a")) > 500);
+        for round in 0..2 {
+            for label in ["a", "b", "c"] {
+                assert_eq!(aggregator.observe(&heavy(label), 1.0, at(1)), Observed::Whole, "round {round}");
+            }
+            assert_eq!(aggregator.observe(&heavy("d"), 1.0, at(1)), Observed::Shed);
+            assert_eq!(aggregator.observe(&heavy("a"), 1.0, at(1)), Observed::Whole, "it has its place");
+            assert_eq!(aggregator.take().len(), 3);
+        }
+    }
+
+    #[test]
+    fn times_are_given_up_before_series_are() {
+        let mut aggregator = aggregator();
+        aggregator.bytes_max = 3 * entry_bytes(&heavy("a"));
+        for second in [0, 20, 40, 60, 80] {
+            assert_eq!(aggregator.observe(&heavy("a"), 1.0, at(second)), Observed::Whole);
+        }
+        assert_eq!(aggregator.observe(&heavy("b"), 1.0, at(0)), Observed::Whole);
+        let mut sums: Vec<_> = aggregator.take().into_iter().map(|(_, sample)| sample.observations).collect();
+        sums.sort_unstable();
+        assert_eq!(sums, [1, 5]);
     }
 
     #[test]

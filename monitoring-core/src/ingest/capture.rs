@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
 
+use super::aggregate::mend;
 use super::deferred::Sink;
 use super::{Anchor, Decoded, Record, Recorder};
 use crate::model::{Event, Observation, Series};
@@ -68,7 +69,7 @@ impl Sink for Capture<'_> {
     }
 
     fn observe(&mut self, series: &Series, value: f64, timestamp: DateTime<Utc>) {
-        let series = self.context.redactor.series(series).unwrap_or_else(|| series.clone());
+        let series = mend(series, self.context).0.into_owned();
         self.captured.observations.push(Observation { series, value, timestamp });
     }
 }

@@ -32,8 +32,8 @@ impl Deferred {
     }
 }
 
-/// Bytes kept inside the record while they are few, and on the heap once they are not.
-#[derive(Debug)]
+/// Bytes kept inside the record while they are few, and on the heap once they are not. They may hold
+/// secrets, which only the collector removes, so they are never printed.
 pub struct FieldBytes {
     len: u16,
     inline: [u8; INLINE_BYTES],
@@ -108,6 +108,12 @@ impl FieldBytes {
     }
 }
 
+impl std::fmt::Debug for FieldBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FieldBytes").field("bytes", &self.as_slice().len()).finish_non_exhaustive()
+    }
+}
+
 impl Default for FieldBytes {
     fn default() -> Self {
         Self::new()
@@ -116,7 +122,8 @@ impl Default for FieldBytes {
 
 /// Makes events and observations of a lane's records. Runs on the collector, never on the host's
 /// path. Events it makes are cut to the limits and redacted afterwards, and so are the labels of
-/// series, once a series and interval rather than with each observation.
+/// series, once a series and interval rather than with each observation; labels past their number,
+/// and those whose names no series may have, are left out.
 pub trait Decode: Send + 'static {
     /// Makes what the record stands for. It must take any bytes: a record may have been cut.
     fn decode(&mut self, record: &Deferred, decoded: &mut Decoded<'_>);
@@ -190,6 +197,18 @@ mod tests {
         assert!(bytes.push(&vec![0; FieldBytes::BYTES_MAX]));
         assert!(!bytes.push(&[1]));
         assert_eq!(bytes.as_slice().len(), FieldBytes::BYTES_MAX);
+    }
+
+    #[test]
+    fn what_a_record_says_is_not_printed() {
+        let mut record = Deferred::at(Ticks::now(), None);
+        assert!(record.fields.push(b"hunter2"));
+        let text = format!("{record:?}");
+        assert!(text.contains("fields: FieldBytes { bytes: 7, .. }"), "{text}");
+        record.fields.clear();
+        assert!(record.fields.push(&[b's'; 1_000]));
+        let text = format!("{record:?}");
+        assert!(text.contains("fields: FieldBytes { bytes: 1000, .. }"), "{text}");
     }
 
     #[test]

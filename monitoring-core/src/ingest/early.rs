@@ -1,12 +1,14 @@
 //! What is recorded before there is a pipeline: kept as it was said, because only the settings of
 //! the pipeline say what is secret, how long things may be and which buckets a histogram has.
+//!
+//! So it waits with its secrets, in memory and nowhere else: like the bytes of a lane, it is redacted
+//! by the collector on the way to the buffer, and until then nothing can print it.
 
 use super::{Counters, Record, ShedReason};
 use crate::model::{CreateEventRequest, CreateMetricRequest, IntoEventType, Invalid};
 use crate::store::Context;
 
-/// A request that waits for settings.
-#[derive(Debug)]
+/// A request that waits for settings. Not `Debug`: it holds what it was given, secrets too.
 pub(crate) enum Early {
     Event(CreateEventRequest),
     Metric(CreateMetricRequest),

@@ -11,6 +11,7 @@
 //! transaction.
 
 mod aggregate;
+mod batch_limit;
 mod buffer;
 mod capture;
 mod deferred;

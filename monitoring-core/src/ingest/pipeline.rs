@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
-use super::aggregate::{Aggregator, SeriesSample, records_in};
+use super::aggregate::{Aggregator, Observed, SeriesSample, records_in};
+use super::batch_limit::BatchLimit;
 use super::buffer::Buffer;
 use super::deferred::Sink;
 use super::outage::Outage;
@@ -36,7 +37,7 @@ const ANSWER_ENOUGH: Duration = Duration::from_secs(1);
 const COMMITS_MAX: usize = 256;
 const COMMIT_ITEMS_MAX: usize = 2_000;
 const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Sums written in one transaction. It must come to an end within the time a write may take, or it
+/// Sums written in one transaction, if the database manages them. It must come to an end within the time a write may take, or it
 /// would never be written.
 const SAMPLES_MAX: usize = 5_000;
 
@@ -57,6 +58,8 @@ pub(crate) struct Pipeline {
     metrics_due: Instant,
     /// When events, and when samples, may be tried again. Either may fail for a reason of its own.
     retries: [Retry; 2],
+    /// How many events, and how many samples, are tried at once.
+    limits: [BatchLimit; 2],
     outage: Outage,
     /// The kind of the job under way, or of the last one.
     kind: Kind,
@@ -122,6 +125,7 @@ impl Pipeline {
             samples: Vec::new(),
             metrics_due: now + settings.metrics_interval,
             retries: Default::default(),
+            limits: [settings.batch_events_max, SAMPLES_MAX].map(BatchLimit::new),
             outage: Outage::default(),
             kind: Kind::Callers,
             under_way: 0,
@@ -217,9 +221,8 @@ impl Pipeline {
         let may_try = |kind: Kind| self.retries[kind as usize].is_over(now);
         let (events_may, samples_may) = (may_try(Kind::Events), may_try(Kind::Samples));
         let hurry = finishing || !self.flushes.is_empty();
-        let settings = self.settings();
-        let (events_max, interval) = (settings.batch_events_max, settings.flush_interval);
-        let age_max = if hurry { Duration::ZERO } else { interval };
+        let [events_max, samples_max] = self.limits.each_ref().map(BatchLimit::items);
+        let age_max = if hurry { Duration::ZERO } else { self.settings().flush_interval };
         let events_are_due = events_may && self.intake.buffer.is_due(events_max, age_max, now);
         if events_are_due && !std::mem::take(&mut self.events_had_turn) {
             self.events_had_turn = true;
@@ -230,7 +233,7 @@ impl Pipeline {
             self.collect_samples();
         }
         if samples_may && !self.samples.is_empty() {
-            let count = self.samples.len().min(SAMPLES_MAX);
+            let count = self.samples.len().min(samples_max);
             return Some(Job::Samples(self.samples.drain(..count).collect()));
         }
         events_are_due.then(|| Job::Events(self.intake.buffer.take(events_max, now)))
@@ -264,6 +267,9 @@ impl Pipeline {
         let attempted = std::mem::take(&mut self.under_way);
         self.intake.count(&outcome);
         self.notice(&outcome, attempted, now);
+        if let Some(limit) = self.limits.get_mut(self.kind as usize) {
+            limit.learn(&outcome);
+        }
         self.recorder.shared().process_totals.add(outcome.stored_samples);
         // A caller's transaction may fail for what the caller asks of the database, again and
         // again. So only what nobody waits for decides when that is tried again.
@@ -448,14 +454,17 @@ impl Sink for Intake {
     }
 
     fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) {
+        let counters = &self.recorder.shared().queue.counters;
         if !series.metric_type.takes(value) {
             // One bad number would spoil the sum for good.
-            self.queue().counters.shed(ShedReason::Invalid, 1);
-        } else if self.aggregator.observe(series, value, time) {
-            self.self_metrics.queued();
-        } else {
-            self.queue().counters.shed(ShedReason::SeriesLimit, 1);
+            return counters.shed(ShedReason::Invalid, 1);
         }
+        match self.aggregator.observe(series, value, time) {
+            Observed::Shed => return counters.shed(ShedReason::BufferFull, 1),
+            Observed::Cut => counters.truncated(),
+            Observed::Whole => {}
+        }
+        self.self_metrics.queued();
     }
 }
 

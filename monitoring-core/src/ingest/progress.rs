@@ -11,6 +11,11 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// How many things, of either kind.
+    pub(crate) const fn items(self) -> usize {
+        (self.events + self.samples) as usize
+    }
+
     /// Whether what had been taken in here is done with there.
     pub(crate) const fn is_reached_by(self, settled: Self) -> bool {
         self.events <= settled.events && self.samples <= settled.samples

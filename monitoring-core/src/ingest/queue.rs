@@ -11,8 +11,7 @@ use crate::model::{Event, Observation};
 /// Most bytes that records in the queue may hold on the heap.
 const HEAP_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// One thing on its way.
-#[derive(Debug)]
+/// One thing on its way. Not `Debug`: until the collector has it, it may hold secrets.
 #[expect(
     clippy::large_enum_variant,
     reason = "the large variant is the common one, and boxing it is what it avoids"

@@ -17,7 +17,9 @@ use crate::store::{Context, StoreError};
 /// Takes telemetry from anywhere: cheap to clone, never blocks, never waits, never panics.
 ///
 /// A recorder may be made before there is a database. It then holds what it is given, up to its
-/// bound, until a `Monitoring` is started with it, whose settings then apply to all of it.
+/// bound, until a `Monitoring` is started with it, whose settings then apply to all of it. Its rules of
+/// redaction too: until then, what was recorded waits in memory as it was given, is printed nowhere, and
+/// reaches neither buffer nor database before secrets are removed.
 #[derive(Clone)]
 pub struct Recorder {
     shared: Arc<Shared>,

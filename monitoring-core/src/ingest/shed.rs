@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum ShedReason {
     /// Producers were faster than the collector.
     QueueFull,
-    /// The database was away or slow for longer than memory lasts.
+    /// The database was away or slow for longer than memory lasts, or there were more series than it
+    /// holds.
     BufferFull,
     /// The record broke a rule that cannot be mended by cutting.
     Invalid,

@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Limits, MetricType, clean, cut_in_place, is_within};
+
 /// Label names and values, sorted by name, so that equal sets are equal byte for byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = HashMap<String, String>))]
@@ -40,6 +42,28 @@ impl Labels {
     /// Names and values, by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The labels cut to the limits instead of refused, for producers that cannot be told, and without
+    /// NUL; and whether anything was cut. `None` if they fit a series of this kind as they are.
+    pub(super) fn fitted(&self, kind: MetricType, limits: &Limits) -> Option<(Self, bool)> {
+        let chars_max = limits.label_value_chars_max;
+        let may_have = |name: &str| {
+            name.len() <= limits.metric_name_chars_max && is_label_name(name) && !kind.reserves(name)
+        };
+        let is_fit = |(name, value)| may_have(name) && is_within(value, chars_max) && !value.contains('\0');
+        if self.len() <= limits.labels_max && self.iter().all(is_fit) {
+            return None;
+        }
+        let (mut fitted, mut was_cut) = (Self::new(), false);
+        for (name, value) in self.iter().filter(|(name, _)| may_have(name)).take(limits.labels_max) {
+            let mut value = value.to_owned();
+            was_cut |= cut_in_place(&mut value, chars_max);
+            clean(&mut value);
+            fitted.set(name, value);
+        }
+        was_cut |= fitted.len() < self.len();
+        Some((fitted, was_cut))
     }
 
     /// How many labels there are.

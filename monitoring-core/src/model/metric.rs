@@ -49,6 +49,15 @@ impl MetricType {
         }
     }
 
+    /// Whether a label of this name is one that exposition adds.
+    pub(super) const fn reserves(self, label: &str) -> bool {
+        match self {
+            Self::Histogram => matches!(label.as_bytes(), b"le"),
+            Self::Summary => matches!(label.as_bytes(), b"quantile"),
+            Self::Counter | Self::Gauge => false,
+        }
+    }
+
     /// Whether samples are distributions rather than single numbers.
     #[must_use]
     pub const fn is_distribution(self) -> bool {
@@ -181,12 +190,7 @@ fn check_labels(labels: &HashMap<String, String>, kind: MetricType, limits: &Lim
     }
     for (name, value) in labels {
         let field = format!("labels.{}", super::cut(name, 100));
-        let reserved = match kind {
-            MetricType::Histogram => name == "le",
-            MetricType::Summary => name == "quantile",
-            MetricType::Counter | MetricType::Gauge => false,
-        };
-        if reserved {
+        if kind.reserves(name) {
             invalid.push(&field, format!("is reserved in a {kind}"));
         } else if !is_label_name(name) {
             invalid.push(&field, "the name must match [a-zA-Z_][a-zA-Z0-9_]* and not start with __");
@@ -257,8 +261,7 @@ pub struct Observation {
 impl Observation {
     /// A rough size in memory, for bounding queues in bytes.
     pub(crate) fn approximate_bytes(&self) -> usize {
-        let labels = self.series.labels.iter().map(|(name, value)| 64 + name.len() + value.len());
-        size_of::<Self>() + self.series.name.len() + labels.sum::<usize>() + 8 * self.series.bounds.len()
+        size_of::<Self>() - size_of::<Series>() + self.series.approximate_bytes()
     }
 
     /// The sample this observation alone amounts to.
@@ -303,6 +306,23 @@ impl Series {
     ) -> Self {
         let id = series_id(&name, &labels, &bounds);
         Self { id, name, labels, metric_type, temporality, bounds }
+    }
+
+    /// The series with labels cut to the limits, and whether any was; `None` if it is fit as it is.
+    pub(crate) fn fitted(&self, limits: &Limits) -> Option<(Self, bool)> {
+        let (labels, was_cut) = self.labels.fitted(self.metric_type, limits)?;
+        Some((self.with_labels(labels), was_cut))
+    }
+
+    /// The series that has these labels instead.
+    pub(crate) fn with_labels(&self, labels: Labels) -> Self {
+        Self::new(self.name.clone(), labels, self.metric_type, self.temporality, self.bounds.clone())
+    }
+
+    /// A rough size in memory, for bounding what holds many.
+    pub(crate) fn approximate_bytes(&self) -> usize {
+        let labels = self.labels.iter().map(|(name, value)| 64 + name.len() + value.len());
+        size_of::<Self>() + self.name.len() + labels.sum::<usize>() + 8 * self.bounds.len()
     }
 }
 

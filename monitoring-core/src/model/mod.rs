@@ -23,6 +23,7 @@ mod null;
 mod own_metric;
 mod page;
 mod registered;
+mod replica;
 mod stats;
 mod stream;
 mod text;
@@ -59,11 +60,13 @@ pub(crate) use own_metric::{
 };
 pub use page::{Cursor, Page, Pagination, Slice};
 pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
+pub use replica::Replica;
+pub(crate) use replica::check_address;
 pub use stats::{MonitoringStats, StatsSummary};
 pub(crate) use stream::StreamPlace;
 pub use stream::{Arrival, StreamPosition};
 #[cfg(feature = "postgres")]
 pub(crate) use stream::{Ended, Snapshot, Witnessed};
-pub(crate) use text::{clean, cut, cut_in_place};
+pub(crate) use text::{clean, cut, cut_in_place, is_within};
 pub(crate) use time::{from_micros, to_micros, truncate};
 pub use timeline::{IncidentTimeline, TimelineEntry, TimelineKind};

@@ -10,10 +10,15 @@ pub(crate) fn clean(text: &mut String) {
     }
 }
 
+/// Whether `text` has no more than `max` characters.
+pub(crate) fn is_within(text: &str, max: usize) -> bool {
+    text.len() <= max || text.chars().count() <= max
+}
+
 /// Cuts `text` to `max` characters, the last being a mark that something is missing. True if it
 /// had to cut.
 pub(crate) fn cut_in_place(text: &mut String, max: usize) -> bool {
-    if text.len() <= max || text.chars().count() <= max {
+    if is_within(text, max) {
         return false;
     }
     let end = text.char_indices().nth(max.saturating_sub(1)).map_or(text.len(), |(at, _)| at);

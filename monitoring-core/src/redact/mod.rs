@@ -83,8 +83,7 @@ impl Redactor {
         hidden.peek()?;
         let mut labels = series.labels.clone();
         hidden.for_each(|(name, value)| labels.set(name, value));
-        let Series { name, metric_type, temporality, bounds, .. } = series.clone();
-        Some(Series::new(name, labels, metric_type, temporality, bounds))
+        Some(series.with_labels(labels))
     }
 
     /// What stands in place of a label's value, if it must not stay.

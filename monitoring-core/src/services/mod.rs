@@ -11,6 +11,7 @@ mod incidents;
 mod metrics;
 mod process_exposition;
 mod removal;
+mod replicas;
 mod samples;
 mod stats;
 mod texts;
@@ -37,6 +38,7 @@ pub use metrics::{
 };
 pub use process_exposition::ProcessExposition;
 pub use removal::{SeriesDeletion, clean_tombstones, delete_series};
+pub use replicas::replicas;
 pub use samples::{SentReport, SentSeries, store_samples};
 pub use stats::{get_monitoring_stats, get_stats_summary};
 pub use timeline::get_incident_timeline;

@@ -107,14 +107,26 @@ impl StoreError {
             _ => false,
         }
     }
-}
 
-impl StoreError {
     /// Whether the database was not there to say anything itself.
     pub(crate) fn is_silence(&self) -> bool {
         match self {
             Self::Unavailable(error) | Self::Unconfirmed(error) => error.as_database_error().is_none(),
             Self::Shared(error) => error.is_silence(),
+            _ => false,
+        }
+    }
+
+    /// Whether it took longer than it may, by the server's `statement_timeout` or by ours. Less may
+    /// take less.
+    pub(crate) fn is_timeout(&self) -> bool {
+        match self {
+            Self::Unavailable(error) | Self::Unconfirmed(error) => match error {
+                sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::TimedOut,
+                sqlx::Error::Database(error) => error.code().as_deref() == Some("57014"),
+                _ => false,
+            },
+            Self::Shared(error) => error.is_timeout(),
             _ => false,
         }
     }
@@ -136,9 +148,7 @@ impl StoreError {
             _ => false,
         }
     }
-}
 
-impl StoreError {
     /// Whether a row was on its way to the default partition when its day got one of its own. At
     /// the next attempt it finds that.
     pub(crate) fn is_misrouted(&self) -> bool {

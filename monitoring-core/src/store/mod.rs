@@ -21,6 +21,7 @@ pub(crate) mod incidents;
 pub(crate) mod metrics;
 pub(crate) mod partitions;
 pub(crate) mod removal;
+pub(crate) mod replicas;
 pub(crate) mod series;
 pub(crate) mod stats;
 pub(crate) mod timeline;

@@ -2,9 +2,11 @@
 //! stop, and is waited for.
 
 mod ingest;
+mod presence;
 mod supervisor;
 mod upkeep;
 
 pub(crate) use ingest::{Stop, run_pipeline};
+pub(crate) use presence::announce;
 pub(crate) use supervisor::Supervisor;
 pub(crate) use upkeep::run_upkeep;

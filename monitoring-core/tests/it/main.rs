@@ -16,6 +16,7 @@ mod monitoring {
     mod incident_access;
     mod incidents;
     mod metrics;
+    mod replicas;
     mod specification;
     mod store;
     mod timeline;

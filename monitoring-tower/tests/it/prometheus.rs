@@ -1,7 +1,9 @@
 //! Prometheus itself reads the exposition, in both formats, and has what was counted. The wait for
 //! its scrapes ends when they have happened, not after a time.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -22,6 +24,7 @@ on_both_databases! {
     prometheus_scrapes_both_formats_and_has_what_was_counted
     promtool_has_nothing_to_say_about_our_series
     prometheus_writes_to_us_federates_from_us_and_reads_back
+    prometheus_discovers_replicas_and_scrapes_each_for_its_own
 }
 
 /// Everything a scrape can hold: what was sent, what the layer counted, the system itself.
@@ -55,17 +58,22 @@ async fn fill(service: &Service) {
 }
 
 /// The service on a socket, and once more below `/classic` for those who cannot read OpenMetrics.
-async fn serve(service: &Service) -> std::net::SocketAddr {
+async fn serve(service: &Service) -> SocketAddr {
     async fn without_accept(mut request: Request, next: Next) -> Response {
         request.headers_mut().remove("accept");
         next.run(request).await
     }
     let classic = service.app.clone().layer(from_fn(without_accept));
     let app: Router = service.app.clone().nest("/classic", classic);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = listen().await;
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
 }
 
 async fn prometheus_scrapes_both_formats_and_has_what_was_counted(service: &Service) {
@@ -183,4 +191,39 @@ remote_read:
     let complaints: Vec<_> =
         log.lines().filter(|line| line.contains("remote") && line.contains("level=error")).collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+async fn prometheus_discovers_replicas_and_scrapes_each_for_its_own(service: &Service) {
+    if !is_installed("prometheus") {
+        return;
+    }
+    let mut replicas = Vec::new();
+    for orders in [2, 3] {
+        let (listener, address) = listen().await;
+        let (app, monitoring) = service.replica(address).await;
+        let order = json!({"name": "orders_total", "metric_type": "counter", "value": orders});
+        send(&app, Method::POST, "/metrics", Some(ALICE), Some(order)).await.data();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        replicas.push((address, monitoring));
+    }
+    let jobs = format!(
+        "  - job_name: shop
+    authorization: {{credentials: alice}}
+    http_sd_configs:
+      - url: http://{}{MOUNT}/prometheus/sd
+        authorization: {{type: Bearer, credentials: alice}}
+        refresh_interval: 1s
+",
+        replicas[0].0
+    );
+    let server = Prometheus::start(&jobs).await;
+    server.wait_for("sum(orders_total)", &[5.0]).await;
+    server.wait_for("min(orders_total)", &[2.0]).await;
+    let (gone, monitoring) = replicas.pop().unwrap();
+    monitoring.shutdown(Duration::from_secs(10)).await;
+    until("it is discovered no more", async || {
+        let targets = server.api("/api/v1/targets?state=active").await.to_string();
+        !targets.contains(&gone.to_string())
+    })
+    .await;
 }

@@ -14,6 +14,7 @@ mod incidents;
 mod metrics;
 mod partitions;
 mod removal;
+mod replicas;
 mod series;
 mod stats;
 mod timeline;

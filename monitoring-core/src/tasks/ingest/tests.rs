@@ -19,9 +19,11 @@ use crate::tasks::Supervisor;
 mod log;
 
 mod callers;
+mod labels;
 mod outage;
 mod own;
 mod shutdown;
+mod slow;
 
 /// A database made of two vectors.
 #[derive(Default)]
@@ -45,6 +47,12 @@ struct Memory {
     latency: Duration,
     /// Events from this source take too long.
     slow_for: Option<&'static str>,
+    /// More items than these, in one transaction, take too long. Zero is no bound.
+    manages: AtomicU64,
+    /// Whether the server says nothing of what takes too long, so that the writer's patience ends it.
+    is_silent: bool,
+    /// Transactions that took too long.
+    too_long: AtomicU64,
     /// So many transactions fail at their end; questions are answered.
     refuses_to_store: AtomicU64,
     /// Most items one transaction was asked to store.
@@ -69,6 +77,19 @@ impl Memory {
         outage.map_or(Ok(()), |_| Err(StoreError::Unavailable(sqlx::Error::PoolClosed)))
     }
 
+    /// Takes too long for more than it manages.
+    async fn manage(&self, items: usize) -> Result<(), StoreError> {
+        let manages = self.manages.load(Ordering::Relaxed);
+        if manages == 0 || items as u64 <= manages {
+            return Ok(());
+        }
+        self.too_long.fetch_add(1, Ordering::Relaxed);
+        if self.is_silent {
+            std::future::pending::<()>().await;
+        }
+        Err(sqlx::Error::Database(Box::new(TakesTooLong)).into())
+    }
+
     fn total(&self, name: &str) -> f64 {
         let samples = self.samples.lock().unwrap();
         let of_name = samples.iter().filter(|(series, _)| series.name == name);
@@ -85,12 +106,13 @@ impl Destination for Arc<Memory> {
     async fn store(&self, events: &[Event], samples: &[SeriesSample]) -> Result<(), StoreError> {
         self.largest.fetch_max((events.len() + samples.len()) as u64, Ordering::Relaxed);
         self.answer().await?;
+        self.manage(events.len() + samples.len()).await?;
         if !samples.is_empty() && self.takes_no_samples.load(Ordering::Relaxed) {
             return Err(StoreError::Database(sqlx::Error::ColumnNotFound("value".to_owned())));
         }
         let unavailable = || Err(StoreError::Unavailable(sqlx::Error::PoolClosed));
         if events.iter().any(|event| Some(event.source.as_str()) == self.slow_for) {
-            return Err(StoreError::Unavailable(sqlx::Error::Database(Box::new(TakesTooLong))));
+            return Err(sqlx::Error::Database(Box::new(TakesTooLong)).into());
         }
         let refusal = |n: u64| n.checked_sub(1);
         if self.refuses_to_store.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refusal).is_ok() {
@@ -147,6 +169,10 @@ impl std::error::Error for TakesTooLong {}
 impl sqlx::error::DatabaseError for TakesTooLong {
     fn message(&self) -> &str {
         "canceling statement due to statement timeout"
+    }
+
+    fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+        Some("57014".into())
     }
 
     fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
@@ -325,6 +351,21 @@ async fn what_memory_cannot_hold_is_shed_and_counted() {
     }
     assert!(system.recorder.flush().await.is_err());
     assert_eq!(system.recorder.shed_total(ShedReason::BufferFull), 90);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sums_that_memory_cannot_hold_are_shed_and_counted() {
+    let system = System::start_with(Memory::default(), |settings| settings.ingest.buffer_bytes_max = 20_000);
+    for n in 0..100 {
+        system.recorder.metric(increment("clicks_total", &format!("{n}{}", "-".repeat(400))));
+    }
+    // Those that have their place go on.
+    system.recorder.metric(increment("clicks_total", &format!("0{}", "-".repeat(400))));
+    system.recorder.flush().await.unwrap();
+    let shed = system.recorder.shed_total(ShedReason::BufferFull);
+    assert!((60..90).contains(&shed), "{shed}");
+    assert_eq!(system.memory.total("clicks_total"), 101.0 - shed as f64);
+    assert_eq!(system.recorder.shed_total(ShedReason::SeriesLimit), 0);
 }
 
 #[tokio::test(start_paused = true)]

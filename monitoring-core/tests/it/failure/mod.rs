@@ -11,4 +11,6 @@ mod replicas;
 mod shared_file;
 #[cfg(feature = "postgres")]
 mod shutdown;
+#[cfg(feature = "postgres")]
+mod slow;
 mod start;

@@ -99,11 +99,15 @@ async fn what_came_before_the_start_is_held_to_the_rules_of_the_start(database: 
     let recorder = Recorder::detached();
     let mut event = crate::support::fixture::request("early");
     event.tags.insert("iban".to_owned(), "DE02".into());
+    event.tags.insert("password".to_owned(), SECRETS[0].into());
+    event.message = Some(format!("password={}", SECRETS[0]));
     event.timestamp = Some(start_time());
     recorder.event(event);
-    let mut seen = counter("early_total", &[("iban", "DE02")], 1.0);
+    let mut seen = counter("early_total", &[("iban", "DE02"), ("token", SECRETS[0])], 1.0);
     seen.timestamp = Some(start_time());
     recorder.metric(seen);
+    let printed = format!("{recorder:#?}");
+    assert!(!printed.contains("DE02") && !printed.contains(SECRETS[0]), "{printed}");
     let mut redaction = Redaction::default();
     redaction.keys.push("iban".to_owned());
     let started = builder(database).recorder(recorder).redaction(redaction).start().await;
@@ -112,6 +116,9 @@ async fn what_came_before_the_start_is_held_to_the_rules_of_the_start(database: 
     let events = database.table("events");
     let all = format!("SELECT count(*) FROM {events} WHERE source = 'early'");
     assert_eq!(database.number(all.clone()).await, 1);
-    assert_eq!(database.number(format!("{all} AND CAST(tags AS TEXT) LIKE '%DE02%'")).await, 0);
-    assert_eq!(rows_with(database, "DE02").await, 0);
+    for secret in ["DE02", SECRETS[0]] {
+        let said = format!("{all} AND (CAST(tags AS TEXT) LIKE '%{secret}%' OR message LIKE '%{secret}%')");
+        assert_eq!(database.number(said).await, 0, "{secret}");
+        assert_eq!(rows_with(database, secret).await, 0, "{secret}");
+    }
 }

@@ -5,6 +5,7 @@
 
 mod admin;
 mod answer;
+mod discovery;
 pub(super) mod exposition;
 mod federate;
 mod form;
@@ -52,6 +53,7 @@ pub(super) fn routes() -> Vec<Route> {
         get("/prometheus/api/v1/status/config", Needs(ReadStats), status::config),
         get("/prometheus/api/v1/status/flags", Needs(ReadStats), status::flags),
         get("/prometheus/api/v1/status/tsdb", Needs(ReadStats), status::tsdb),
+        get("/prometheus/sd", Needs(ReadMetrics), discovery::targets),
         get("/prometheus/federate", Needs(ReadMetrics), federate::federate),
         post("/prometheus/api/v1/read", Needs(ReadMetrics), read::read),
         post("/prometheus/api/v1/write", Needs(WriteTelemetry), write::write),

@@ -98,10 +98,7 @@ async fn mistakes_have_the_words_and_classes_of_prometheus(service: &Service) {
             "/query_range?query=up&start=1&end=2&step=0",
             "invalid parameter \"step\": zero or negative query resolution step widths",
         ),
-        (
-            "/query_range?query=up&start=0&end=12000&step=1",
-            "exceeded maximum resolution of 11,000 points",
-        ),
+        ("/query_range?query=up&start=0&end=12000&step=1", "exceeded maximum resolution of 11,000 points"),
         (
             "/query_range?query=up[5m]&start=0&end=1&step=1",
             "invalid parameter \"query\": invalid expression type \"range vector\" for range query",

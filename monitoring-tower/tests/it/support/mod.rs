@@ -57,6 +57,7 @@ async fn authenticate(request: &Parts) -> Authentication {
 pub(crate) struct Service {
     pub app: Router,
     pub monitoring: Monitoring,
+    database_url: String,
     _database: Database,
 }
 
@@ -86,7 +87,15 @@ impl Service {
     async fn start(url: &str, database: Database) -> Self {
         let monitoring = Monitoring::builder().database_url(url).start().await.expect("a fresh database");
         let app = mount(builder(&monitoring));
-        Self { app, monitoring, _database: database }
+        Self { app, monitoring, database_url: url.to_owned(), _database: database }
+    }
+
+    /// Another process on the same database, that can be reached at an address.
+    #[cfg(feature = "prometheus")]
+    pub(crate) async fn replica(&self, address: std::net::SocketAddr) -> (Router, Monitoring) {
+        let builder = Monitoring::builder().database_url(&self.database_url).address(address.to_string());
+        let monitoring = builder.start().await.expect("a good database and address");
+        (mount(RouterBuilder::new(&monitoring, authenticate)), monitoring)
     }
 
     /// A second router on the same system, built otherwise.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::TemporaryFolder;
 
 /// How long anything may take before it counts as never.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether a program is there to test with. Where `CI` is set it has to be.
 pub(crate) fn is_installed(program: &str) -> bool {

@@ -52,7 +52,7 @@ pub(super) struct Shared {
     pub pool: Pool,
     pub index: RwLock<Index>,
     /// Of series with readings, a time at which there is one.
-    pub seen: Mutex<HashMap<SeriesId, i64>>,
+    pub seen: std::sync::Mutex<HashMap<SeriesId, i64>>,
     /// Locked while the index is brought up to date.
     followed: Mutex<Followed>,
     turns: Semaphore,
@@ -72,7 +72,7 @@ impl PromQuery {
         let shared = Shared {
             pool,
             index: RwLock::default(),
-            seen: Mutex::default(),
+            seen: std::sync::Mutex::default(),
             followed: Mutex::default(),
             turns: Semaphore::new(QUERIES_MAX),
         };
@@ -238,6 +238,7 @@ impl PromQuery {
         if let Some((known, looked_up_at)) = *followed
             && known != count
         {
+            self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
             loop {
                 let since = looked_up_at - OVERLAP;
                 let page = connection.store().series_removed(since, after.as_ref(), SERIES_PER_PAGE).await?;
@@ -249,7 +250,6 @@ impl PromQuery {
             }
         }
         if !gone.is_empty() {
-            self.shared.seen.lock().await.retain(|id, _| !gone.contains(id));
             self.shared.index.write().unwrap_or_else(PoisonError::into_inner).remove(&gone);
         }
         *followed = Some((count, now));

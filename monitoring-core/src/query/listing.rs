@@ -40,13 +40,13 @@ impl PromQuery {
         let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
         let mut found: Vec<_> = selections
             .iter()
-            .flat_map(|matchers| index.find(matchers, usize::MAX - 1))
+            .flat_map(|matchers| index.find(matchers, if self.span.is_some() { usize::MAX - 1 } else { max }))
             .filter(|found| listed.has(&found.key.series.id))
-            .take(max)
             .map(|found| found.labels)
             .collect();
         found.sort_unstable();
         found.dedup();
+        found.truncate(max);
         Ok(found)
     }
 
@@ -99,21 +99,23 @@ impl PromQuery {
         selected: Vec<(SeriesId, Option<i64>)>,
         (start, end): (i64, i64),
     ) -> Result<HashSet<SeriesId>, StoreError> {
-        let mut seen = self.shared.seen.lock().await;
         let (mut there, mut readings, mut early) = (HashSet::new(), Vec::new(), Vec::new());
-        for (id, counted_since) in selected {
-            match counted_since {
-                Some(since) if since <= end => drop(there.insert(id)),
-                // Some of its increments may have come late.
-                Some(_) => early.push(id),
-                None if seen.get(&id).is_some_and(|at| (start..=end).contains(at)) => drop(there.insert(id)),
-                None => readings.push(id),
+        {
+            let seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_seen = |id| seen.get(id).is_some_and(|at| (start..=end).contains(at));
+            for (id, counted_since) in selected {
+                match counted_since {
+                    Some(since) if since <= end => drop(there.insert(id)),
+                    // Some of its increments may have come late.
+                    Some(_) => early.push(id),
+                    None if is_seen(&id) => drop(there.insert(id)),
+                    None => readings.push(id),
+                }
             }
         }
         let found = self.sampled(&readings, start, end).await?;
         there.extend(found.keys());
-        seen.extend(found);
-        drop(seen);
+        self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
         there.extend(self.sampled(&early, i64::MIN, end).await?.into_keys());
         Ok(there)
     }

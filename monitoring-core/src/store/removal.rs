@@ -60,10 +60,7 @@ pub(super) struct Remains {
 impl Remains {
     /// Whether the totals are other than before.
     pub(super) fn concern_totals(&self, kind: SeriesKind) -> bool {
-        match self.is_finished {
-            true => !self.deleted.is_empty() || self.newest.is_none(),
-            false => kind.adds_up(),
-        }
+        if self.is_finished { !self.deleted.is_empty() || self.newest.is_none() } else { kind.adds_up() }
     }
 
     /// What there is of the series, if there is anything; `recorded` is what there was.

@@ -10,6 +10,7 @@ mod exposition;
 mod incidents;
 mod metrics;
 mod process_exposition;
+mod removal;
 mod replicas;
 mod samples;
 mod stats;
@@ -36,6 +37,7 @@ pub use metrics::{
     track_endpoint_performance,
 };
 pub use process_exposition::ProcessExposition;
+pub use removal::{SeriesDeletion, clean_tombstones, delete_series};
 pub use replicas::replicas;
 pub use samples::{SentReport, SentSeries, store_samples};
 pub use stats::{get_monitoring_stats, get_stats_summary};

@@ -84,7 +84,7 @@ async fn mistakes_have_the_words_and_classes_of_prometheus(service: &Service) {
         ("/query?query=sum(", "invalid parameter \"query\": 1:5: parse error: "),
         (
             "/query?query=up&time=soon",
-            "invalid parameter \"time\": cannot parse \"soon\" to a valid timestamp",
+            "invalid parameter \"time\": Invalid time value for 'time': cannot parse \"soon\" to a valid timestamp",
         ),
         (
             "/query?query=up&timeout=x",
@@ -98,16 +98,28 @@ async fn mistakes_have_the_words_and_classes_of_prometheus(service: &Service) {
             "/query_range?query=up&start=1&end=2&step=0",
             "invalid parameter \"step\": zero or negative query resolution step widths",
         ),
-        (
-            "/query_range?query=up&start=0&end=12000&step=1",
-            "invalid parameter \"query\": exceeded maximum resolution of 11,000 points",
-        ),
+        ("/query_range?query=up&start=0&end=12000&step=1", "exceeded maximum resolution of 11,000 points"),
         (
             "/query_range?query=up[5m]&start=0&end=1&step=1",
             "invalid parameter \"query\": invalid expression type \"range vector\" for range query",
         ),
         ("/series", "no match[] parameter provided"),
-        ("/series?match[]={}", "invalid parameter \"match[]\": "),
+        (
+            "/query_range?query=up&start=soon&end=2&step=1",
+            "invalid parameter \"start\": cannot parse \"soon\" to a valid timestamp",
+        ),
+        ("/query?query=", "invalid parameter \"query\": 1:1: parse error: no expression found in input"),
+        (
+            "/query?query=rate(up)",
+            "invalid parameter \"query\": 1:8: parse error: expected type range vector in call to function \"rate\", got instant vector",
+        ),
+        (
+            "/series?match[]={}",
+            "invalid parameter \"match[]\": match[] must contain at least one non-empty matcher",
+        ),
+        ("/series?match[]=up+offset+5m", "invalid parameter \"match[]\": "),
+        ("/label/a-b/values", "invalid label name: \"a-b\""),
+        ("/query_exemplars?query=up&start=2&end=1", "end timestamp must not be before start timestamp"),
     ];
     for (path, message) in cases {
         let answer = get(service, path).await;

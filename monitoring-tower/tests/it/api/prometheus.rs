@@ -9,6 +9,7 @@ use crate::support::{ALICE, Answer, MODERATOR, Service, exchange, on_both_databa
 on_both_databases! {
     a_query_answers_as_prometheus_does
     a_form_is_as_good_as_a_url
+    a_form_may_be_long
     a_range_answers_with_a_matrix
     mistakes_have_the_words_and_classes_of_prometheus
     series_labels_and_values_are_listed
@@ -71,6 +72,15 @@ async fn a_form_is_as_good_as_a_url(service: &Service) {
     let limited = post_form(service, "/query", "query=orders_total&limit=1").await;
     assert_eq!(limited.json()["warnings"], json!(["results truncated due to limit"]));
     assert_eq!(data(&limited)["result"].as_array().unwrap().len(), 1);
+}
+
+async fn a_form_may_be_long(service: &Service) {
+    record_orders(service).await;
+    let selectors: String =
+        (0..4_000).map(|n| format!("match[]=orders_total%7Bshop%3D%22{n}%22%7D&")).collect();
+    assert!(selectors.len() > 100_000);
+    let found = post_form(service, "/series", &format!("{selectors}match[]=orders_total")).await;
+    assert_eq!(data(&found).as_array().unwrap().len(), 2);
 }
 
 async fn a_range_answers_with_a_matrix(service: &Service) {

@@ -102,7 +102,7 @@ impl PromQuery {
         let (mut there, mut readings, mut early) = (HashSet::new(), Vec::new(), Vec::new());
         {
             let seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_seen = |id| seen.get(id).is_some_and(|at| (start..=end).contains(at));
+            let is_seen = |id: &SeriesId| seen.get(id).is_some_and(|at| (start..=end).contains(at));
             for (id, counted_since) in selected {
                 match counted_since {
                     Some(since) if since <= end => drop(there.insert(id)),

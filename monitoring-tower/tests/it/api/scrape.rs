@@ -94,7 +94,8 @@ async fn series_with_the_largest_labels_come_one_by_one(service: &Service) {
         let sample = json!({"name": "h", "metric_type": "histogram", "value": 1, "labels": labels.clone()});
         service.post("/metrics", ALICE, sample).await.data();
     }
-    for path in SCOPES {
+    let federation = "/prometheus/federate?match%5B%5D=%7B__name__%3D~%22h_.%2A%22%7D";
+    for path in SCOPES.into_iter().chain([federation]) {
         let frames = frames(service, path).await;
         let text = text(&frames);
         assert_eq!(text.lines().filter(|line| line.starts_with("h_count{")).count(), SERIES);

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Lockout, PasswordHasher};
+use crate::auth::{Lockout, PasswordHasher, RememberedPasswords};
 use crate::database::{Database, DatabaseError};
 use crate::faults::FaultSwitches;
 use crate::monitoring::BusinessMetrics;
@@ -105,6 +105,7 @@ impl App {
             database,
             passwords,
             lockout: Lockout::default(),
+            remembered: RememberedPasswords::new(),
             gateway: Gateway::new(FaultSwitches::default()),
             tasks: queue,
             processor,
@@ -150,7 +151,7 @@ impl App {
         // Beside the shop, not inside it: the monitoring has body limits and answers of its own.
         // The layer goes outermost, so that it sees every request there is.
         Router::new()
-            .nest(MONITORING_PATH, monitoring::router(monitoring, self.state.database(), &self.stopping))
+            .nest(MONITORING_PATH, monitoring::router(&self.state, &self.stopping))
             .merge(shop)
             .layer(MonitoringLayer::new(monitoring))
     }

@@ -20,6 +20,7 @@ mod auth;
 mod database;
 pub mod demo;
 mod faults;
+pub mod grafana;
 mod http;
 mod monitoring;
 mod orders;

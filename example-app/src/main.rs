@@ -3,9 +3,11 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use example_app::{App, DatabaseUrl, Settings, Stopped, demo, stop_signal, telemetry};
+use example_app::grafana::{OnDifference, Written};
+use example_app::{App, DatabaseUrl, Settings, Stopped, demo, grafana, stop_signal, telemetry};
 use tokio::net::TcpListener;
 
 /// Exit code for settings that cannot be used, as for a wrong command line.
@@ -14,17 +16,21 @@ const BAD_SETTINGS: u8 = 2;
 const USAGE: &str = "\
 usage: example-app                             run the shop
        example-app demo [--database-url URL]   see the monitoring at work
+       example-app grafana DIR [--force]       write Grafana's provisioning
 
 The demo uses a temporary SQLite file unless it is given an empty database.
+Grafana's folder gets a data source and dashboards for the shop at BIND_ADDR;
+without --force no file in it is overwritten that differs.
 The shop is configured by the environment: DATABASE_URL, BIND_ADDR,
-ADMIN_USERNAME, ADMIN_PASSWORD, MONITORING_EVENT_RETENTION_DAYS,
-MONITORING_METRIC_RETENTION_DAYS, MONITORING_ALERT_EVALUATION_INTERVAL,
-RUST_LOG.";
+ADMIN_USERNAME, ADMIN_PASSWORD, MONITORING_ADDRESS,
+MONITORING_EVENT_RETENTION_DAYS, MONITORING_METRIC_RETENTION_DAYS,
+MONITORING_ALERT_EVALUATION_INTERVAL, RUST_LOG.";
 
 /// What the command line asks for.
 enum Command {
     Serve,
     Demo(Option<Box<DatabaseUrl>>),
+    Grafana(PathBuf, OnDifference),
     Help,
 }
 
@@ -39,6 +45,7 @@ async fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Ok(Command::Grafana(folder, on_difference)) => write_grafana(&folder, on_difference),
         Ok(Command::Help) => {
             help();
             ExitCode::SUCCESS
@@ -62,6 +69,7 @@ fn command(mut arguments: impl Iterator<Item = String>) -> Result<Command, Box<d
             }
             Some(other) => return Err(unknown(other)),
         },
+        Some("grafana") => return grafana(arguments),
         Some(other) => return Err(unknown(other)),
     };
     match arguments.next() {
@@ -70,17 +78,36 @@ fn command(mut arguments: impl Iterator<Item = String>) -> Result<Command, Box<d
     }
 }
 
+/// A folder and perhaps `--force`, in either order.
+fn grafana(arguments: impl Iterator<Item = String>) -> Result<Command, Box<dyn Error>> {
+    let (mut folder, mut on_difference) = (None, OnDifference::Refuse);
+    for argument in arguments {
+        match argument.as_str() {
+            "--force" => on_difference = OnDifference::Overwrite,
+            path if path.is_empty() || path.starts_with('-') || folder.is_some() => {
+                return Err(unknown(path));
+            }
+            path => folder = Some(PathBuf::from(path)),
+        }
+    }
+    Ok(Command::Grafana(folder.ok_or("grafana needs a folder to write to")?, on_difference))
+}
+
 fn unknown(argument: &str) -> Box<dyn Error> {
     format!("unknown argument `{argument}`\n{USAGE}").into()
 }
 
+fn settings() -> Result<Settings, ExitCode> {
+    Settings::from_env().map_err(|error| {
+        complain("these settings cannot be used:", &error);
+        ExitCode::from(BAD_SETTINGS)
+    })
+}
+
 async fn serve() -> ExitCode {
-    let settings = match Settings::from_env() {
+    let settings = match settings() {
         Ok(settings) => settings,
-        Err(error) => {
-            complain("these settings cannot be used:", &error);
-            return ExitCode::from(BAD_SETTINGS);
-        }
+        Err(code) => return code,
     };
     match run(&settings).await {
         Ok(Stopped::Finished) => ExitCode::SUCCESS,
@@ -90,6 +117,35 @@ async fn serve() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn write_grafana(folder: &Path, on_difference: OnDifference) -> ExitCode {
+    let settings = match settings() {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    match grafana::write(folder, settings.bind_addr, on_difference) {
+        Ok(written) => {
+            explain_grafana(folder, &written);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain("the folder for Grafana cannot be written:", &error);
+            ExitCode::from(BAD_SETTINGS)
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is for the person at the terminal")]
+fn explain_grafana(folder: &Path, written: &[Written]) {
+    for Written { path, was_there } in written {
+        println!("{}  {}", if *was_there { "unchanged" } else { "written  " }, path.display());
+    }
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    println!();
+    println!("Register `{}` in the shop, with a password, and give it to Grafana:", grafana::ACCOUNT);
+    println!("  GF_PATHS_PROVISIONING={}", folder.display());
+    println!("  MONITORING_PASSWORD=…");
 }
 
 async fn run(settings: &Settings) -> Result<Stopped, Box<dyn Error>> {

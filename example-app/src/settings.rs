@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::num::{IntErrorKind, NonZeroU32};
 use std::time::Duration;
 
@@ -50,9 +50,12 @@ pub struct AdminSettings {
 }
 
 /// What the embedded monitoring is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MonitoringSettings {
+    /// Where Prometheus reaches this replica, for its service discovery (`MONITORING_ADDRESS`, or
+    /// `BIND_ADDR` where that says so).
+    pub address: Option<String>,
     /// Events older than this are removed (`MONITORING_EVENT_RETENTION_DAYS`).
     pub event_retention_days: NonZeroU32,
     /// Samples older than this are removed (`MONITORING_METRIC_RETENTION_DAYS`).
@@ -126,7 +129,7 @@ impl Settings {
     /// When a variable holds a value that cannot be used.
     pub fn parse(lookup: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, SettingsError> {
         let mut reader = Reader { lookup, problems: Vec::new() };
-        let settings = Self {
+        let mut settings = Self {
             database_url: reader.read(
                 "DATABASE_URL",
                 DEFAULT_DATABASE_URL,
@@ -146,6 +149,7 @@ impl Settings {
                 password: reader.admin_password(),
             },
             monitoring: MonitoringSettings {
+                address: reader.address(),
                 event_retention_days: reader.days("MONITORING_EVENT_RETENTION_DAYS", "30"),
                 metric_retention_days: reader.days("MONITORING_METRIC_RETENTION_DAYS", "90"),
                 alert_evaluation_interval: reader.interval(),
@@ -157,6 +161,10 @@ impl Settings {
                 log_filter,
             ),
         };
+        if settings.monitoring.address.is_none() && !settings.bind_addr.ip().is_unspecified() {
+            settings.monitoring.address =
+                Some(settings.bind_addr.to_string()).filter(|address| is_address(address));
+        }
         if reader.problems.is_empty() {
             Ok(settings)
         } else {
@@ -201,6 +209,16 @@ impl<L: Fn(&'static str) -> Option<OsString>> Reader<L> {
         Duration::from_secs(seconds.get().into())
     }
 
+    fn address(&mut self) -> Option<String> {
+        const EXPECTED: &str = "a host and a port, such as shop-1.internal:3000";
+        let text = self.text("MONITORING_ADDRESS", EXPECTED)?;
+        if is_address(&text) {
+            return Some(text);
+        }
+        self.reject("MONITORING_ADDRESS", format!("`{text}` is not an address"), EXPECTED);
+        None
+    }
+
     /// Apart from the others because its value must not appear in a message.
     fn admin_password(&mut self) -> Option<Password> {
         let text = self.text("ADMIN_PASSWORD", Password::RULE)?;
@@ -228,6 +246,22 @@ impl<L: Fn(&'static str) -> Option<OsString>> Reader<L> {
     fn reject(&mut self, variable: &'static str, problem: String, expected: &'static str) {
         self.problems.push(SettingsProblem { variable, problem, expected });
     }
+}
+
+/// A host, which nobody looks up here, and a port.
+fn is_address(text: &str) -> bool {
+    let is_host = |host: &str| {
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        match bracketed {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => {
+                let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+                (1..=253).contains(&host.len()) && host.bytes().all(allowed)
+            }
+        }
+    };
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    text.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && is_port(port))
 }
 
 fn count(text: &str, max: u32) -> Result<NonZeroU32, String> {
@@ -275,6 +309,27 @@ mod tests {
         let settings = parse(&[("BIND_ADDR", ""), ("ADMIN_PASSWORD", "")]).unwrap();
         assert_eq!(settings.bind_addr.to_string(), "127.0.0.1:3000");
         assert!(settings.admin.password.is_none());
+    }
+
+    #[test]
+    fn scrapers_are_told_where_the_shop_listens_or_what_was_set() {
+        for (variables, address) in [
+            (&[][..], Some("127.0.0.1:3000")),
+            (&[("BIND_ADDR", "[::1]:80")], Some("[::1]:80")),
+            (&[("BIND_ADDR", "0.0.0.0:3000")], None),
+            (&[("BIND_ADDR", "127.0.0.1:0")], None),
+            (&[("BIND_ADDR", "[fe80::1%3]:80")], None),
+            (
+                &[("BIND_ADDR", "0.0.0.0:80"), ("MONITORING_ADDRESS", "shop-1.internal:80")],
+                Some("shop-1.internal:80"),
+            ),
+        ] {
+            assert_eq!(parse(variables).unwrap().monitoring.address.as_deref(), address, "{variables:?}");
+        }
+        for bad in ["shop", "shop:0", ":80", "http://shop:80", "shop:80/x", "::1:80", "[shop]:80"] {
+            let error = parse(&[("MONITORING_ADDRESS", bad)]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("MONITORING_ADDRESS: `{bad}` is not an address")), "{error}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use monitoring_core::{Monitoring, Recorder};
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Lockout, PasswordHasher};
+use crate::auth::{Lockout, PasswordHasher, RememberedPasswords};
 use crate::database::Database;
 use crate::monitoring::BusinessMetrics;
 use crate::payments::Gateway;
@@ -22,6 +22,7 @@ pub(crate) struct Parts {
     pub(crate) database: Database,
     pub(crate) passwords: PasswordHasher,
     pub(crate) lockout: Lockout,
+    pub(crate) remembered: RememberedPasswords,
     pub(crate) gateway: Gateway,
     pub(crate) tasks: TaskQueue,
     pub(crate) processor: TaskProcessor,
@@ -45,6 +46,11 @@ impl AppState {
 
     pub(crate) fn lockout(&self) -> &Lockout {
         &self.parts.lockout
+    }
+
+    /// Passwords sent with every request, once they were right.
+    pub(crate) fn remembered(&self) -> &RememberedPasswords {
+        &self.parts.remembered
     }
 
     pub(crate) fn gateway(&self) -> &Gateway {

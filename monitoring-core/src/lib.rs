@@ -21,6 +21,7 @@ mod store;
 mod tasks;
 
 pub mod handlers;
+pub mod own_work;
 pub mod services;
 
 pub use auth::{Forbidden, Permission, Principal, Role};

@@ -36,9 +36,10 @@ fn is_our_crate(name: &str) -> bool {
 /// The levels and targets to record, `INFO` and worse by default. It decides for our layer alone:
 /// what it leaves out, other layers still see.
 ///
-/// The marks of the middleware and of the pipeline pass at any level, because ids and the promise
-/// that the pipeline does not record itself hang on them. A filter put on top with `with_filter`
-/// has to let the targets `monitoring::request` and `monitoring::internal` pass too.
+/// The marks of the middleware and of the pipeline pass at any level. A filter put on top with
+/// `with_filter`, or one for the whole subscriber, has to let the target `monitoring::request` pass,
+/// or what is logged during a request does not know which; and with a SQLite pool of the host's that
+/// is shared and logs its statements, `monitoring::internal` too.
 #[derive(Clone, Debug)]
 pub struct RecordFilter {
     targets: Targets,

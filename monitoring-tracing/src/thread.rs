@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use monitoring_core::Ticks;
+use monitoring_core::{Ticks, own_work};
 use tracing_core::span;
 
 thread_local! {
@@ -21,10 +21,10 @@ const DEPTH_MAX: usize = 128;
 pub(crate) struct Recording(());
 
 impl Recording {
-    /// `None` if this thread is recording already.
+    /// `None` if this thread is recording already, or does the monitoring's own work.
     #[inline]
     pub(crate) fn begin() -> Option<Self> {
-        (!RECORDING.replace(true)).then_some(Self(()))
+        (!own_work::is_running() && !RECORDING.replace(true)).then_some(Self(()))
     }
 }
 

@@ -35,6 +35,11 @@ pub(crate) async fn authenticate(database: &Database, headers: &HeaderMap) -> sq
 
 /// The token of the `Authorization` header, if it is of the scheme `Bearer`.
 pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    credentials(headers, "bearer")
+}
+
+/// What the `Authorization` header says after its scheme, if it is this one.
+pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let (sent, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    sent.eq_ignore_ascii_case(scheme).then(|| credentials.trim())
 }

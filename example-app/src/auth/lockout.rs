@@ -7,20 +7,26 @@
 //! is bounded. With several replicas a guesser gets as many tries as there are replicas.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-const WINDOW: Duration = Duration::from_secs(15 * 60);
+/// How long a failure counts.
+pub(super) const WINDOW: Duration = Duration::from_secs(15 * 60);
 const FAILURES_PER_NAME: usize = 5;
 const FAILURES_PER_ADDRESS: usize = 20;
 const KEYS_MAX: usize = 20_000;
+/// Where those are counted for whom there is no room: together with others, so that filling the
+/// memory unlocks nothing. It may lock strangers who share a place, for as long as the flood lasts.
+const CROWDS: u64 = 1_024;
 const SWEEP_PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
     Name(String),
     Address(IpAddr),
+    Crowd { number: u64, failures_max: usize },
 }
 
 impl Key {
@@ -28,9 +34,22 @@ impl Key {
         match self {
             Self::Name(_) => FAILURES_PER_NAME,
             Self::Address(_) => FAILURES_PER_ADDRESS,
+            Self::Crowd { failures_max, .. } => *failures_max,
         }
     }
+
+    /// Where it is counted.
+    fn place(self, failures: &Failures) -> Self {
+        if failures.len() < KEYS_MAX || failures.contains_key(&self) {
+            return self;
+        }
+        let number = CROWDING.get_or_init(RandomState::new).hash_one(&self) % CROWDS;
+        Self::Crowd { number, failures_max: self.failures_max() }
+    }
 }
+
+/// Drawn at random, so that nobody chooses whom to share a place with.
+static CROWDING: OnceLock<RandomState> = OnceLock::new();
 
 type Failures = HashMap<Key, Vec<Instant>>;
 
@@ -66,16 +85,13 @@ impl Lockout {
     /// [`Self::release`] give it back.
     pub(crate) fn attempt(&self, username: &str, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = keys(username, address);
+        memory.sweep_if_full(now);
+        let keys = keys(username, address).map(|key| key.place(&memory.failures));
         if let Some(wait) = keys.iter().filter_map(|key| wait(&memory.failures, key, now)).max() {
             return Err(wait);
         }
-        memory.sweep_if_full(now);
         let failures = &mut memory.failures;
         for key in keys {
-            if failures.len() >= KEYS_MAX && !failures.contains_key(&key) {
-                continue;
-            }
             let failures_max = key.failures_max();
             let recent = failures.entry(key).or_default();
             recent.push(now);
@@ -89,15 +105,18 @@ impl Lockout {
     /// attempt back: an attacker with an account must not be able to wipe it clean.
     pub(crate) fn succeed(&self, username: &str, address: IpAddr, attempted: Instant) {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let [name, address] = keys(username, address);
-        memory.failures.remove(&name);
+        let [name, address] = keys(username, address).map(|key| key.place(&memory.failures));
+        match name {
+            Key::Crowd { .. } => give_back(&mut memory.failures, &name, attempted),
+            _ => drop(memory.failures.remove(&name)),
+        }
         give_back(&mut memory.failures, &address, attempted);
     }
 
     /// Gives back an attempt whose password was never checked.
     pub(crate) fn release(&self, username: &str, address: IpAddr, attempted: Instant) {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in keys(username, address) {
+        for key in keys(username, address).map(|key| key.place(&memory.failures)) {
             give_back(&mut memory.failures, &key, attempted);
         }
     }
@@ -122,13 +141,17 @@ fn give_back(failures: &mut Failures, key: &Key, attempted: Instant) {
 }
 
 fn keys(username: &str, address: IpAddr) -> [Key; 2] {
-    // Cut, so that a caller cannot fill the memory with long names.
-    let name = username.chars().take(64).collect::<String>().to_ascii_lowercase();
-    [Key::Name(name), Key::Address(network(address))]
+    [Key::Name(folded(username)), Key::Address(network(address))]
+}
+
+/// A name as it is counted: without case, and cut, so that a caller cannot fill the memory with
+/// long names.
+pub(super) fn folded(username: &str) -> String {
+    username.chars().take(64).collect::<String>().to_ascii_lowercase()
 }
 
 /// What one guesser has to himself: an IPv4 address, or a whole /64 of IPv6 addresses.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address => address,
@@ -212,8 +235,23 @@ mod tests {
         let now = Instant::now();
         for guess in 0..u32::try_from(KEYS_MAX).unwrap() {
             let address = IpAddr::V4(guess.into());
-            assert_eq!(lockout.attempt(&format!("user{guess}"), address, now), Ok(()));
+            let _ = lockout.attempt(&format!("user{guess}"), address, now);
         }
-        assert!(lockout.memory.lock().unwrap().failures.len() <= KEYS_MAX);
+        let bound = KEYS_MAX + 2 * usize::try_from(CROWDS).unwrap();
+        assert!(lockout.memory.lock().unwrap().failures.len() <= bound);
+    }
+
+    #[test]
+    fn a_flood_unlocks_nobody() {
+        let lockout = Lockout::default();
+        let now = Instant::now();
+        for guess in 0..u32::try_from(KEYS_MAX).unwrap() {
+            let _ = lockout.attempt(&format!("user{guess}"), IpAddr::V4(guess.into()), now);
+        }
+        let guesses = (0..100).filter(|guess| {
+            let fresh = IpAddr::V4((u32::MAX - guess).into());
+            lockout.attempt("admin", fresh, now).is_ok()
+        });
+        assert!(guesses.count() <= FAILURES_PER_NAME, "one name, however many addresses");
     }
 }

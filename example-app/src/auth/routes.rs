@@ -1,8 +1,5 @@
 //! `/api/v1/auth`: register, log in, log out, who am I.
 
-use std::net::IpAddr;
-use std::time::Instant;
-
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -10,10 +7,10 @@ use axum::routing::{get, post};
 use chrono::Utc;
 use monitoring_tower::RequestContext;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::caller::bearer_token;
 use super::events::AuthEvents;
+use super::verification::check;
 use super::{CurrentUser, session};
 use crate::http::{Answer, AppError, ClientAddress, FieldError, Json, created, ok};
 use crate::secret::Secret;
@@ -93,54 +90,6 @@ async fn login(
     let user = credentials.user;
     events.logged_in(user.id).await;
     Ok(ok(LoggedIn { token, user }))
-}
-
-/// Checks a password under the lock-out; unknown user and wrong password are one answer.
-async fn check(
-    state: &AppState,
-    events: &mut AuthEvents<'_>,
-    address: IpAddr,
-    username: &str,
-    password: &Secret,
-) -> Result<Credentials, AppError> {
-    let now = Instant::now();
-    if let Err(retry_after) = state.lockout().attempt(username, address, now) {
-        events.locked_out().await;
-        return Err(AppError::LockedOut { retry_after });
-    }
-    match matching(state, username, password).await {
-        Ok(Guess::Right(credentials)) => {
-            state.lockout().succeed(username, address, now);
-            Ok(credentials)
-        }
-        Ok(Guess::Wrong { user_id }) => {
-            events.login_failed(user_id).await;
-            Err(AppError::WrongCredentials)
-        }
-        Err(error) => {
-            state.lockout().release(username, address, now);
-            Err(error)
-        }
-    }
-}
-
-/// What a name and a password were worth.
-enum Guess {
-    Right(Credentials),
-    /// The password is wrong, or nobody has the name.
-    Wrong {
-        user_id: Option<Uuid>,
-    },
-}
-
-async fn matching(state: &AppState, username: &str, password: &Secret) -> Result<Guess, AppError> {
-    let found = store::credentials(state.database(), username).await?;
-    let hash = found.as_ref().map(|credentials| credentials.password_hash.clone());
-    let matches = state.passwords().verify(password.reveal().to_owned(), hash).await?;
-    Ok(match found {
-        Some(credentials) if matches => Guess::Right(credentials),
-        found => Guess::Wrong { user_id: found.map(|credentials| credentials.user.id) },
-    })
 }
 
 /// Sets the new password that came with a login, and insists on one where it is due.

@@ -228,6 +228,7 @@ pub(super) fn farewell(screen: &mut Screen, took: Duration) -> Result<(), DemoEr
     screen.command("curl -s $API/monitoring/metrics/prometheus -H \"$AUTH\"")?;
     screen.gap()?;
     screen.say("The same on PostgreSQL:  … -- demo --database-url postgres://…/empty_db")?;
+    screen.say("Grafana on top of it:    cargo run -p example-app -- grafana DIR")?;
     screen.say("Your own service:        README.md, “Embed it”")?;
     screen.say("The tests:               cargo nextest run monitoring")?;
     screen.gap()

@@ -62,12 +62,18 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
+impl ClientAddress {
+    /// For those who only may look at a request.
+    pub(crate) fn of(request: &Parts) -> Self {
+        let address = request.extensions.get::<ConnectInfo<SocketAddr>>();
+        Self(address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip()))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let address = address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
-        Ok(Self(address))
+        Ok(Self::of(parts))
     }
 }

@@ -1,30 +1,35 @@
-//! Who may see what: the shop's sessions and roles, in the monitoring's terms.
+//! Who may see what: the shop's accounts and roles, in the monitoring's terms.
 
 use axum::Router;
 use axum::http::request::Parts;
-use monitoring_core::{Monitoring, Principal};
+use monitoring_core::Principal;
 use monitoring_tower::{Authentication, Authenticator, RouterBuilder};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::authenticate;
-use crate::database::Database;
+use crate::auth::{BasicCredentials, authenticate, authenticate_basic};
+use crate::http::ClientAddress;
+use crate::state::AppState;
 use crate::users::{Role, User};
 
 /// The monitoring's HTTP interface. Its event streams end at `stopping`: the server waits for
 /// its connections, and a stream would keep it waiting.
-pub(crate) fn router(monitoring: &Monitoring, database: &Database, stopping: &CancellationToken) -> Router {
-    let sessions = Sessions { database: database.clone() };
-    RouterBuilder::new(monitoring, sessions).shutdown_on(stopping.clone().cancelled_owned()).build()
+pub(crate) fn router(state: &AppState, stopping: &CancellationToken) -> Router {
+    let accounts = Accounts { state: state.clone() };
+    RouterBuilder::new(state.monitoring(), accounts).shutdown_on(stopping.clone().cancelled_owned()).build()
 }
 
-/// Knows callers by the token the shop gave them at login.
-struct Sessions {
-    database: Database,
+/// Knows people by the token the shop gave them at login, and programs that cannot log in, such as
+/// Prometheus and Grafana, by name and password.
+struct Accounts {
+    state: AppState,
 }
 
-impl Authenticator for Sessions {
+impl Authenticator for Accounts {
     async fn authenticate(&self, request: &Parts) -> Authentication {
-        let user = authenticate(&self.database, &request.headers).await?;
+        let user = match BasicCredentials::of(&request.headers) {
+            Some(sent) => authenticate_basic(&self.state, &sent, ClientAddress::of(request)).await?,
+            None => authenticate(self.state.database(), &request.headers).await?,
+        };
         Ok(user.map(|user| principal(&user)))
     }
 }

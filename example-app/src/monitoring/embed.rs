@@ -13,12 +13,15 @@ pub(crate) async fn start(
     settings: &MonitoringSettings,
     recorder: Recorder,
 ) -> Result<Monitoring> {
-    let builder = Monitoring::builder()
+    let mut builder = Monitoring::builder()
         .recorder(recorder)
         .retention(retention(settings))
         .buckets(metrics::PAYMENT_AMOUNT_CENTS, metrics::PAYMENT_AMOUNT_BUCKETS)
         // The shop logs on its own connections, inside its own transactions.
         .process_default();
+    if let Some(address) = &settings.address {
+        builder = builder.address(address);
+    }
     in_database(metrics::described(builder), database).start().await
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a broken expectation fails the test")]
 
 mod auth;
+mod basic_auth;
 mod monitoring;
 mod orders;
 mod payments;

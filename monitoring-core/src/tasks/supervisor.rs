@@ -8,10 +8,10 @@ use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 
-/// The target of the span around everything we do in the background. The tracing layer records
-/// nothing inside it, so the pipeline never records itself.
+use crate::own_work;
+
+/// The target of what we say about ourselves. The tracing layer records nothing of it.
 pub(crate) const INTERNAL_TARGET: &str = "monitoring::internal";
 
 /// No deadline is further away.
@@ -45,7 +45,6 @@ impl Supervisor {
 
     /// Starts a task on the current runtime.
     pub(crate) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let span = tracing::error_span!(target: INTERNAL_TARGET, "background", task = name);
         let over = CancellationToken::new();
         let guard = over.clone().drop_guard();
         let watched = async move {
@@ -54,7 +53,7 @@ impl Supervisor {
                 tracing::error!(target: INTERNAL_TARGET, task = name, "task panicked and is gone");
             }
         };
-        let abort = tokio::spawn(watched.instrument(span)).abort_handle();
+        let abort = tokio::spawn(own_work::mark(name, watched)).abort_handle();
         self.tasks().push(Task { name, over, abort });
     }
 

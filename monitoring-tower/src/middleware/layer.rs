@@ -79,7 +79,8 @@ impl MonitoringLayer {
     /// Also skips requests to exactly this path: they get their ids, and nothing is recorded.
     ///
     /// Skipped from the start are `/livez`, `/readyz`, `/healthz`, `/health`, `/metrics` and
-    /// `/favicon.ico`, and everything below `/static`, `/assets` and `/api/v1/monitoring`.
+    /// `/favicon.ico`, and everything below `/static`, `/assets` and `/api/v1/monitoring`, and
+    /// wherever it is nested, [`router`](crate::router).
     pub fn skip_path(self, path: impl Into<Box<str>>) -> Self {
         let path = path.into();
         self.with(|policy| policy.skip.add_path(path))

@@ -38,6 +38,10 @@ mod decode;
 mod facts;
 mod metrics;
 
+/// Marks a response of this crate's own router.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OfOwnRouter;
+
 pub use body::MonitoringBody;
 #[cfg(feature = "axum")]
 pub use correlation::MissingMonitoringLayer;

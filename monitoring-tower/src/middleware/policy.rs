@@ -11,7 +11,7 @@ use super::RequestSummary;
 
 /// Health checks and scrapes: frequent, and of no interest while they succeed.
 const SKIPPED_PATHS: [&str; 6] = ["/livez", "/readyz", "/healthz", "/health", "/metrics", "/favicon.ico"];
-/// Files, and this crate's own router, which must not record being read.
+/// Files, and the customary place of this crate's own router. Elsewhere its responses tell.
 const SKIPPED_PREFIXES: [&str; 3] = ["/static", "/assets", "/api/v1/monitoring"];
 
 type EventPolicy = dyn Fn(&RequestSummary<'_>) -> Option<Level> + Send + Sync;
@@ -64,12 +64,15 @@ pub(super) struct Skip {
     paths: Vec<Box<str>>,
     /// Without a slash at the end.
     prefixes: Vec<Box<str>>,
+    /// Whether this crate's own router is skipped, wherever it is nested: reading what was recorded
+    /// must not record something.
+    pub own_router: bool,
 }
 
 impl Skip {
     /// Skips nothing.
     pub(super) const fn nothing() -> Self {
-        Self { paths: Vec::new(), prefixes: Vec::new() }
+        Self { paths: Vec::new(), prefixes: Vec::new(), own_router: false }
     }
 
     /// Also skips exactly this path.
@@ -94,6 +97,7 @@ impl Default for Skip {
         Self {
             paths: SKIPPED_PATHS.map(Into::into).into(),
             prefixes: SKIPPED_PREFIXES.map(Into::into).into(),
+            own_router: true,
         }
     }
 }

@@ -10,7 +10,10 @@ use monitoring_core::{Deferred, FieldBytes, Lane, Recorder, Ticks};
 use super::decode::RequestDecoder;
 use super::facts::{Facts, Lengths};
 use super::policy::Policy;
-use super::{MonitoringTags, Outcome, RequestContext, route};
+use super::{MonitoringTags, OfOwnRouter, Outcome, RequestContext, route};
+
+/// Longest body believed in: 1 TiB.
+const CONTENT_LENGTH_MAX: u64 = 1 << 40;
 
 /// What all requests of one layer share.
 #[derive(Debug)]
@@ -134,6 +137,9 @@ impl Recording {
     /// The response's head is there. Finishes if there is nothing to wait for.
     pub(super) fn respond<B: Body>(&mut self, response: &Response<B>) {
         let Some(request) = &mut self.request else { return };
+        if request.shared.policy.skip.own_router && response.extensions().get::<OfOwnRouter>().is_some() {
+            return self.discard();
+        }
         let status = response.status();
         request.facts.status = Some(status.as_u16());
         request.take_extensions(response, &mut self.record.fields);
@@ -162,6 +168,13 @@ impl Recording {
         // First, so that whoever decodes the last record sees nobody left.
         request.shared.active.fetch_sub(1, Ordering::Relaxed);
         request.shared.lane().push(&mut self.record);
+    }
+
+    /// Tells nobody.
+    fn discard(&mut self) {
+        if let Some(request) = self.request.take() {
+            request.shared.active.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Nobody waits for the request any more. Tells of it unless that is done.
@@ -236,6 +249,9 @@ impl MethodKind {
     }
 }
 
+/// What is announced, unless it is a lie: nobody sends so much at once, and a sum of such numbers
+/// would be good for nothing ever after.
 fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    let bytes = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    bytes.filter(|bytes| *bytes <= CONTENT_LENGTH_MAX)
 }

@@ -7,10 +7,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue};
+use monitoring_core::own_work::{self, OwnWork};
 
 use super::error::Problem;
 use super::state::RouterState;
-use crate::middleware::{RequestContext, RequestId};
+use crate::middleware::{OfOwnRouter, RequestContext, RequestId};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -21,6 +22,7 @@ pub(super) async fn pass(State(state): State<RouterState>, request: Request, nex
     let method = request.method().clone();
     let served = tokio::time::timeout(state.options().request_timeout, next.run(request)).await;
     let mut response = served.unwrap_or_else(|_| Problem::timed_out(&method).into_response());
+    response.extensions_mut().insert(OfOwnRouter);
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         *response.body_mut() = Body::from(problem.render(&instance, request_id.as_str()));
         response.headers_mut().remove(http::header::CONTENT_LENGTH);
@@ -32,10 +34,10 @@ pub(super) async fn pass(State(state): State<RouterState>, request: Request, nex
     response
 }
 
-/// The span around everything handlers do. The tracing layer records nothing inside it: a stream of
-/// events that shows the statements it is made of would never rest.
-pub(super) fn own_work() -> tracing::Span {
-    tracing::error_span!(target: "monitoring::internal", "router")
+/// Marks what handlers do, so that the tracing layer records nothing of it: a stream of events that
+/// shows the statements it is made of would never rest.
+pub(super) fn own_work<F: Future>(work: F) -> OwnWork<F> {
+    own_work::mark("router", work)
 }
 
 /// The id the layer has given the request; without a layer, the sender's own if it is fit to be

@@ -7,7 +7,6 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use monitoring_core::{Incident, Permission, Principal};
-use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::edge::own_work;
@@ -15,6 +14,8 @@ use super::error::{Answer, Code, Problem};
 use super::state::RouterState;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Schemes whose credentials browsers remember and add to any request to the same place.
+const ADDED_BY_BROWSERS: [&str; 4] = ["basic", "digest", "negotiate", "ntlm"];
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,13 +36,13 @@ pub(super) async fn authorize(
     next: Next,
 ) -> Response {
     if access == Access::Open {
-        return next.run(request).instrument(own_work()).await;
+        return own_work(next.run(request)).await;
     }
     let (mut parts, body) = request.into_parts();
     match admit(&state, &parts, access).await {
         Ok(caller) => {
             parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, body)).instrument(own_work()).await
+            own_work(next.run(Request::from_parts(parts, body))).await
         }
         Err(problem) => problem.into_response(),
     }
@@ -62,15 +63,20 @@ async fn admit(state: &RouterState, parts: &Parts, access: Access) -> Answer<Cal
 }
 
 /// Refuses a change that a browser was made to send by a page of another origin. The host may know
-/// its users by cookies, which browsers add unasked; an `authorization` header they do not.
+/// its users by cookies, which browsers add unasked as they do passwords; tokens they do not.
 fn refuse_foreign_change(parts: &Parts) -> Answer<()> {
-    if parts.method.is_safe() || parts.headers.contains_key(AUTHORIZATION) {
+    if parts.method.is_safe() || parts.headers.get(AUTHORIZATION).is_some_and(sent_on_purpose) {
         return Ok(());
     }
     match parts.headers.get(&SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
         None | Some(b"same-origin" | b"none") => Ok(()),
         Some(_) => Err(Problem::new(Code::Forbidden, "a page of another origin may not change anything")),
     }
+}
+
+fn sent_on_purpose(authorization: &HeaderValue) -> bool {
+    let scheme = authorization.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+    !ADDED_BY_BROWSERS.iter().any(|added| scheme.eq_ignore_ascii_case(added.as_bytes()))
 }
 
 /// Who sent the request, after the check of its route.

@@ -25,7 +25,6 @@ use futures_util::stream::unfold;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use monitoring_core::{Arrival, AsConnection, EventFilter, StreamPosition, services};
 use tokio::time::Instant;
-use tracing::Instrument as _;
 
 use super::api;
 use super::edge::own_work;
@@ -167,7 +166,7 @@ impl Follower {
             if self.state.monitoring().is_shut_down() {
                 return None;
             }
-            self.fetch().instrument(own_work()).await;
+            own_work(self.fetch()).await;
             if self.pending.is_empty() && self.told_at.elapsed() >= ID_AGE_MAX {
                 return Some(self.tell_position());
             }

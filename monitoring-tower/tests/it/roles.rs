@@ -100,6 +100,11 @@ async fn a_change_from_another_sites_page_is_refused() {
         assert_eq!(status(Method::GET, "/stats", site, None).await, StatusCode::OK);
         // What carries a token of its own was sent on purpose.
         assert_eq!(status(Method::POST, enable, site, Some("Bearer t")).await, StatusCode::NOT_FOUND);
+        // A browser that was told a name and a password once sends them along as it does cookies.
+        for remembered in ["Basic dTpw", "basic dTpw", "Digest u", "Negotiate t", "NTLM t"] {
+            let status = status(Method::POST, enable, site, Some(remembered)).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{remembered}");
+        }
     }
     for site in ["same-origin", "none"] {
         assert_eq!(status(Method::POST, enable, site, None).await, StatusCode::NOT_FOUND);

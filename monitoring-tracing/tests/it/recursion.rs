@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use monitoring_core::{Decode, Decoded, Deferred, Recorder, Ticks};
+use futures_util::FutureExt as _;
+use monitoring_core::{Decode, Decoded, Deferred, Recorder, Ticks, own_work};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
 use crate::support::{closed, messages, record};
@@ -21,6 +23,51 @@ fn nothing_inside_the_pipeline_is_recorded() {
     });
     assert_eq!(messages(&events), ["the host"]);
     assert_eq!(events.len(), 1, "spans of the pipeline are not stored either");
+}
+
+/// Emits in every way a driver may, while it is polled: on this thread, and on one of its own.
+async fn statement() {
+    tracing::error!(target: "sqlx::query", "slow statement");
+    let inside = tracing::info_span!("connect");
+    let dispatch = tracing::dispatcher::get_default(Clone::clone);
+    let worker = std::thread::spawn(move || {
+        tracing::dispatcher::with_default(&dispatch, || {
+            inside.in_scope(|| tracing::warn!(target: "sqlx::query", "on a worker"));
+        });
+    });
+    worker.join().expect("it does not panic");
+}
+
+#[test]
+fn work_that_began_before_anybody_listened_is_not_recorded() {
+    let mut work = Box::pin(own_work::mark("ingest", async {
+        statement().await;
+        tokio::task::yield_now().await;
+        statement().await;
+    }));
+    assert!(work.as_mut().now_or_never().is_none());
+    let events = record(|| {
+        assert!(work.now_or_never().is_some());
+        tracing::info!("the host");
+    });
+    assert_eq!(messages(&events), ["the host"]);
+    assert_eq!(events.len(), 1, "{events:#?}");
+}
+
+#[test]
+fn a_filter_that_hides_our_marks_lets_nothing_of_our_work_through() {
+    let recorder = Recorder::with_capacity(100);
+    let visible: Targets = "shop=info,sqlx=debug".parse().unwrap();
+    let layer = monitoring_tracing::layer_for(&recorder);
+    let subscriber = tracing_subscriber::registry().with(visible).with(layer);
+    tracing::subscriber::with_default(subscriber, || {
+        let work = own_work::mark("ingest", async {
+            tracing::error!(target: "sqlx::query", "slow statement");
+        });
+        work.now_or_never().unwrap();
+        tracing::info!(target: "shop", "the host");
+    });
+    assert_eq!(messages(&recorder.capture().events), ["the host"]);
 }
 
 #[test]

@@ -74,6 +74,11 @@ fn a_wrong_command_line_exits_with_2_and_says_what_is_right() {
         &["demo", "--fast"],
         &["demo", "--database-url"],
         &["demo", "--database-url", "mysql://x"],
+        &["grafana"],
+        &["grafana", "--force"],
+        &["grafana", ""],
+        &["grafana", "folder", "another"],
+        &["grafana", "folder", "--fast"],
     ] {
         let folder = tempfile::tempdir().unwrap();
         let output = command(&folder).args(arguments).output().unwrap();

@@ -4,5 +4,7 @@ mod access;
 mod business;
 mod correlation;
 mod demo;
+mod grafana;
+mod readme;
 mod shutdown;
 mod tasks;

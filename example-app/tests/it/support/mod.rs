@@ -6,6 +6,8 @@
 #[path = "../../../../monitoring-core/tests/it/support/postgres.rs"]
 mod postgres;
 pub(crate) mod process;
+pub(crate) mod prometheus;
+pub(crate) mod socket;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,12 +1,13 @@
 //! The shop as a process of its own.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::Ipv4Addr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 use super::PASSWORD;
 
@@ -99,15 +100,25 @@ pub(crate) async fn exchange(
     token: &str,
     body: Value,
 ) -> std::io::Result<Answer> {
-    let mut socket = TcpStream::connect(address).await?;
-    let body = body.to_string();
-    let request = format!(
-        "{request} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
-         authorization: Bearer {token}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len(),
-    );
-    socket.write_all(request.as_bytes()).await?;
+    let headers = format!("authorization: Bearer {token}\r\ncontent-type: application/json\r\n");
+    exchange_from([127, 0, 0, 1].into(), address, request, headers.as_bytes(), &body.to_string()).await
+}
+
+/// One request over a socket of its own, from an address of the loopback network, with the headers
+/// as they stand.
+pub(crate) async fn exchange_from(
+    from: Ipv4Addr,
+    address: &str,
+    request: &str,
+    headers: &[u8],
+    body: &str,
+) -> std::io::Result<Answer> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    let mut socket = socket.connect(address.parse().map_err(std::io::Error::other)?).await?;
+    let (host, bytes) = (format!("host: {address}\r\nconnection: close\r\n"), body.len());
+    let head = format!("{request} HTTP/1.1\r\n{host}content-length: {bytes}\r\n");
+    socket.write_all(&[head.as_bytes(), headers, b"\r\n", body.as_bytes()].concat()).await?;
     let mut reply = String::new();
     socket.read_to_string(&mut reply).await?;
     let (head, body) = reply.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;

@@ -12,7 +12,6 @@ use http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue};
 use monitoring_core::services::{Exposition, ProcessExposition};
 use monitoring_core::{Error, ExpositionFormat, Invalid};
-use tracing::Instrument as _;
 
 use crate::router::edge::own_work;
 use crate::router::error::Answer;
@@ -74,7 +73,7 @@ async fn of_cluster(state: RouterState, format: ExpositionFormat) -> Answer<Body
     let first = scrape.next_chunk().await?;
     let rest = stream::unfold(Some(scrape), |scrape| async move {
         let mut scrape = scrape?;
-        match scrape.next_chunk().instrument(own_work()).await {
+        match own_work(scrape.next_chunk()).await {
             Ok(chunk) => chunk.map(|chunk| (Ok(chunk), Some(scrape))),
             Err(error) => {
                 tracing::error!(target: "monitoring_tower", error = &error as &dyn std::error::Error,

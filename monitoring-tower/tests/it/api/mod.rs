@@ -6,6 +6,7 @@ mod bodies;
 mod descriptions;
 mod events;
 mod federation;
+mod grafana;
 mod health;
 mod incidents;
 mod metrics;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::routing::get;
 use http::request::Parts;
 use http::{Request, StatusCode};
-use monitoring_core::{Principal, Role};
-use monitoring_tower::Authentication;
+use monitoring_core::{EventFilter, Page, Principal, QueryValue, Role, services};
+use monitoring_tower::{Authentication, MonitoringLayer};
 use tracing::Subscriber;
 use tracing::span::{Attributes, Id};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
@@ -56,4 +57,25 @@ async fn handlers_run_inside_the_span_that_is_not_recorded_and_the_host_outside(
     answer.problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
     let events = witness.events.lock().unwrap().clone();
     assert_eq!(events, [("host", false), ("monitoring_tower", true)]);
+}
+
+#[tokio::test]
+async fn the_router_is_not_recorded_wherever_it_is_nested() {
+    let service = Service::sqlite().await;
+    let layer = MonitoringLayer::new(&service.monitoring);
+    let nested = monitoring_tower::router(&service.monitoring, authenticate);
+    let app: Router =
+        Router::new().nest("/ops/telemetry", nested).route("/orders", get(async || "an order")).layer(layer);
+    for path in ["/ops/telemetry/events", "/ops/telemetry/nowhere", "/orders", "/ops/telemetry/livez"] {
+        exchange(&app, Request::get(path).body(Body::empty()).unwrap()).await;
+    }
+    service.monitoring.recorder().flush().await.unwrap();
+    let mut conn = service.monitoring.acquire_read().await.unwrap();
+    let events = services::query_events(&mut conn, &EventFilter::default(), &Page::default()).await.unwrap();
+    let messages: Vec<_> = events.items.iter().filter_map(|event| event.message.as_deref()).collect();
+    assert_eq!(messages, ["GET /orders 200"]);
+    let promql = service.monitoring.promql();
+    let active = promql.instant("sum(http_server_active_requests)", promql.now()).await.unwrap();
+    let QueryValue::Vector(active) = active.value else { panic!("{active:?}") };
+    assert_eq!(active[0].samples[0].1, 0.0, "they are over all the same");
 }

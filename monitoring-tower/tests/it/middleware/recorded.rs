@@ -100,6 +100,17 @@ fn a_size_nobody_announced_is_not_observed() {
 }
 
 #[test]
+fn a_size_nobody_can_have_is_not_observed() {
+    let monitored = Monitored::new();
+    for length in ["18446744073709551613", "1099511627777", "-1"] {
+        let request = Request::builder().uri("/").header("content-length", length).body(()).unwrap();
+        monitored.serve(request, answer(404));
+    }
+    let sizes = values(&monitored.captured().observations, "http_server_request_body_size_bytes");
+    assert!(sizes.is_empty(), "{sizes:?}");
+}
+
+#[test]
 fn paths_and_methods_clients_make_up_are_no_labels() {
     let monitored = Monitored::new();
     for n in 0..3 {

@@ -28,7 +28,10 @@ impl handlers::TaskProcessor for Adapter<'_> {
     async fn register(&self, task_type: &'static str, handler: Arc<dyn TaskHandler>) {
         self.processor.register(task_type, role(task_type), move |call: TaskCall| {
             let handler = Arc::clone(&handler);
-            async move { handler.handle(call.payload).await.map_err(failure) }
+            async move {
+                let submitted_by = Some(call.created_by);
+                handler.handle_as(call.payload, submitted_by).await.map_err(failure)
+            }
         });
     }
 }

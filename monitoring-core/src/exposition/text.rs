@@ -20,6 +20,11 @@ impl Text {
         Self { format, text: String::new() }
     }
 
+    /// In bytes.
+    pub(super) const fn len(&self) -> usize {
+        self.text.len()
+    }
+
     /// What there is, leaving nothing.
     pub(super) fn take(&mut self) -> String {
         std::mem::take(&mut self.text)
@@ -74,7 +79,7 @@ impl Text {
         self.line(format_args!("{}{suffix}{labels} {}", family.name, Number(value)));
     }
 
-    pub(super) fn histogram(&mut self, family: &str, labels: &Labels, bounds: &[f64], of: &Distribution) {
+    fn histogram(&mut self, family: &str, labels: &Labels, bounds: &[f64], of: &Distribution) {
         for (bound, below) in cumulated(bounds, of) {
             let labels = LabelSet { labels, le: Some(Bound(bound, self.format)) };
             self.line(format_args!("{family}_bucket{labels} {below}"));

@@ -1,6 +1,7 @@
 //! Writes families one after the other.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use super::ExpositionFormat;
 use super::family::{Family, Names};
@@ -8,14 +9,30 @@ use super::layout::Layout;
 use super::text::Text;
 use crate::model::{Labels, MetricMetadata, MetricType, SampleValue, Series};
 
-/// Gathers text. What is complete can be taken at any time, so little is held at once.
+/// A portion of the text is full at this size. It ends with a whole series, so it may be longer by one.
+const PORTION_BYTES: usize = 256 * 1024;
+
+/// Takes series and hands out text, a portion at a time. A series takes many times its size as text,
+/// since a histogram repeats the labels on every line, so no more is written than is asked for.
 #[derive(Debug)]
 pub(crate) struct Writer {
     text: Text,
+    /// What is not text yet.
+    waiting: VecDeque<Piece>,
     names: Names,
     /// Histograms of which some series may differ in nothing but their bounds.
     mixed: HashSet<String>,
     current: Option<Current>,
+}
+
+/// Some lines that belong together.
+#[derive(Debug)]
+enum Piece {
+    Header { family: Arc<Family>, metric: String, metadata: Option<MetricMetadata> },
+    Sample { family: Arc<Family>, labels: Labels, bounds: Vec<f64>, value: SampleValue },
+    LeftOut { metric: String },
+    Remark(String),
+    EndOfFile,
 }
 
 /// The metric whose series are being written.
@@ -24,14 +41,20 @@ struct Current {
     metric: String,
     metric_type: MetricType,
     /// `None` if its names are taken, so that it does not appear.
-    family: Option<Family>,
+    family: Option<Arc<Family>>,
     /// Of a mixed histogram: what has been merged so far, by labels.
     merged: Option<BTreeMap<Labels, Layout>>,
 }
 
 impl Writer {
     pub(crate) fn new(format: ExpositionFormat) -> Self {
-        Self { text: Text::new(format), names: Names::default(), mixed: HashSet::new(), current: None }
+        Self {
+            text: Text::new(format),
+            waiting: VecDeque::new(),
+            names: Names::default(),
+            mixed: HashSet::new(),
+            current: None,
+        }
     }
 
     /// Merges the series of these histograms where they differ in nothing but their bounds. It
@@ -43,70 +66,107 @@ impl Writer {
     /// A metric with one series without labels.
     pub(crate) fn single(&mut self, name: &str, metric_type: MetricType, value: f64) {
         self.begin(name, metric_type, None);
-        self.sample(&Labels::new(), &[], &SampleValue::Number(value));
+        self.sample(Labels::new(), Vec::new(), SampleValue::Number(value));
     }
 
     /// A line for people.
-    pub(crate) fn remark(&mut self, text: &str) {
+    pub(crate) fn remark(&mut self, text: String) {
         self.end();
-        self.text.remark(text);
+        self.waiting.push_back(Piece::Remark(text));
+    }
+
+    /// Whether the next series is one of this metric's first, for which its metadata are needed.
+    pub(crate) fn begins(&self, metric: &str) -> bool {
+        self.current.as_ref().is_none_or(|current| current.metric != metric)
     }
 
     /// One series of a metric. Those of one metric must follow each other.
-    pub(crate) fn series(&mut self, series: &Series, value: &SampleValue, metadata: Option<&MetricMetadata>) {
-        if self.current.as_ref().is_none_or(|current| current.metric != series.name) {
+    pub(crate) fn series(&mut self, series: Series, value: SampleValue, metadata: Option<&MetricMetadata>) {
+        if self.begins(&series.name) {
             self.begin(&series.name, series.metric_type, metadata);
         }
         // Two writers that register a name at the same instant can give it two types; a family has
         // one.
         if self.current.as_ref().is_some_and(|current| current.metric_type == series.metric_type) {
-            self.sample(&series.labels, &series.bounds, value);
+            self.sample(series.labels, series.bounds, value);
         }
     }
 
-    /// What is complete so far.
+    /// Says that nothing more comes.
+    pub(crate) fn finish(&mut self) {
+        self.end();
+        self.waiting.push_back(Piece::EndOfFile);
+    }
+
+    /// Writes what waits until a portion is full; false if it takes more than there is.
+    pub(crate) fn fill(&mut self) -> bool {
+        while self.text.len() < PORTION_BYTES {
+            match self.waiting.pop_front() {
+                Some(piece) => self.write(piece),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// The portion written so far.
     pub(crate) fn take(&mut self) -> String {
         self.text.take()
     }
 
-    /// The rest.
-    pub(crate) fn finish(&mut self) -> String {
-        self.end();
-        self.text.end_of_file();
-        self.take()
+    fn write(&mut self, piece: Piece) {
+        match piece {
+            Piece::Header { family, metric, metadata } => {
+                self.text.header(&family, &metric, metadata.as_ref());
+            }
+            Piece::Sample { family, labels, bounds, value } => {
+                self.text.sample(&family, &labels, &bounds, &value);
+            }
+            Piece::LeftOut { metric } => self.text.left_out(&metric),
+            Piece::Remark(text) => self.text.remark(&text),
+            Piece::EndOfFile => self.text.end_of_file(),
+        }
     }
 
     fn begin(&mut self, metric: &str, metric_type: MetricType, metadata: Option<&MetricMetadata>) {
         self.end();
-        let family = self.names.claim(metric, metric_type, self.text.format);
-        match &family {
-            Some(family) => self.text.header(family, metric, metadata),
-            None => self.text.left_out(metric),
-        }
-        let is_mixed = metric_type == MetricType::Histogram && self.mixed.contains(metric);
+        let metric = metric.to_owned();
+        let family = self.names.claim(&metric, metric_type, self.text.format).map(Arc::new);
+        self.waiting.push_back(match &family {
+            Some(family) => {
+                Piece::Header { family: family.clone(), metric: metric.clone(), metadata: metadata.cloned() }
+            }
+            None => Piece::LeftOut { metric: metric.clone() },
+        });
+        let is_mixed = metric_type == MetricType::Histogram && self.mixed.contains(&metric);
         let merged = is_mixed.then(BTreeMap::new);
-        self.current = Some(Current { metric: metric.to_owned(), metric_type, family, merged });
+        self.current = Some(Current { metric, metric_type, family, merged });
     }
 
-    fn sample(&mut self, labels: &Labels, bounds: &[f64], value: &SampleValue) {
+    fn sample(&mut self, labels: Labels, bounds: Vec<f64>, value: SampleValue) {
         let Some(Current { family: Some(family), merged, .. }) = &mut self.current else {
             return;
         };
-        let (Some(merged), SampleValue::Distribution(distribution)) = (merged, value) else {
-            return self.text.sample(family, labels, bounds, value);
-        };
-        let layout = Layout { bounds: bounds.to_vec(), distribution: distribution.clone() };
-        match merged.get_mut(labels) {
-            Some(others) => *others = others.merge(&layout),
-            None => drop(merged.insert(labels.clone(), layout)),
+        match (merged, value) {
+            (Some(merged), SampleValue::Distribution(distribution)) => {
+                let layout = Layout { bounds, distribution };
+                match merged.get_mut(&labels) {
+                    Some(others) => *others = others.merge(&layout),
+                    None => drop(merged.insert(labels, layout)),
+                }
+            }
+            (_, value) => {
+                self.waiting.push_back(Piece::Sample { family: family.clone(), labels, bounds, value });
+            }
         }
     }
 
     fn end(&mut self) {
         if let Some(Current { family: Some(family), merged: Some(merged), .. }) = self.current.take() {
-            for (labels, Layout { bounds, distribution }) in merged {
-                self.text.histogram(&family.name, &labels, &bounds, &distribution);
-            }
+            self.waiting.extend(merged.into_iter().map(|(labels, Layout { bounds, distribution })| {
+                let value = SampleValue::Distribution(distribution);
+                Piece::Sample { family: family.clone(), labels, bounds, value }
+            }));
         }
     }
 }

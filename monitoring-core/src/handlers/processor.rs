@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::data_retention::DataRetention;
 use super::event_processing::EventProcessing;
@@ -21,6 +22,17 @@ pub trait TaskHandler: Send + Sync + 'static {
     /// Nothing was done. A [storage error](crate::Error::Store) that is
     /// [transient](crate::StoreError::is_transient) is worth another attempt; no other error is.
     fn handle(&self, payload: Value) -> BoxFuture<'_, Result<Value>>;
+
+    /// Does one task that a user asked for, who owns what comes of it. Who that is the host says, never
+    /// the payload. Where it makes no difference, this is [`handle`](Self::handle).
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    fn handle_as(&self, payload: Value, submitted_by: Option<Uuid>) -> BoxFuture<'_, Result<Value>> {
+        let _ = submitted_by;
+        self.handle(payload)
+    }
 }
 
 /// What the host registers task handlers with.
@@ -39,7 +51,8 @@ pub trait TaskProcessor: Sync {
 /// Registers the handlers of all monitoring tasks:
 ///
 /// - `monitoring_event_processing` takes the body of an event, adds what can be known about it
-///   (correlation ids from the payload, the kind of service, the level), stores and returns it.
+///   (correlation ids from the payload, the kind of service, the level), stores and returns it. With
+///   [`handle_as`](TaskHandler::handle_as) it belongs to that user, who may then see it.
 /// - `monitoring_data_retention` removes events and samples older than the settings say and
 ///   returns how much was removed.
 /// - `monitoring_alert_evaluation` and `monitoring_incident_analysis` are refused with

@@ -75,6 +75,7 @@ fn event_entry(event: TimelineEvent, attached: bool) -> TimelineEntry {
         message: event.message.unwrap_or_else(|| format!("{} without a message", event.event_type)),
         level: event.level,
         reference: event.id.to_string(),
+        created_by: event.created_by,
         attached,
         details: Value::Object(details),
     }
@@ -88,6 +89,7 @@ fn change_entry(change: IncidentChange) -> TimelineEntry {
         message: change_message(&change),
         level: None,
         reference: change.version.to_string(),
+        created_by: change.changed_by,
         attached: false,
         details: json!({
             "version": change.version,
@@ -105,6 +107,7 @@ fn comment_entry(comment: Comment) -> TimelineEntry {
         message: comment.body,
         level: None,
         reference: comment.id.to_string(),
+        created_by: comment.author,
         attached: false,
         details: json!({"author": comment.author}),
     }
@@ -154,6 +157,7 @@ mod tests {
             request_id: Some("r-1".to_owned()),
             trace_id: None,
             timestamp: T,
+            created_by: Some(Uuid::max()),
         }
     }
 
@@ -194,6 +198,7 @@ mod tests {
         let entry = event_entry(event(EventType::Log, json!({"user": 7})), true);
         assert!(entry.attached);
         assert_eq!(entry.message, "sold");
+        assert_eq!(entry.created_by, Some(Uuid::max()));
         assert_eq!(entry.details, json!({"event_type": "log", "tags": {"user": 7}, "request_id": "r-1"}));
     }
 

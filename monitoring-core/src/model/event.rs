@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::json::{json_bytes, json_bytes_max};
+use super::json::{LEVELS_MAX, dismantle, flatten, json_bytes, json_bytes_max, json_text};
 use super::{EventId, EventType, Level, Limits, clean, cut_in_place};
 
 /// A flat map of names to strings, numbers and booleans.
@@ -97,7 +97,8 @@ impl Event {
         let mut kept = 0;
         self.tags.retain(|key, value| {
             if let Value::Array(_) | Value::Object(_) = value {
-                *value = Value::String(value.to_string());
+                let text = Value::String(json_text(value));
+                dismantle(std::mem::replace(value, text));
             }
             if let Value::String(text) = value {
                 was_cut |= cut_in_place(text, limits.tag_value_chars_max);
@@ -111,8 +112,10 @@ impl Event {
     }
 
     fn fit_payload(&mut self, limits: &Limits) -> bool {
+        let flatten_in = |was_cut, value: &mut Value| flatten(value, LEVELS_MAX - 1) | was_cut;
+        let was_flattened = self.payload.values_mut().fold(false, flatten_in);
         if json_bytes_max(&self.payload) <= limits.payload_bytes_max {
-            return false;
+            return was_flattened;
         }
         let bytes = json_bytes(&self.payload);
         let too_large = bytes > limits.payload_bytes_max;
@@ -120,7 +123,7 @@ impl Event {
             self.payload.clear();
             self.payload.insert("truncated_bytes".to_owned(), bytes.into());
         }
-        too_large
+        too_large || was_flattened
     }
 
     /// Removes what PostgreSQL cannot store.
@@ -177,13 +180,26 @@ pub(super) fn entries_bytes<'m>(entries: impl Iterator<Item = (&'m String, &'m V
     entries.map(|(key, value)| 64 + key.len() + value_bytes(value)).sum()
 }
 
+/// Not recursive, since it also looks at what nobody has checked yet.
 fn value_bytes(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(|item| 32 + value_bytes(item)).sum(),
-        Value::Object(map) => map_bytes(map),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    let (mut bytes, mut left) = (0, Vec::new());
+    let mut next = Some(value);
+    while let Some(value) = next {
+        match value {
+            Value::String(text) => bytes += text.len(),
+            Value::Array(items) => {
+                bytes += 32 * items.len();
+                left.extend(items);
+            }
+            Value::Object(map) => {
+                bytes += map.keys().map(|key| 64 + key.len()).sum::<usize>();
+                left.extend(map.values());
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+        next = left.pop();
     }
+    bytes
 }
 
 /// Whether a tag may have this key.
@@ -209,6 +225,21 @@ mod tests {
         assert!(!event.tags.contains_key("request_id"));
         event.show_ids();
         assert_eq!(event.tags["request_id"], "r-1");
+    }
+
+    #[test]
+    fn no_depth_of_a_payload_fills_the_stack() {
+        let nested = || (0..500_000).fold(json!("core"), |inner, _| Value::Array(vec![inner]));
+        let mut refused = request();
+        refused.payload.insert("deep".to_owned(), nested());
+        assert!(event_of(refused).is_err());
+        let mut request = request();
+        request.payload.insert("deep".to_owned(), nested());
+        assert!(request.approximate_bytes() > 500_000);
+        request.tags.insert("deep".to_owned(), nested());
+        let (event, was_cut) =
+            request.into_event_leniently(DateTime::UNIX_EPOCH, &Limits::default()).unwrap();
+        assert!(was_cut && event.tags["deep"].as_str().unwrap().ends_with('…'));
     }
 
     #[test]

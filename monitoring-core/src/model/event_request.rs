@@ -8,7 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::event::{entries_bytes, is_tag_key};
-use super::json::json_bytes;
+use super::json::{LEVELS_MAX, dismantle, is_within_levels, json_bytes};
 use super::{Event, EventId, EventType, IntoEventType, Invalid, Limits, truncate};
 
 /// An event to be stored. The type may be given as [`EventType`] or by name.
@@ -47,7 +47,7 @@ pub struct CreateEventRequest<T = EventType> {
     /// Up to 50 names and plain values to search by.
     #[serde(default)]
     pub tags: HashMap<String, Value>,
-    /// Anything else worth keeping; at most 64 KiB as JSON.
+    /// Anything else worth keeping; at most 64 KiB as JSON, and 64 levels deep.
     #[serde(default)]
     pub payload: HashMap<String, Value>,
     /// When it happened; now if absent.
@@ -62,7 +62,7 @@ impl<T: IntoEventType> CreateEventRequest<T> {
     ///
     /// Every field that breaks a limit or has no meaning.
     pub(crate) fn into_event(
-        self,
+        mut self,
         now: DateTime<Utc>,
         created_by: Option<Uuid>,
         limits: &Limits,
@@ -70,7 +70,7 @@ impl<T: IntoEventType> CreateEventRequest<T> {
         let mut invalid = Invalid::default();
         check_texts(&self.source, self.message.as_deref(), limits, &mut invalid);
         check_tags(&self.tags, limits, &mut invalid);
-        check_payload(&self.payload, limits, &mut invalid);
+        check_payload(&mut self.payload, limits, &mut invalid);
         match self.parse(now, created_by) {
             Ok(mut event) => {
                 event.clean();
@@ -174,7 +174,12 @@ fn check_tags(tags: &HashMap<String, Value>, limits: &Limits, invalid: &mut Inva
     }
 }
 
-fn check_payload(payload: &HashMap<String, Value>, limits: &Limits, invalid: &mut Invalid) {
+/// Takes out what is refused for its depth, so that nothing else has to follow it down.
+fn check_payload(payload: &mut HashMap<String, Value>, limits: &Limits, invalid: &mut Invalid) {
+    if !payload.values().all(|value| is_within_levels(value, LEVELS_MAX - 1)) {
+        payload.drain().for_each(|(_, value)| dismantle(value));
+        return invalid.push("payload", format!("must have at most {LEVELS_MAX} levels of nesting"));
+    }
     let bytes = json_bytes(payload);
     if bytes > limits.payload_bytes_max {
         let max = limits.payload_bytes_max;

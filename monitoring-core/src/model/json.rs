@@ -1,9 +1,21 @@
-//! How large JSON is, without making it.
+//! How large JSON is, without making it, and how deep.
+//!
+//! Values may come from code, where nothing bounds their depth. So what looks at one that was not
+//! checked before never follows it further down than it has to: a stack is soon full.
 
 use std::io;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+use super::cut_in_place;
+
+/// Containers within each other that a payload may have, itself counted. Whoever reads JSON stops
+/// somewhere, `serde_json` at 127, so what is deeper could be stored but never be read back.
+pub(super) const LEVELS_MAX: usize = 64;
+/// How much of a container that does not fit is kept as text. Writing it goes no deeper than it is
+/// long.
+const TEXT_BYTES_MAX: usize = 512;
 
 /// Bytes of a value as JSON.
 pub(super) fn json_bytes(value: &impl Serialize) -> usize {
@@ -31,6 +43,71 @@ fn value_bytes_max(value: &Value) -> usize {
 /// A control character becomes six: `\u0001`.
 fn text_bytes_max(text: &str) -> usize {
     2 + 6 * text.len()
+}
+
+/// Whether no more than so many levels of containers lie within each other.
+pub(super) fn is_within_levels(value: &Value, max: usize) -> bool {
+    match value {
+        Value::Array(items) => max > 0 && items.iter().all(|item| is_within_levels(item, max - 1)),
+        Value::Object(map) => max > 0 && map.values().all(|value| is_within_levels(value, max - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
+/// Replaces the containers below so many levels by texts. True if there were any.
+pub(super) fn flatten(value: &mut Value, levels_max: usize) -> bool {
+    let flatten_in = |was_cut, value: &mut Value| flatten(value, levels_max - 1) | was_cut;
+    match value {
+        Value::Array(_) | Value::Object(_) if levels_max == 0 => {
+            let text = Value::String(json_text(value));
+            dismantle(std::mem::replace(value, text));
+            true
+        }
+        Value::Array(items) => items.iter_mut().fold(false, flatten_in),
+        Value::Object(map) => map.values_mut().fold(false, flatten_in),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// A value as JSON, cut if it is long.
+pub(super) fn json_text(value: &Value) -> String {
+    let mut start = Start(Vec::new());
+    let is_whole = serde_json::to_writer(&mut start, value).is_ok();
+    let mut text = String::from_utf8_lossy(&start.0).into_owned();
+    if !is_whole {
+        let chars = text.chars().count();
+        text.push('.'); // one character more than there may be
+        cut_in_place(&mut text, chars);
+    }
+    text
+}
+
+/// Drops a value level by level, since dropping it as a whole is recursive.
+pub(super) fn dismantle(value: Value) {
+    let mut left = vec![value];
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Array(items) => left.extend(items),
+            Value::Object(map) => left.extend(map.into_iter().map(|(_, value)| value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+}
+
+/// Takes as much as it has room for, then fails.
+struct Start(Vec<u8>);
+
+impl io::Write for Start {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = TEXT_BYTES_MAX - self.0.len();
+        let taken = &bytes[..bytes.len().min(room)];
+        self.0.extend_from_slice(taken);
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 struct Counted(usize);
@@ -67,6 +144,46 @@ mod tests {
 
     fn maps(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<String, Value>> {
         prop::collection::btree_map(any::<String>(), value, 0..4).prop_map(|map| map.into_iter().collect())
+    }
+
+    /// One container within another, so many times.
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(Value::from("core"), |inner, level| match level % 2 {
+            0 => Value::from(vec![inner]),
+            _ => Value::Object([("k".to_owned(), inner)].into_iter().collect()),
+        })
+    }
+
+    #[test]
+    fn levels_are_counted_to_the_bound_and_no_further() {
+        assert!(is_within_levels(&nested(0), 0));
+        assert!(is_within_levels(&nested(5), 5));
+        assert!(!is_within_levels(&nested(5), 4));
+    }
+
+    #[test]
+    fn what_lies_too_deep_becomes_text() {
+        let mut value = nested(5);
+        assert!(!flatten(&mut value, 5));
+        assert_eq!(value, nested(5));
+        assert!(flatten(&mut value, 2));
+        assert_eq!(value, serde_json::json!([{"k": r#"[{"k":["core"]}]"#}]));
+        assert!(!flatten(&mut value, 2), "what fits is left alone");
+    }
+
+    #[test]
+    fn no_depth_fills_the_stack() {
+        let mut value = nested(200_001);
+        assert!(!is_within_levels(&value, LEVELS_MAX));
+        assert!(flatten(&mut value, 1));
+        let text = value[0].as_str().unwrap();
+        assert!(text.starts_with(r#"{"k":[{"k":["#) && text.ends_with('…') && text.len() < 520, "{text}");
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        let text = json_text(&Value::from("ä".repeat(400)));
+        assert!(text.starts_with("\"ää") && text.ends_with("ä…"), "{text}");
     }
 
     proptest! {

@@ -21,7 +21,8 @@ pub struct Page {
 }
 
 impl Page {
-    /// The most items one page may have.
+    /// The most items one page may have. It is also what bounds a page in bytes: by it times the
+    /// largest item that [`Limits`](super::Limits) allow.
     pub const LIMIT_MAX: u32 = 1_000;
     /// The deepest offset served.
     pub const OFFSET_MAX: u64 = 100_000;

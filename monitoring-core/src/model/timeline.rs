@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{IncidentId, Level, Pagination};
 
@@ -40,6 +41,9 @@ pub struct TimelineEntry {
     pub level: Option<Level>,
     /// Id of the event, comment or change behind the entry.
     pub reference: String,
+    /// The user who sent the event, made the change or wrote the comment, if a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<Uuid>,
     /// Whether somebody attached the event to the incident.
     pub attached: bool,
     /// What else is known: an event's tags, the fields that changed.

@@ -10,11 +10,13 @@ use crate::store::metrics::MetricStore as _;
 use crate::store::totals::{SeriesTotal, TotalStore as _};
 use crate::store::{AsConnection, Connection};
 
-/// Series read at once. A histogram's takes some 2 KB of text.
-const SERIES_PER_CHUNK: u32 = 1_000;
+/// Series read at once. Few, because nothing bounds their size but the limits: the labels of one may
+/// take 100 KB.
+const SERIES_PER_PAGE: u32 = 100;
 
 /// A scrape in progress: portions of text, read from the store as they are asked for, so that
-/// memory stays bounded however many series there are.
+/// memory stays bounded however many series there are and however large. A portion has some 256 KiB,
+/// or ends with the series that reached them.
 ///
 /// The system's own series come first, then those of all metrics in the order of names. A metric
 /// whose name another one appears under (such as a gauge `x_count` beside a histogram `x`) is left
@@ -63,57 +65,63 @@ impl Exposition {
     }
 
     async fn chunk(&mut self, connection: &mut Connection<'_>) -> Result<Option<String>> {
-        loop {
-            let text = match &self.progress {
+        while !self.writer.fill() {
+            match &self.progress {
                 Progress::Nothing => self.start(connection).await?,
                 Progress::SeriesUpTo(_) => self.advance(connection).await?,
-                Progress::Everything => return Ok(None),
-            };
-            if !text.is_empty() {
-                return Ok(Some(text));
+                Progress::Everything => break,
             }
         }
+        Ok(Some(self.writer.take()).filter(|text| !text.is_empty()))
     }
 
-    async fn start(&mut self, connection: &mut Connection<'_>) -> Result<String> {
+    async fn start(&mut self, connection: &mut Connection<'_>) -> Result<()> {
         let stats = get_monitoring_stats(connection).await?;
         self.writer.merge_layouts_of(connection.store().mixed_histograms().await?);
         for (name, metric_type, value) in system_series(&stats) {
             self.writer.single(name, metric_type, value as f64);
         }
         self.progress = Progress::SeriesUpTo(None);
-        Ok(self.writer.take())
+        Ok(())
     }
 
-    async fn advance(&mut self, connection: &mut Connection<'_>) -> Result<String> {
+    async fn advance(&mut self, connection: &mut Connection<'_>) -> Result<()> {
         let Progress::SeriesUpTo(after) = &self.progress else {
-            return Ok(String::new());
+            return Ok(());
         };
-        let page = connection.store().totals_page(after.as_ref(), SERIES_PER_CHUNK).await?;
+        let page = connection.store().totals_page(after.as_ref(), SERIES_PER_PAGE).await?;
         let Some(last) = page.last() else {
             self.progress = Progress::Everything;
-            return Ok(self.writer.finish());
+            self.writer.finish();
+            return Ok(());
         };
         let last = (last.series.name.clone(), last.series.id);
-        let metadata = metadata_of(connection, &page).await?;
-        for SeriesTotal { series, value } in &page {
+        let metadata = self.metadata_of(connection, &page).await?;
+        for SeriesTotal { series, value } in page {
             if let Some(value) = value {
-                self.writer.series(series, value, metadata.get(&series.name));
+                let metadata = metadata.get(&series.name);
+                self.writer.series(series, value, metadata);
             }
         }
         self.progress = Progress::SeriesUpTo(Some(last));
-        Ok(self.writer.take())
+        Ok(())
     }
-}
 
-async fn metadata_of(
-    connection: &mut Connection<'_>,
-    page: &[SeriesTotal],
-) -> Result<HashMap<String, MetricMetadata>> {
-    let mut names: Vec<_> = page.iter().map(|total| total.series.name.clone()).collect();
-    names.dedup();
-    let metadata = connection.store().metric_metadata(&names).await?;
-    Ok(metadata.into_iter().map(|metadata| (metadata.name.clone(), metadata)).collect())
+    /// Of the metrics that begin on this page.
+    async fn metadata_of(
+        &self,
+        connection: &mut Connection<'_>,
+        page: &[SeriesTotal],
+    ) -> Result<HashMap<String, MetricMetadata>> {
+        let mut names: Vec<_> = page.iter().map(|total| total.series.name.clone()).collect();
+        names.dedup();
+        names.retain(|name| self.writer.begins(name));
+        if names.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let metadata = connection.store().metric_metadata(&names).await?;
+        Ok(metadata.into_iter().map(|metadata| (metadata.name.clone(), metadata)).collect())
+    }
 }
 
 fn system_series(stats: &MonitoringStats) -> [(&'static str, MetricType, i64); 6] {

@@ -4,8 +4,9 @@ use crate::exposition::{ExpositionFormat, Writer};
 use crate::ingest::{Recorder, TotalsKey};
 use crate::model::MetricMetadata;
 
-/// Series shown at once. A histogram's takes some 2 KB of text.
-const SERIES_PER_CHUNK: usize = 1_000;
+/// Series copied at once. Few, because the labels of one may take 100 KB, and because the writer of
+/// the telemetry waits meanwhile.
+const SERIES_PER_PAGE: usize = 100;
 
 /// A scrape of this process's own series, as portions of text: what its recorder and layers observed
 /// and what was sent to it over HTTP, since it started and as far as it is stored. The database is
@@ -38,24 +39,24 @@ impl ProcessExposition {
         Self { recorder: recorder.clone(), writer: Writer::new(format), after: None, is_over: false }
     }
 
-    fn advance(&mut self) -> String {
+    fn advance(&mut self) {
         let shared = self.recorder.shared();
-        let page = shared.process_totals.page(self.after.as_ref(), SERIES_PER_CHUNK);
+        let page = shared.process_totals.page(self.after.as_ref(), SERIES_PER_PAGE);
         let Some((last, _)) = page.last() else {
             self.is_over = true;
             let left_out = shared.process_totals.left_out();
             if left_out > 0 {
-                self.writer.remark(&format!("{left_out} samples of series past the bound are left out"));
+                self.writer.remark(format!("{left_out} samples of series past the bound are left out"));
             }
             return self.writer.finish();
         };
         self.after = Some((last.name.clone(), last.id));
         let descriptions = shared.context.get().map_or(&[][..], |context| &context.settings.descriptions);
-        for (series, value) in &page {
+        for (series, value) in page {
             let is_it = |metadata: &&MetricMetadata| metadata.name == series.name;
-            self.writer.series(series, value, descriptions.iter().find(is_it));
+            let metadata = descriptions.iter().find(is_it);
+            self.writer.series(series, value, metadata);
         }
-        self.writer.take()
     }
 }
 
@@ -64,12 +65,9 @@ impl Iterator for ProcessExposition {
     type Item = String;
 
     fn next(&mut self) -> Option<String> {
-        while !self.is_over {
-            let text = self.advance();
-            if !text.is_empty() {
-                return Some(text);
-            }
+        while !self.writer.fill() && !self.is_over {
+            self.advance();
         }
-        None
+        Some(self.writer.take()).filter(|text| !text.is_empty())
     }
 }

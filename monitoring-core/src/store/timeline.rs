@@ -60,6 +60,7 @@ pub(crate) struct TimelineEvent {
     pub request_id: Option<String>,
     pub trace_id: Option<String>,
     pub timestamp: DateTime<Utc>,
+    pub created_by: Option<Uuid>,
 }
 
 impl From<Event> for TimelineEvent {
@@ -74,6 +75,7 @@ impl From<Event> for TimelineEvent {
             request_id: event.request_id,
             trace_id: event.trace_id,
             timestamp: event.timestamp,
+            created_by: event.created_by,
         }
     }
 }

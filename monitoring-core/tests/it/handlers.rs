@@ -7,12 +7,14 @@ use monitoring_core as monitoring;
 use monitoring_core::handlers::{CreateTaskRequest, TaskHandler, TaskProcessor};
 use monitoring_core::{Error, EventId, Level, Monitoring, services};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::database::{Database, on_each_database};
 use crate::support::fixture::Fixture;
 
 on_each_database!(
     a_processed_event_is_enriched_and_stored,
+    a_processed_event_belongs_to_whoever_the_host_says,
     a_malformed_event_is_refused_with_the_reason,
     engines_that_do_not_stand_refuse_clearly,
 );
@@ -47,8 +49,11 @@ impl Tasks {
 
     pub(crate) async fn run(&self, task_type: &str, payload: Value) -> monitoring::Result<Value> {
         let task = CreateTaskRequest::new(task_type, payload);
-        let handler = self.handlers.lock().unwrap()[task.task_type.as_str()].clone();
-        handler.handle(task.payload).await
+        self.handler(&task.task_type).handle(task.payload).await
+    }
+
+    fn handler(&self, task_type: &str) -> Arc<dyn TaskHandler> {
+        self.handlers.lock().unwrap()[task_type].clone()
     }
 }
 
@@ -77,6 +82,19 @@ async fn a_processed_event_is_enriched_and_stored(database: &Database) {
     assert_eq!(event.level, Some(Level::Error));
     assert_eq!(event.request_id.as_deref(), Some("req-123"));
     assert_eq!(event.tags["service_kind"], "gateway");
+}
+
+async fn a_processed_event_belongs_to_whoever_the_host_says(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let handler = Tasks::of(&fixture).await.handler("monitoring_event_processing");
+    let user = Uuid::from_u128(7);
+    let body = json!({"event_type": "log", "source": "till"});
+    let event = handler.handle_as(body.clone(), Some(user)).await.unwrap();
+    assert_eq!(event["created_by"], json!(user));
+    let event = handler.handle(body).await.unwrap();
+    assert_eq!(event["created_by"], Value::Null);
+    let forged = json!({"event_type": "log", "source": "till", "created_by": user});
+    assert!(handler.handle(forged).await.is_err(), "the payload has no say");
 }
 
 async fn a_malformed_event_is_refused_with_the_reason(database: &Database) {

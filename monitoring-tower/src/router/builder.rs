@@ -76,6 +76,13 @@ impl RouterBuilder {
         self
     }
 
+    /// Event streams one caller may have open at once; 8 by default. It matters where many people share
+    /// one principal.
+    pub fn streams_per_caller_max(mut self, streams: usize) -> Self {
+        self.options.streams_per_caller_max = streams;
+        self
+    }
+
     /// How often an event stream looks for new events; every second by default.
     pub fn stream_poll_interval(mut self, interval: Duration) -> Self {
         self.options.stream_poll_interval = interval;

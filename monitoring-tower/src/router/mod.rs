@@ -11,6 +11,7 @@ mod builder;
 mod edge;
 mod error;
 mod extract;
+mod open_streams;
 #[cfg(feature = "openapi")]
 mod openapi;
 mod params;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use monitoring_core::{Monitoring, PooledConnection};
-use tokio::sync::Semaphore;
 
 use super::authenticator::AnyAuthenticator;
 use super::error::Answer;
+use super::open_streams::OpenStreams;
 
 /// How long an answer waits for what this process has just recorded.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ struct Inner {
     monitoring: Monitoring,
     authenticator: AnyAuthenticator,
     options: Options,
-    streams: Arc<Semaphore>,
+    streams: OpenStreams,
 }
 
 /// What the builder can change.
@@ -32,6 +32,7 @@ struct Inner {
 pub(super) struct Options {
     pub request_timeout: Duration,
     pub streams_max: usize,
+    pub streams_per_caller_max: usize,
     pub stream_poll_interval: Duration,
     /// Resolves when streams shall end; never, unless the host says so.
     pub shutdown: Shared<BoxFuture<'static, ()>>,
@@ -42,6 +43,7 @@ impl Default for Options {
         Self {
             request_timeout: Duration::from_secs(30),
             streams_max: 64,
+            streams_per_caller_max: 8,
             stream_poll_interval: Duration::from_secs(1),
             shutdown: std::future::pending().boxed().shared(),
         }
@@ -50,7 +52,7 @@ impl Default for Options {
 
 impl RouterState {
     pub(super) fn new(monitoring: Monitoring, authenticator: AnyAuthenticator, options: Options) -> Self {
-        let streams = Arc::new(Semaphore::new(options.streams_max));
+        let streams = OpenStreams::new(options.streams_max, options.streams_per_caller_max);
         Self { inner: Arc::new(Inner { monitoring, authenticator, options, streams }) }
     }
 
@@ -66,8 +68,8 @@ impl RouterState {
         &self.inner.options
     }
 
-    /// One permit for each open stream.
-    pub(super) fn streams(&self) -> &Arc<Semaphore> {
+    /// The event streams that are open.
+    pub(super) fn streams(&self) -> &OpenStreams {
         &self.inner.streams
     }
 

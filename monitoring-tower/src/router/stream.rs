@@ -24,12 +24,12 @@ use futures_util::future::{BoxFuture, Shared};
 use futures_util::stream::unfold;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use monitoring_core::{Arrival, AsConnection, EventFilter, StreamPosition, services};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::api;
 use super::edge::own_work;
-use super::error::{Answer, Code, Problem};
+use super::error::Answer;
+use super::open_streams::StreamTicket;
 use super::params::Params;
 use super::security::Caller;
 use super::state::RouterState;
@@ -42,8 +42,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const RECONNECT: Duration = Duration::from_secs(2);
 /// How old the id a client knows may become. Far below what an id is good for.
 const ID_AGE_MAX: Duration = Duration::from_secs(60);
-/// Events fetched at once; the rest follows at once.
-const BATCH_MAX: u32 = 500;
+/// Events fetched at once; the rest follows at once. Few, because one may take 200 KB, and every
+/// stream may hold so many.
+const BATCH_MAX: u32 = 32;
 
 /// Events that match the filters of `GET /events` and arrive from now on.
 ///
@@ -63,15 +64,11 @@ pub(super) async fn events(
 ) -> Answer<Response> {
     let filter = api::events::filter(&mut params, &caller);
     params.finish()?;
-    let permit = state
-        .streams()
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| Problem::new(Code::Overloaded, "too many streams are open; try again later"))?;
+    let ticket = state.streams().open(caller.id())?;
     let mut connection = state.read().await?;
     let start = start(&mut connection, headers.get(&LAST_EVENT_ID)).await?;
     drop(connection);
-    let follower = Follower::new(state, filter, start, permit);
+    let follower = Follower::new(state, filter, start, ticket);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let sse = Sse::new(follower.into_stream()).keep_alive(keep_alive);
     // A proxy in front must not gather what is meant to arrive at once; nginx has to be told.
@@ -116,11 +113,11 @@ struct Follower {
     ends_at: Instant,
     has_ended: bool,
     shutdown: Shared<BoxFuture<'static, ()>>,
-    _permit: OwnedSemaphorePermit,
+    _ticket: StreamTicket,
 }
 
 impl Follower {
-    fn new(state: RouterState, filter: EventFilter, start: Start, permit: OwnedSemaphorePermit) -> Self {
+    fn new(state: RouterState, filter: EventFilter, start: Start, ticket: StreamTicket) -> Self {
         let greetings = greetings(&start);
         let is_behind = matches!(start, Start::Resumed(_));
         let (Start::Now(position) | Start::Resumed(position) | Start::AfterGap(position)) = start;
@@ -136,7 +133,7 @@ impl Follower {
             ends_at: Instant::now() + LIFETIME_MAX,
             has_ended: false,
             shutdown,
-            _permit: permit,
+            _ticket: ticket,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::tasks::{finished, submit};
 
 on_each_database!(
     an_event_is_enriched_and_stored_by_a_task,
+    an_event_belongs_to_whoever_submitted_its_task,
     an_event_that_breaks_a_rule_fails_its_task_for_good,
     old_telemetry_is_removed_by_a_task,
     what_is_not_available_yet_says_so,
@@ -28,6 +29,24 @@ async fn an_event_is_enriched_and_stored_by_a_task(database: TestDatabase) {
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["level"], "error");
     assert_eq!(events[0]["tags"]["service_kind"], "gateway");
+}
+
+async fn an_event_belongs_to_whoever_submitted_its_task(database: TestDatabase) {
+    let shop = database.start().await;
+    let (bob_id, bob) = shop.register_and_login("bob").await;
+    let (eve_id, eve) = shop.register_and_login("eve").await;
+    let event = json!({ "event_type": "log", "source": "till" });
+    let task = submit(&shop, &bob, "monitoring_event_processing", event).await;
+    let report = finished(&shop, &bob, &task).await;
+    assert_eq!(report["result"]["created_by"], json!(bob_id), "{report:#}");
+    let path = format!("/monitoring/events/{}", report["result"]["id"].as_str().unwrap());
+    shop.get(&path, &bob).await.data(200);
+    shop.get(&path, &eve).await.problem(404, "not_found");
+
+    let forged = json!({ "event_type": "log", "source": "till", "created_by": eve_id });
+    let task = submit(&shop, &bob, "monitoring_event_processing", forged).await;
+    let report = finished(&shop, &bob, &task).await;
+    assert_eq!(report["status"], "failed", "{report:#}");
 }
 
 async fn an_event_that_breaks_a_rule_fails_its_task_for_good(database: TestDatabase) {

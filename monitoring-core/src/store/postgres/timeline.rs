@@ -64,7 +64,8 @@ impl TimelineStore for Postgres<'_> {
         last: &TimelineKey,
     ) -> Result<Vec<TimelineEvent>, StoreError> {
         let sql = self.sql(
-            "SELECT id, event_type, source, message, level, tags, request_id, trace_id, timestamp
+            "SELECT id, event_type, source, message, level, tags, request_id, trace_id, timestamp,
+                 created_by
              FROM monitoring.events
              WHERE timestamp >= $2 AND timestamp <= $4
                AND (timestamp, id) >= ($2, $3) AND (timestamp, id) <= ($4, $5)
@@ -172,5 +173,6 @@ fn event(row: &PgRow) -> Result<TimelineEvent, StoreError> {
         request_id: row.try_get("request_id")?,
         trace_id: row.try_get("trace_id")?,
         timestamp: row.try_get("timestamp")?,
+        created_by: row.try_get("created_by")?,
     })
 }

@@ -61,7 +61,8 @@ impl TimelineStore for Sqlite<'_> {
         first: &TimelineKey,
         last: &TimelineKey,
     ) -> Result<Vec<TimelineEvent>, StoreError> {
-        let sql = "SELECT id, event_type, source, message, level, tags, request_id, trace_id, timestamp
+        let sql = "SELECT id, event_type, source, message, level, tags, request_id, trace_id, timestamp,
+                 created_by
              FROM monitoring_events
              WHERE timestamp >= ?2 AND timestamp <= ?4
                AND (timestamp, id) >= (?2, ?3) AND (timestamp, id) <= (?4, ?5)
@@ -163,5 +164,6 @@ fn event(row: &SqliteRow) -> Result<TimelineEvent, StoreError> {
         request_id: row.try_get("request_id")?,
         trace_id: row.try_get("trace_id")?,
         timestamp: time(row, "timestamp", "monitoring_events", id)?,
+        created_by: row.try_get("created_by")?,
     })
 }

@@ -1,10 +1,13 @@
 //! Events are stored whole, once, all or none.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use monitoring_core::{Error, EventFilter, EventId, Page, Recorder, services};
-use serde_json::json;
+use monitoring_core::{
+    CreateEventRequest, Error, EventFilter, EventId, Page, Recorder, StreamPosition, services,
+};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::database::{Database, on_each_database};
@@ -21,6 +24,8 @@ on_each_database!(
     a_timestamp_outside_what_is_kept_is_refused,
     every_kept_timestamp_finds_a_home,
     odd_numbers_survive,
+    a_payload_nested_too_deep_is_refused,
+    a_recorded_payload_nested_too_deep_keeps_its_upper_levels,
     a_submitted_batch_is_stored_when_the_call_returns,
 );
 
@@ -214,6 +219,53 @@ async fn a_submitted_batch_is_stored_when_the_call_returns(database: &Database) 
         assert_eq!(created.created_by, Some(user));
         assert_eq!(services::event(&mut conn, created.id).await.unwrap(), created);
     }
+}
+
+/// Far below what is read back, and above it.
+const LEVELS: [usize; 2] = [64, 128];
+
+/// A payload of so many levels.
+fn nested(levels: usize) -> HashMap<String, Value> {
+    HashMap::from([("body".to_owned(), (1..levels).fold(json!("core"), |inner, _| json!([inner])))])
+}
+
+/// What is found, and what a stream brings: the same.
+async fn payloads(fixture: &Fixture, mut position: StreamPosition) -> Vec<Value> {
+    let mut conn = fixture.conn().await;
+    let filter = EventFilter::default();
+    let found = services::query_events(&mut conn, &filter, &Page::first(10)).await.unwrap().items;
+    let streamed = services::follow_events(&mut conn, &mut position, &filter, 10).await.unwrap();
+    let streamed: Vec<_> = streamed.into_iter().map(|arrival| arrival.event).collect();
+    assert_eq!(found, streamed);
+    found.into_iter().map(|event| Value::Object(event.payload)).collect()
+}
+
+async fn a_payload_nested_too_deep_is_refused(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let position = services::event_position(&mut fixture.conn().await).await.unwrap();
+    let [kept, refused] = LEVELS.map(|levels| CreateEventRequest { payload: nested(levels), ..request("s") });
+    services::create_event(&mut fixture.conn().await, kept.clone()).await.unwrap();
+    let Err(Error::Invalid(invalid)) = services::create_event(&mut fixture.conn().await, refused).await
+    else {
+        panic!("not refused as invalid");
+    };
+    assert_eq!(invalid.to_string(), "payload: must have at most 64 levels of nesting");
+    assert_eq!(payloads(&fixture, position).await, [json!(kept.payload)]);
+}
+
+async fn a_recorded_payload_nested_too_deep_keeps_its_upper_levels(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let position = services::event_position(&mut fixture.conn().await).await.unwrap();
+    let recorder = fixture.monitoring.recorder();
+    recorder.event(CreateEventRequest { payload: nested(128), ..request("s") });
+    recorder.flush().await.unwrap();
+    let payloads = payloads(&fixture, position).await;
+    let mut inner = &payloads[0]["body"];
+    for _ in 2..64 {
+        inner = &inner[0];
+    }
+    let rest = format!("{}\"core\"{}", "[".repeat(64), "]".repeat(64));
+    assert_eq!(*inner, json!([rest[..]]), "what lies deeper is there as text");
 }
 
 /// The recorder leads nowhere, so waiting for it would never end.

@@ -3,6 +3,7 @@
 //! PostgreSQL counts scans of each index in the transaction at hand. SQLite is asked how it would run
 //! the statements it was sent.
 
+#[cfg(feature = "sqlite")]
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;

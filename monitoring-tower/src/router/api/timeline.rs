@@ -1,13 +1,8 @@
 //! What happened around an incident.
 
-use std::collections::HashSet;
-
 use axum::extract::State;
 use axum::response::Response;
-use chrono::TimeDelta;
-use monitoring_core::{
-    AsConnection, EventFilter, IncidentId, IncidentTimeline, Page, Permission, TimelineKind, services,
-};
+use monitoring_core::{IncidentId, IncidentTimeline, Permission, TimelineKind, services};
 use uuid::Uuid;
 
 use super::incidents::visible;
@@ -39,29 +34,18 @@ pub(in crate::router) async fn show(
     visible(&mut connection, &caller, id).await?;
     let mut timeline = services::get_incident_timeline(&mut connection, id, limit, offset).await?;
     if let Some(own) = caller.limited_to(Permission::ReadAllEvents) {
-        keep_own(&mut connection, &mut timeline, own).await?;
+        keep_own(&mut timeline, own);
     }
     Ok(respond::success(timeline))
 }
 
 /// Removes the events that neither the user has sent nor anybody has attached.
-async fn keep_own(conn: &mut impl AsConnection, timeline: &mut IncidentTimeline, own: Uuid) -> Answer<()> {
-    let (Some(first), Some(last)) = (timeline.entries.first(), timeline.entries.last()) else {
-        return Ok(());
-    };
-    let mut filter = EventFilter::default();
-    filter.created_by = Some(own);
-    filter.start_time = Some(first.timestamp);
-    filter.end_time = Some(last.timestamp + TimeDelta::microseconds(1));
-    // The timeline holds all events of its time, so the user's are no more than the page has.
-    let events = services::query_events(conn, &filter, &Page::first(Page::LIMIT_MAX)).await?;
-    let own: HashSet<_> = events.items.iter().map(|event| event.id.to_string()).collect();
+fn keep_own(timeline: &mut IncidentTimeline, own: Uuid) {
     timeline.entries.retain(|entry| match entry.kind {
         TimelineKind::StatusChange | TimelineKind::Comment => true,
         TimelineKind::Event | TimelineKind::Alert | TimelineKind::Deploy => {
-            entry.attached || own.contains(&entry.reference)
+            entry.attached || entry.created_by == Some(own)
         }
     });
     timeline.pagination.count = timeline.entries.len();
-    Ok(())
 }

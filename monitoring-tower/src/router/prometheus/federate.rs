@@ -4,16 +4,23 @@
 //! untyped, and a series without the label `instance` has an empty one, so that the scraper, told to
 //! honour labels, does not add its own.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::vec;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
+use futures_util::stream::{self, StreamExt as _};
 use http::header::CONTENT_TYPE;
 use monitoring_core::{QueryError, Selector, SeriesValues, format_value};
 
 use super::answer::PromError;
 use super::form::Form;
 use crate::router::state::RouterState;
+
+/// A portion of the text is full at this size.
+const PORTION_BYTES: usize = 256 * 1024;
 
 pub(super) async fn federate(State(state): State<RouterState>, form: Form) -> Result<Response, PromError> {
     let selectors: Result<Vec<Selector>, QueryError> =
@@ -25,22 +32,43 @@ pub(super) async fn federate(State(state): State<RouterState>, form: Form) -> Re
     Ok(([(CONTENT_TYPE, content_type)], exposition(found)).into_response())
 }
 
-fn exposition(mut found: Vec<SeriesValues>) -> String {
+fn exposition(mut found: Vec<SeriesValues>) -> Body {
     found.sort_by(|a, b| a.labels.value("__name__").cmp(b.labels.value("__name__")));
-    let mut text = String::with_capacity(found.len() * 128);
-    let mut family = "";
-    for series in &found {
+    let portions = Portions { left: found.into_iter(), family: String::new() };
+    Body::from_stream(stream::iter(portions.map(Ok::<_, Infallible>)).fuse())
+}
+
+/// The text a portion at a time: what series share in memory, such as labels, each has a copy of in the text.
+struct Portions {
+    left: vec::IntoIter<SeriesValues>,
+    family: String,
+}
+
+impl Portions {
+    fn write(&mut self, series: &SeriesValues, text: &mut String) {
         let name = series.labels.value("__name__");
-        if name != family {
+        if name != self.family {
             // Writing to a string does not fail.
             let _ = writeln!(text, "# TYPE {name} untyped");
-            family = name;
+            name.clone_into(&mut self.family);
         }
         for (time, value) in &series.samples {
             let _ = writeln!(text, "{name}{{{}}} {} {time}", labels(series), format_value(*value));
         }
     }
-    text
+}
+
+impl Iterator for Portions {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        let mut text = String::new();
+        while text.len() < PORTION_BYTES {
+            let Some(series) = self.left.next() else { break };
+            self.write(&series, &mut text);
+        }
+        Some(text).filter(|text| !text.is_empty())
+    }
 }
 
 fn labels(series: &SeriesValues) -> String {

@@ -18,6 +18,7 @@ on_both_databases! {
     a_stream_shows_matching_events_as_they_arrive
     a_stream_of_a_plain_user_shows_only_their_own
     streams_are_bounded_in_number
+    one_caller_does_not_take_all_streams
     a_client_that_comes_back_misses_nothing_and_sees_nothing_twice
     a_client_cut_off_before_the_first_event_misses_nothing
     many_missed_events_follow_without_pause
@@ -126,6 +127,25 @@ async fn streams_are_bounded_in_number(service: &Service) {
     assert!(!second.header("retry-after").is_empty());
     drop(first);
     Listener::open(&app, "/events/stream", BOB).await;
+}
+
+async fn one_caller_does_not_take_all_streams(service: &Service) {
+    let app = service.rebuilt(quick);
+    let mut alices = Vec::new();
+    for _ in 0..8 {
+        alices.push(Listener::open(&app, "/events/stream", ALICE).await);
+    }
+    let one_more = tokio::time::timeout(
+        Duration::from_secs(20), // a stream that is open does not end
+        send(&app, Method::GET, "/events/stream", Some(ALICE), None),
+    );
+    let one_more = one_more.await.expect("it is refused");
+    let problem = one_more.problem(StatusCode::SERVICE_UNAVAILABLE, "overloaded");
+    assert!(problem["detail"].as_str().unwrap().contains("8 streams"), "{problem}");
+    assert!(!one_more.header("retry-after").is_empty());
+    Listener::open(&app, "/events/stream", BOB).await;
+    alices.pop();
+    Listener::open(&app, "/events/stream", ALICE).await;
 }
 
 async fn a_client_that_comes_back_misses_nothing_and_sees_nothing_twice(service: &Service) {

@@ -7,6 +7,7 @@ use crate::support::{ALICE, BOB, MODERATOR, Service, Somebody, on_both_databases
 on_both_databases! {
     the_timeline_tells_of_events_and_of_what_people_did
     opening_an_incident_does_not_show_plain_users_the_events_of_others
+    own_events_are_all_shown_however_many_there_are
     the_timeline_is_paged
 }
 
@@ -48,6 +49,18 @@ async fn opening_an_incident_does_not_show_plain_users_the_events_of_others(serv
     assert_eq!(messages(service, &path, ALICE).await, ["alice's"]);
     service.post(&format!("{path}/events"), MODERATOR, json!({"event_id": shared})).await.data();
     assert_eq!(messages(service, &path, ALICE).await, ["alice's", "bob's, shared"]);
+}
+
+/// Between two lines of a page may lie any number of events that are not on it: what people did is
+/// told whenever it happened, and the window ends with the resolution.
+async fn own_events_are_all_shown_however_many_there_are(service: &Service) {
+    send_event(service, ALICE, "before").await;
+    let path = open(service, ALICE).await;
+    service.put(&path, ALICE, json!({"status": "resolved"})).await.data();
+    let after = |n| json!({"event_type": "log", "source": "api", "message": format!("after {n}")});
+    service.post("/events", ALICE, (0..1_001).map(after).collect()).await.data();
+    service.post(&format!("{path}/comments"), ALICE, json!({"body": "over"})).await.data();
+    assert_eq!(messages(service, &path, ALICE).await, ["before"]);
 }
 
 async fn the_timeline_is_paged(service: &Service) {

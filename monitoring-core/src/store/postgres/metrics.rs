@@ -128,7 +128,10 @@ impl Postgres<'_> {
     ) -> Result<(), StoreError> {
         let ids: Vec<_> = series.iter().map(|series| series.id).collect();
         let known = self.known_series(&ids).await?;
-        let missing: Vec<_> = series.iter().filter(|series| !known.contains_key(&series.id)).collect();
+        let mut missing: Vec<_> = series.iter().filter(|series| !known.contains_key(&series.id)).collect();
+        // A statement must not meet a row of its own making.
+        missing.sort_unstable_by_key(|series| series.id);
+        missing.dedup_by_key(|series| series.id);
         if missing.is_empty() {
             return Ok(());
         }

@@ -13,6 +13,8 @@ use crate::model::{Sample, SampleValue, Series, SeriesId};
 
 /// Series kept. Those that come later are missing, and the exposition says how many samples they had.
 const SERIES_MAX: usize = 100_000;
+/// Bytes of the series kept, for their labels may be large: with few of them, all of `SERIES_MAX` fit.
+const BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Running totals and last readings, in the order of exposition.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ pub(crate) struct ProcessTotals(Mutex<Totals>);
 #[derive(Debug, Default)]
 struct Totals {
     series: BTreeMap<Key, SeriesSample>,
+    /// Of the series, roughly.
+    bytes: usize,
     left_out: u64,
 }
 
@@ -36,10 +40,14 @@ impl ProcessTotals {
         let mut totals = self.lock();
         for (series, sample) in stored {
             let key = (series.name.clone(), series.id);
-            let has_room = totals.series.len() < SERIES_MAX;
+            let bytes = totals.bytes + size_of::<Key>() + key.0.len() + series.approximate_bytes();
+            let has_room = totals.series.len() < SERIES_MAX && bytes <= BYTES_MAX;
             match totals.series.get_mut(&key) {
                 Some((series, total)) => merge(series, total, sample),
-                None if has_room => drop(totals.series.insert(key, (series, sample))),
+                None if has_room => {
+                    totals.series.insert(key, (series, sample));
+                    totals.bytes = bytes;
+                }
                 None => totals.left_out += 1,
             }
         }
@@ -71,7 +79,17 @@ mod tests {
     use crate::model::{Labels, MetricType, Temporality};
 
     fn stored(name: &str, metric_type: MetricType, value: f64, second: i64) -> SeriesSample {
-        let series = Series::new(name.to_owned(), Labels::new(), metric_type, Temporality::Delta, vec![]);
+        labelled(name, Labels::new(), metric_type, value, second)
+    }
+
+    fn labelled(
+        name: &str,
+        labels: Labels,
+        metric_type: MetricType,
+        value: f64,
+        second: i64,
+    ) -> SeriesSample {
+        let series = Series::new(name.to_owned(), labels, metric_type, Temporality::Delta, vec![]);
         let timestamp = DateTime::from_timestamp(second, 0).unwrap();
         let value = SampleValue::Number(value);
         let sample = Sample { series_id: series.id, timestamp, origin: 1, value, observations: 1 };
@@ -99,6 +117,21 @@ mod tests {
         totals.add(all.collect());
         assert_eq!(totals.left_out(), 1);
         totals.add(vec![stored("m0", MetricType::Counter, 1.0, 1)]);
+        assert_eq!(totals.left_out(), 1, "a known one is no new one");
+    }
+
+    #[test]
+    fn large_series_take_the_room_of_many() {
+        let room = 12_000;
+        let totals = ProcessTotals(Mutex::new(Totals { bytes: BYTES_MAX - room, ..Totals::default() }));
+        let large = |n: usize| {
+            let labels = [("large", "x".repeat(5_000))].into_iter().collect();
+            labelled(&format!("m{n}"), labels, MetricType::Counter, 1.0, 1)
+        };
+        totals.add((0..3).map(large).collect());
+        assert_eq!(totals.page(None, 20).len(), 2);
+        assert_eq!(totals.left_out(), 1);
+        totals.add(vec![large(0)]);
         assert_eq!(totals.left_out(), 1, "a known one is no new one");
     }
 }

@@ -20,7 +20,7 @@ const DEFAULT_BIND_ADDR: &str = "127.0.0.1:3000";
 const DEFAULT_ADMIN_USERNAME: &str = "admin";
 /// The libraries below the shop speak up when something is wrong.
 const DEFAULT_LOG_FILTER: &str = "info,sqlx=warn,apalis_core=warn";
-const DAYS_MAX: u32 = 3650;
+const DAYS_MAX: u32 = 36_500;
 const EVALUATION_INTERVAL_SECONDS_MAX: u32 = 86_400;
 
 /// Everything that can be configured.
@@ -196,7 +196,7 @@ impl<L: Fn(&'static str) -> Option<OsString>> Reader<L> {
     }
 
     fn days(&mut self, variable: &'static str, default: &'static str) -> NonZeroU32 {
-        self.read(variable, default, "a number of days from 1 to 3650", |text| count(text, DAYS_MAX))
+        self.read(variable, default, "a number of days from 1 to 36500", |text| count(text, DAYS_MAX))
     }
 
     fn interval(&mut self) -> Duration {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use monitoring_core::{AsConnection, EventLogger};
+use monitoring_core::{AsConnection, EventLogger, services};
 use monitoring_tower::RequestId;
 use serde_json::json;
 use uuid::Uuid;
@@ -29,8 +29,8 @@ pub(crate) enum RoleChange {
     LastAdmin,
 }
 
-/// Who changes an account, from where, in which request. Such changes leave an event, in the
-/// same transaction: nobody changes a role without a trace.
+/// Who changes an account, from where, in which request. Such changes leave an event and an
+/// entry of the audit log, in the same transaction: nobody changes a role without a trace.
 #[derive(Debug)]
 pub(crate) struct By {
     pub(crate) user_id: Uuid,
@@ -45,7 +45,11 @@ impl By {
         message: &str,
         action: &str,
         user: &User,
+        (before, after): (Option<&str>, Option<&str>),
     ) -> Result<(), AppError> {
+        // Events expire; who gave whom which role must not.
+        let (name, subject) = (format!("user.{action}"), user.id.to_string());
+        services::record_audit_entry(tx, Some(self.user_id), &name, &subject, before, after).await?;
         let tags = tags([
             ("action", json!(action)),
             ("user_id", json!(user.id)),
@@ -150,6 +154,7 @@ pub(crate) async fn set_role(
     // the rows on PostgreSQL, the database on SQLite.
     const LOCK_ADMINS: &str = "UPDATE users SET role = role WHERE role = 'admin'";
     const OTHER_ADMIN: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE role = 'admin' AND id <> $1)";
+    const ROLE: &str = "SELECT role FROM users WHERE id = $1";
     const SQL: &str = "
         UPDATE users SET role = $2 WHERE id = $1
         RETURNING id, username, role, must_reset_password, created_at";
@@ -157,13 +162,16 @@ pub(crate) async fn set_role(
         let mut tx = pool.begin().await?;
         sqlx::query(LOCK_ADMINS).execute(&mut *tx).await?;
         let other_admin: bool = sqlx::query_scalar(OTHER_ADMIN).bind(id).fetch_one(&mut *tx).await?;
+        let before: Option<String> = sqlx::query_scalar(ROLE).bind(id).fetch_optional(&mut *tx).await?;
+        let before = before.unwrap_or_default();
         let changed: Option<User> =
             sqlx::query_as(SQL).bind(id).bind(role.as_str()).fetch_optional(&mut *tx).await?;
         match changed {
             None => Ok(RoleChange::NoSuchUser),
             Some(user) if user.role != Role::Admin && !other_admin => Ok(RoleChange::LastAdmin),
             Some(user) => {
-                by.log(&mut tx, "role changed", "change_role", &user).await?;
+                let roles = (Some(before.as_str()), Some(user.role.as_str()));
+                by.log(&mut tx, "role changed", "change_role", &user, roles).await?;
                 tx.commit().await?;
                 Ok(RoleChange::Done(user))
             }
@@ -186,7 +194,7 @@ pub(crate) async fn force_password_reset(
         let user: Option<User> = sqlx::query_as(SQL).bind(id).fetch_optional(&mut *tx).await?;
         sqlx::query(END_SESSIONS).bind(id).execute(&mut *tx).await?;
         if let Some(user) = &user {
-            by.log(&mut tx, "password reset forced", "force_password_reset", user).await?;
+            by.log(&mut tx, "password reset forced", "force_password_reset", user, (None, None)).await?;
         }
         tx.commit().await?;
         Ok(user)

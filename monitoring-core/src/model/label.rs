@@ -112,6 +112,11 @@ pub fn is_label_name(name: &str) -> bool {
     !name.starts_with("__") && is_name(name, |byte| byte == b'_')
 }
 
+/// The same, reserved ones too: another system may send what it keeps for itself.
+pub(crate) fn is_any_label_name(name: &str) -> bool {
+    is_name(name, |byte| byte == b'_')
+}
+
 /// `[a-zA-Z_:][a-zA-Z0-9_:]*`.
 #[must_use]
 pub fn is_metric_name(name: &str) -> bool {
@@ -135,6 +140,8 @@ mod tests {
         assert!(is_label_name("status_code"));
         assert!(!is_label_name("status:code"));
         assert!(!is_label_name("__name__"));
+        assert!(is_any_label_name("__address__"));
+        assert!(!is_any_label_name("0"));
     }
 
     #[test]

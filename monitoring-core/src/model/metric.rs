@@ -377,6 +377,15 @@ impl Distribution {
         }
     }
 
+    /// Takes out what another distribution of the same buckets measured.
+    pub(crate) fn subtract(&mut self, other: &Self) {
+        self.count = self.count.saturating_sub(other.count);
+        self.sum -= other.sum;
+        for (count, less) in self.buckets.iter_mut().zip(&other.buckets) {
+            *count = count.saturating_sub(*less);
+        }
+    }
+
     /// Adds what another distribution of the same buckets measured.
     pub fn add(&mut self, other: &Self) {
         self.count += other.count;

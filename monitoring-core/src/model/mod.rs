@@ -44,6 +44,7 @@ pub use incident::{
     IncidentStatus, UpdateIncidentRequest,
 };
 pub use invalid::{FieldError, Invalid};
+pub(crate) use label::is_any_label_name;
 pub use label::{Labels, is_label_name, is_metric_name};
 pub use level::Level;
 pub use limits::Limits;

@@ -76,6 +76,14 @@ impl<'l> FromIterator<(&'l str, &'l str)> for LabelSet {
 }
 
 /// As Prometheus writes them: `name{label="value", …}`.
+impl LabelSet {
+    /// With the name as one label of all, as Prometheus writes series in errors.
+    pub(super) fn in_braces(&self) -> String {
+        let labels: Vec<_> = self.iter().map(|label| format!("{}={:?}", label.name, label.value)).collect();
+        format!("{{{}}}", labels.join(", "))
+    }
+}
+
 impl fmt::Display for LabelSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.value(NAME);

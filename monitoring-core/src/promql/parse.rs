@@ -46,8 +46,39 @@ impl SyntaxError {
     /// As Prometheus words it.
     pub(crate) fn in_prometheus_words(&self) -> String {
         let (line, column) = self.place.unwrap_or((1, 1));
-        format!("{line}:{column}: parse error: {}", self.message)
+        format!("{line}:{column}: parse error: {}", in_prometheus_words(&self.message))
     }
+}
+
+/// The parser's message as Prometheus words it.
+fn in_prometheus_words(message: &str) -> String {
+    const WORDS: [(&str, &str); 9] = [
+        ("must not be empty", "no expression found in input"),
+        ("unexpected end of the query", "unexpected end of input"),
+        ("expected type vector", "expected type instant vector"),
+        ("expected type matrix", "expected type range vector"),
+        (", got vector", ", got instant vector"),
+        (", got matrix", ", got range vector"),
+        ("only allowed on vector", "only allowed on instant vector"),
+        ("an vector selector or matrix selector", "an instant vector selector or range vector selector"),
+        ("scalar or vector, got: matrix", "scalar or instant vector, got \"range vector\""),
+    ];
+    let words = WORDS.iter().fold(message.to_owned(), |text, (ours, theirs)| text.replace(ours, theirs));
+    with_double_quotes(&words)
+}
+
+/// Names between single quotes get double ones; single characters, such as `'('`, keep theirs.
+fn with_double_quotes(text: &str) -> String {
+    let pieces: Vec<_> = text.split('\'').collect();
+    let is_name =
+        |piece: &str| piece.len() > 1 && piece.chars().all(|c| c == '_' || c.is_ascii_alphanumeric());
+    let mut quoted = pieces[0].to_owned();
+    for (n, piece) in pieces.iter().enumerate().skip(1) {
+        let name = if n % 2 == 1 { piece } else { &pieces[n - 1] };
+        quoted.push(if is_name(name) { '"' } else { '\'' });
+        quoted.push_str(piece);
+    }
+    quoted
 }
 
 /// The syntax tree of `query`, whose depth is bounded.

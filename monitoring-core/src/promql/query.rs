@@ -70,7 +70,7 @@ impl Query {
     ///
     /// The text is no query.
     pub(crate) fn instant(text: &str, time: i64, limits: &QueryLimits) -> QueryResult<Self> {
-        let node = plan(text, Steps::at(time), limits)?.0;
+        let node = plan(text, (time, time), limits)?.0;
         Ok(Self { node, steps: Steps::at(time), is_range: false })
     }
 
@@ -102,7 +102,7 @@ impl Query {
             )));
         }
         let steps = Steps::range(start, end, interval);
-        let (node, value_type) = plan(text, steps, limits)?;
+        let (node, value_type) = plan(text, (start, end), limits)?;
         use promql_parser::parser::value::ValueType;
         if !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
             let name = type_name(value_type);
@@ -165,14 +165,15 @@ impl Query {
     }
 }
 
+/// `@ end()` is the end that was asked for, on whichever step the last one falls.
 fn plan(
     text: &str,
-    steps: Steps,
+    (start, end): (i64, i64),
     limits: &QueryLimits,
 ) -> QueryResult<(Node, promql_parser::parser::value::ValueType)> {
     let expression = parsed(text)?;
     let subquery_interval = i64::try_from(limits.subquery_interval.as_millis()).unwrap_or(60_000).max(1);
-    let planner = Planner { start: steps.start, end: steps.end(), subquery_interval };
+    let planner = Planner { start, end, subquery_interval };
     Ok((planner.plan(&expression)?, expression.value_type()))
 }
 

@@ -1,6 +1,6 @@
 //! PromQL for callers: instants and ranges, names of series and labels.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,9 +9,10 @@ use tokio::sync::{Mutex, Semaphore};
 use super::index::{Index, SERIES_MAX, SeriesFigures};
 use super::selector::Selector;
 use super::stored::StoredSeries;
-use crate::model::MetricType;
-use crate::promql::{LabelSet, Matcher, Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
+use crate::model::{MetricType, Series, SeriesId};
+use crate::promql::{Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
 use crate::store::metrics::MetricStore as _;
+use crate::store::removal::RemovalStore as _;
 use crate::store::series::SeriesStore as _;
 use crate::store::{Access, AsConnection as _, Pool, StoreError};
 
@@ -26,8 +27,10 @@ const SERIES_PER_PAGE: u32 = 10_000;
 /// Answers PromQL over everything stored. Cheap to clone; clones share what they know.
 #[derive(Clone, Debug)]
 pub struct PromQuery {
-    shared: Arc<Shared>,
-    limits: QueryLimits,
+    pub(super) shared: Arc<Shared>,
+    pub(super) limits: QueryLimits,
+    /// What lists of series are limited to: milliseconds since 1970, both included.
+    pub(super) span: Option<(i64, i64)>,
 }
 
 /// A metric as it is known by name.
@@ -45,12 +48,23 @@ pub struct MetricDescription {
 }
 
 #[derive(Debug)]
-struct Shared {
-    pool: Pool,
-    index: RwLock<Index>,
-    /// When the newest series known was registered. Locked while the index is brought up to date.
-    followed_to: Mutex<Option<DateTime<Utc>>>,
+pub(super) struct Shared {
+    pub pool: Pool,
+    pub index: RwLock<Index>,
+    /// Of series with readings, a time at which there is one.
+    pub seen: std::sync::Mutex<HashMap<SeriesId, i64>>,
+    /// Locked while the index is brought up to date.
+    followed: Mutex<Followed>,
     turns: Semaphore,
+}
+
+/// How far the index follows the database.
+#[derive(Debug, Default)]
+struct Followed {
+    /// When the newest series known was registered.
+    registered_to: Option<DateTime<Utc>>,
+    /// How many removals there were, and when that was looked up.
+    removals: Option<(i64, DateTime<Utc>)>,
 }
 
 impl PromQuery {
@@ -58,10 +72,11 @@ impl PromQuery {
         let shared = Shared {
             pool,
             index: RwLock::default(),
-            followed_to: Mutex::default(),
+            seen: std::sync::Mutex::default(),
+            followed: Mutex::default(),
             turns: Semaphore::new(QUERIES_MAX),
         };
-        Self { shared: Arc::new(shared), limits }
+        Self { shared: Arc::new(shared), limits, span: None }
     }
 
     /// The same with other limits.
@@ -133,55 +148,6 @@ impl PromQuery {
         tokio::time::timeout(self.limits().timeout, work).await.unwrap_or(Err(QueryError::Timeout))
     }
 
-    /// The labels of the series that any of the selectors finds, up to `max`.
-    ///
-    /// # Errors
-    ///
-    /// [`QueryError::BadData`] if a text is no selector; storage failed.
-    pub async fn series(&self, selectors: &[String], max: usize) -> QueryResult<Vec<LabelSet>> {
-        let selections = parsed(selectors)?;
-        self.follow().await?;
-        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-        let mut found: Vec<_> = selections
-            .iter()
-            .flat_map(|matchers| index.find(matchers, max))
-            .map(|found| found.labels)
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        found.truncate(max);
-        Ok(found)
-    }
-
-    /// The names of all labels of the series that any of the selectors finds; of all series, if
-    /// there is none.
-    ///
-    /// # Errors
-    ///
-    /// As [`PromQuery::series`].
-    pub async fn label_names(&self, selectors: &[String], max: usize) -> QueryResult<Vec<String>> {
-        let selections = parsed(selectors)?;
-        self.follow().await?;
-        Ok(self.shared.index.read().unwrap_or_else(PoisonError::into_inner).label_names(&selections, max))
-    }
-
-    /// The values of a label among the series that any of the selectors finds; among all series, if
-    /// there is none.
-    ///
-    /// # Errors
-    ///
-    /// As [`PromQuery::series`].
-    pub async fn label_values(
-        &self,
-        label: &str,
-        selectors: &[String],
-        max: usize,
-    ) -> QueryResult<Vec<String>> {
-        let selections = parsed(selectors)?;
-        self.follow().await?;
-        Ok(self.shared.index.read().unwrap_or_else(PoisonError::into_inner).values(label, &selections, max))
-    }
-
     /// What is known of each metric, by name: of the one asked for, or of up to `max`.
     ///
     /// # Errors
@@ -220,7 +186,19 @@ impl PromQuery {
         StoredSeries { pool: &self.shared.pool, index: &self.shared.index }
     }
 
-    /// Learns of series registered since the last time.
+    /// The stored series that any of the selectors finds. A distribution is found by any of the
+    /// series it is shown as.
+    pub(crate) async fn stored_series(&self, selectors: &[Selector]) -> Result<Vec<Arc<Series>>, StoreError> {
+        self.follow_store().await?;
+        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        let found = selectors.iter().flat_map(|selector| index.find(selector.matchers(), usize::MAX - 1));
+        let mut series: Vec<_> = found.map(|found| found.key.series).collect();
+        series.sort_unstable_by_key(|series| series.id);
+        series.dedup_by_key(|series| series.id);
+        Ok(series)
+    }
+
+    /// Learns of series registered or removed since the last time.
     pub(super) async fn follow(&self) -> QueryResult<()> {
         self.follow_store().await.map_err(|error| QueryError::Source(error.into()))?;
         if self.shared.index.read().unwrap_or_else(PoisonError::into_inner).is_full() {
@@ -230,7 +208,9 @@ impl PromQuery {
     }
 
     async fn follow_store(&self) -> Result<(), StoreError> {
-        let mut followed_to = self.shared.followed_to.lock().await;
+        let mut followed = self.shared.followed.lock().await;
+        self.follow_removals(&mut followed.removals).await?;
+        let followed_to = &mut followed.registered_to;
         let since = followed_to.map_or(DateTime::UNIX_EPOCH, |time| time - OVERLAP);
         let mut after = None;
         loop {
@@ -247,9 +227,32 @@ impl PromQuery {
             }
         }
     }
-}
 
-/// The conditions of each selector.
-fn parsed(selectors: &[String]) -> QueryResult<Vec<Vec<Matcher>>> {
-    selectors.iter().map(|text| text.parse().map(Selector::into_matchers)).collect()
+    /// Forgets series that were removed. At first there is nothing to forget.
+    async fn follow_removals(&self, followed: &mut Option<(i64, DateTime<Utc>)>) -> Result<(), StoreError> {
+        let now = self.now();
+        let mut connection = self.shared.pool.acquire(Access::Read).await?;
+        let mut connection = connection.as_connection();
+        let count = connection.store().removals().await?;
+        let (mut gone, mut after) = (HashSet::new(), None);
+        if let Some((known, looked_up_at)) = *followed
+            && known != count
+        {
+            self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            loop {
+                let since = looked_up_at - OVERLAP;
+                let page = connection.store().series_removed(since, after.as_ref(), SERIES_PER_PAGE).await?;
+                gone.extend(page.iter().map(|(_, id)| *id));
+                if page.len() < SERIES_PER_PAGE as usize {
+                    break;
+                }
+                after = page.last().copied();
+            }
+        }
+        if !gone.is_empty() {
+            self.shared.index.write().unwrap_or_else(PoisonError::into_inner).remove(&gone);
+        }
+        *followed = Some((count, now));
+        Ok(())
+    }
 }

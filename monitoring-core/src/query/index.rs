@@ -38,6 +38,22 @@ pub(super) struct Index {
     postings: HashMap<Arc<str>, BTreeMap<Arc<str>, Vec<u32>>>,
 }
 
+/// Which series a list is about.
+#[derive(Debug)]
+pub(super) enum Listed {
+    All,
+    These(HashSet<SeriesId>),
+}
+
+impl Listed {
+    pub(super) fn has(&self, id: &SeriesId) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(ids) => ids.contains(id),
+        }
+    }
+}
+
 /// How many series there are, and of what. Lists begin with the greatest number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -66,8 +82,23 @@ impl Index {
         if self.is_full() || !self.known.insert(registered.series.id) {
             return;
         }
-        let registered_at = registered.registered_at.timestamp_millis();
-        let series = Arc::new(registered.series);
+        self.insert(Arc::new(registered.series), registered.registered_at.timestamp_millis());
+    }
+
+    /// Forgets series. All others are numbered anew, so it takes as long as it took to learn them;
+    /// where none of these is known, nothing is done.
+    pub(super) fn remove(&mut self, gone: &HashSet<SeriesId>) {
+        if !gone.iter().any(|id| self.known.contains(id)) {
+            return;
+        }
+        for Family { key, .. } in std::mem::take(self).families {
+            if !gone.contains(&key.series.id) && self.known.insert(key.series.id) {
+                self.insert(key.series, key.registered_at);
+            }
+        }
+    }
+
+    fn insert(&mut self, series: Arc<Series>, registered_at: i64) {
         self.metrics.entry(series.name.clone()).or_insert(series.metric_type);
         for (labels, part) in families(&series) {
             let number = u32::try_from(self.families.len()).unwrap_or(u32::MAX);
@@ -126,15 +157,36 @@ impl Index {
         found
     }
 
+    /// The stored series that fulfil all matchers of any of the lists, or all, if there is no list;
+    /// with the time since when there is a total of those that add up.
+    pub(super) fn known(&self, selections: &[Vec<Matcher>]) -> Vec<(SeriesId, Option<i64>)> {
+        let known = |key: &Key| (key.series.id, key.series.kind().adds_up().then_some(key.registered_at));
+        let mut series: Vec<_> = match selections {
+            [] => self.families.iter().map(|family| known(&family.key)).collect(),
+            _ => self.selected(selections).map(|found| known(&found.key)).collect(),
+        };
+        series.sort_unstable();
+        series.dedup();
+        series
+    }
+
     /// Every value of a label among the series that fulfil all matchers of any of the lists; of all
     /// series, if there is no list.
-    pub(super) fn values(&self, label: &str, selections: &[Vec<Matcher>], max: usize) -> Vec<String> {
+    pub(super) fn values(
+        &self,
+        label: &str,
+        selections: &[Vec<Matcher>],
+        listed: &Listed,
+        max: usize,
+    ) -> Vec<String> {
         let mut values = BTreeSet::new();
         if selections.is_empty() && label != BOUND {
-            let all = self.postings.get(label).into_iter().flat_map(BTreeMap::keys);
-            return all.take(max).map(|value| value.to_string()).collect();
+            let is_listed = |number: &u32| listed.has(&self.families[*number as usize].key.series.id);
+            let all = self.postings.get(label).into_iter().flatten();
+            let listed = all.filter(|(_, numbers)| numbers.iter().any(is_listed));
+            return listed.take(max).map(|(value, _)| value.to_string()).collect();
         }
-        for found in self.selected(selections) {
+        for found in self.selected(selections).filter(|found| listed.has(&found.key.series.id)) {
             let value = found.labels.value(label);
             if !value.is_empty() && values.len() < max {
                 values.insert(value.to_owned());
@@ -144,9 +196,14 @@ impl Index {
     }
 
     /// The names of all labels, as [`Index::values`].
-    pub(super) fn label_names(&self, selections: &[Vec<Matcher>], max: usize) -> Vec<String> {
+    pub(super) fn label_names(
+        &self,
+        selections: &[Vec<Matcher>],
+        listed: &Listed,
+        max: usize,
+    ) -> Vec<String> {
         let mut names = BTreeSet::new();
-        for found in self.selected(selections) {
+        for found in self.selected(selections).filter(|found| listed.has(&found.key.series.id)) {
             for label in found.labels.iter().filter(|label| !names.contains(&*label.name)).collect::<Vec<_>>()
             {
                 names.insert(label.name.to_string());
@@ -272,10 +329,23 @@ mod tests {
     }
 
     #[test]
+    fn a_series_that_is_removed_is_forgotten_with_its_labels() {
+        let mut index = index();
+        let latency = index.find(&[], 100).into_iter().find(|found| found.key.series.name == "latency");
+        let other = SeriesId::new(1);
+        index.remove(&HashSet::from([other]));
+        assert_eq!(index.known.len(), 3);
+        index.remove(&HashSet::from([latency.unwrap().key.series.id, other]));
+        assert_eq!(found(&index, r#"{job="a"}"#), [r#"up{job="a", zone="1"}"#]);
+        assert_eq!(index.label_names(&[], &Listed::All, 10), ["__name__", "job", "zone"]);
+        assert_eq!(index.metrics(None, 10), [("up".to_owned(), MetricType::Gauge)]);
+    }
+
+    #[test]
     fn names_and_values_of_labels_are_listed_in_order() {
         let index = index();
-        assert_eq!(index.values("job", &[], 10), ["a", "b"]);
-        assert_eq!(index.values("le", &[], 10), ["+Inf", "1"]);
-        assert_eq!(index.label_names(&[], 10), ["__name__", "job", "le", "zone"]);
+        assert_eq!(index.values("job", &[], &Listed::All, 10), ["a", "b"]);
+        assert_eq!(index.values("le", &[], &Listed::All, 10), ["+Inf", "1"]);
+        assert_eq!(index.label_names(&[], &Listed::All, 10), ["__name__", "job", "le", "zone"]);
     }
 }

@@ -5,6 +5,7 @@
 
 mod engine;
 mod index;
+mod listing;
 mod part;
 mod raw;
 mod selector;

@@ -70,7 +70,10 @@ impl FromStr for Selector {
 
     fn from_str(text: &str) -> QueryResult<Self> {
         match crate::promql::parse(text) {
-            Ok(Expr::VectorSelector(selector)) => Ok(Self { matchers: crate::promql::matchers(&selector)? }),
+            // Of a series there is no time to shift.
+            Ok(Expr::VectorSelector(selector)) if selector.offset.is_none() && selector.at.is_none() => {
+                Ok(Self { matchers: crate::promql::matchers(&selector)? })
+            }
             Ok(_) => Err(QueryError::BadData(format!("{text:?} is no series selector"))),
             Err(error) => Err(QueryError::BadData(error.in_prometheus_words())),
         }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::RwLock;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::index::{Index, Key};
 use crate::model::{SampleValue, Series, SeriesId};
@@ -48,8 +48,10 @@ impl SeriesSource for StoredSeries<'_> {
         let mut connection = self.pool.acquire(Access::Read).await?;
         let mut connection = connection.as_connection();
         let mut snapshot = connection.begin_snapshot().await?;
-        let rows =
-            snapshot.store().samples_of_series(&ids, instant(reach.after + 1), instant(until + 1)).await?;
+        let rows = snapshot
+            .store()
+            .samples_of_series(&ids, instant(reach.after.saturating_add(1)), instant(until.saturating_add(1)))
+            .await?;
         let totals = match summed[..] {
             [] => HashMap::new(),
             _ => snapshot.store().totals_of_series(&summed).await?,
@@ -68,12 +70,11 @@ fn distinct(series: &[Found<Key>]) -> Vec<&Series> {
     series.iter().map(|found| &*found.key.series).filter(|series| seen.insert(series.id)).collect()
 }
 
-fn instant(millis: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(millis).unwrap_or(if millis < 0 {
-        DateTime::<Utc>::MIN_UTC
-    } else {
-        DateTime::<Utc>::MAX_UTC
-    })
+/// A time both databases know: nothing is stored a thousand years before or after 1970.
+pub(super) fn instant(millis: i64) -> DateTime<Utc> {
+    const YEARS_1000: TimeDelta = TimeDelta::days(365_250);
+    let furthest = YEARS_1000.num_milliseconds();
+    DateTime::UNIX_EPOCH + TimeDelta::milliseconds(millis.clamp(-furthest, furthest))
 }
 
 /// The rows of each series, which stand together.

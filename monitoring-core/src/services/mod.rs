@@ -10,6 +10,7 @@ mod exposition;
 mod incidents;
 mod metrics;
 mod process_exposition;
+mod removal;
 mod replicas;
 mod samples;
 mod stats;
@@ -18,7 +19,7 @@ mod timeline;
 
 pub use alerts::{alert_rule, create_alert_rule, delete_alert_rule, query_alert_rules, update_alert_rule};
 pub(crate) use audit::record_audit;
-pub use audit::{query_audit_log, read_audit_log};
+pub use audit::{query_audit_log, read_audit_log, record_audit_entry};
 pub(crate) use events::log_event;
 pub use events::{
     create_event, create_event_as, create_events, event, event_position, follow_events, query_events,
@@ -36,6 +37,7 @@ pub use metrics::{
     track_endpoint_performance,
 };
 pub use process_exposition::ProcessExposition;
+pub use removal::{SeriesDeletion, clean_tombstones, delete_series};
 pub use replicas::replicas;
 pub use samples::{SentReport, SentSeries, store_samples};
 pub use stats::{get_monitoring_stats, get_stats_summary};

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::config::Retention;
 use crate::error::Result;
 use crate::model::{
-    Invalid, Labels, Limits, MetricType, Sample, SampleValue, Series, Temporality, is_label_name,
+    Invalid, Labels, Limits, MetricType, Sample, SampleValue, Series, Temporality, is_any_label_name,
     is_metric_name, is_own_metric,
 };
 use crate::promql::NAME;
@@ -137,7 +137,7 @@ fn series(labels: Vec<(String, String)>, limits: &Limits) -> std::result::Result
             );
         } else if name == NAME {
             series_name = value;
-        } else if !is_label_name(&name) {
+        } else if !is_any_label_name(&name) {
             invalid.push(format!("labels.{shown}"), "the name must match [a-zA-Z_][a-zA-Z0-9_]*");
         } else if known.value(&name).is_some() {
             invalid.push(format!("labels.{shown}"), "is given twice");
@@ -177,6 +177,14 @@ mod tests {
         assert!(refusal(&[(NAME, "up"), ("a b", "x")]).contains("labels.a b"));
         assert!(refusal(&[(NAME, "up"), ("a", "x"), ("a", "y")]).contains("twice"));
         assert!(refusal(&[(NAME, "monitoring_events_total")]).contains("itself"));
+    }
+
+    #[test]
+    fn labels_another_system_reserves_are_kept() {
+        let labels = [(NAME, "up"), ("__address__", "db:9090")];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let series = series(labels, &Limits::default()).unwrap();
+        assert_eq!(series.labels.value("__address__"), Some("db:9090"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) mod events;
 pub(crate) mod incidents;
 pub(crate) mod metrics;
 pub(crate) mod partitions;
+pub(crate) mod removal;
 pub(crate) mod replicas;
 pub(crate) mod series;
 pub(crate) mod stats;

@@ -17,6 +17,11 @@ super::store_trait! {
         /// The samples of these series from `from` on and before `before`, by series and time.
         fn samples_of_series(ids: &[SeriesId], from: DateTime<Utc>, before: DateTime<Utc>) -> Vec<SeriesSample>;
 
+        /// When the newest sample from `from` on and before `before` was taken, of those of the
+        /// series that have one.
+        fn newest_samples(ids: &[SeriesId], from: DateTime<Utc>, before: DateTime<Utc>)
+            -> Vec<(SeriesId, DateTime<Utc>)>;
+
         /// What the samples of these series amount to, including those that are gone.
         fn totals_of_series(series: &[Series]) -> HashMap<SeriesId, SampleValue>;
     }

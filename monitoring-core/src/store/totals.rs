@@ -58,6 +58,16 @@ impl Total {
         }
     }
 
+    /// Takes out a part of it. Rounding must not make less than nothing of a count.
+    pub(super) fn subtract(&mut self, part: &Self) {
+        self.observations = self.observations.saturating_sub(part.observations);
+        match (&mut self.value, &part.value) {
+            (SampleValue::Number(sum), SampleValue::Number(less)) => *sum = (*sum - less).max(0.0),
+            (SampleValue::Distribution(sum), SampleValue::Distribution(less)) => sum.subtract(less),
+            _ => {}
+        }
+    }
+
     /// Takes in a further total of the same series.
     pub(super) fn merge(&mut self, other: Self, kind: SeriesKind) {
         let is_newer = other.timestamp >= self.timestamp;

@@ -9,6 +9,7 @@ mod support;
 mod monitoring {
     mod alerts;
     mod architecture;
+    mod audit;
     mod bare_connections;
     mod event_logger;
     mod failure;

@@ -197,6 +197,12 @@ async fn changes_of_accounts_leave_a_trace(database: TestDatabase) {
         assert_eq!(event["tags"]["role"], "moderator");
         assert_eq!(event["tags"]["ip_address"], "127.0.0.1");
     }
+    let log = shop.get("/monitoring/audit", &admin).await.data(200);
+    let log: Vec<_> = log.as_array().unwrap().iter().filter(|entry| entry["subject"] == *bob).collect();
+    let actions: Vec<_> = log.iter().map(|entry| (&entry["actor"], &entry["action"])).collect();
+    let (reset, change) = (json!("user.force_password_reset"), json!("user.change_role"));
+    assert_eq!(actions, [(&admin_id, &reset), (&admin_id, &change)]);
+    assert_eq!((&log[1]["before"], &log[1]["after"]), (&json!("user"), &json!("moderator")));
 }
 
 async fn no_secret_is_stored(database: TestDatabase) {

@@ -3,6 +3,7 @@
 use super::Evaluator;
 use super::matching::Groups;
 use super::ranking::Ranked;
+use crate::model::is_any_label_name;
 use crate::promql::error::{QueryError, QueryResult};
 use crate::promql::functions::{Mean, Moments, Sum, quantile};
 use crate::promql::plan::{Aggregate, AggregateOp, Node};
@@ -64,8 +65,8 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         let Some(Node::Text(label)) = parameter else {
             return Err(QueryError::bad_data("expected a string literal"));
         };
-        if label.is_empty() {
-            return Err(QueryError::bad_data(format!("invalid label name {label:?}")));
+        if !is_any_label_name(label) {
+            return Err(QueryError::execution(format!("invalid label name {label:?}")));
         }
         let rows = self.vector(&aggregate.of, steps).await?;
         let mut counts: Vec<Row> = Vec::new();

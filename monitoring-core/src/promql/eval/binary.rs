@@ -69,6 +69,10 @@ impl<S: SeriesSource> Evaluator<'_, S> {
             one,
             steps: steps.count,
         };
+        // Whether or not anything matches them.
+        for (key, one) in sides.one_groups.keys.iter().zip(&sides.one_groups.members) {
+            sides.check_one(key, one)?;
+        }
         let mut rows = Vec::new();
         for place in 0..sides.many_groups.keys.len() {
             let matched = sides.matched(place)?;
@@ -118,7 +122,6 @@ impl Sides<'_> {
         let Some(one) = self.one_groups.place_of(key).map(|place| &self.one_groups.members[place]) else {
             return Ok(Vec::new());
         };
-        self.check_one(key, one)?;
         if self.matching.cardinality == Cardinality::OneToOne {
             self.check_many(many, one)?;
         }
@@ -141,7 +144,8 @@ impl Sides<'_> {
         let wanted = presence(&self.many, self.steps);
         let Some((first, second)) = clash(&self.one, one, &wanted) else { return Ok(()) };
         let side = if self.is_swapped { "left" } else { "right" };
-        let (first, second) = (&self.one[first].labels, &self.one[second].labels);
+        let (first, second) = (written(&self.one[first]), written(&self.one[second]));
+        let key = key.in_braces();
         Err(QueryError::execution(format!(
             "found duplicate series for the match group {key} on the {side} hand-side of the operation: [{second}, {first}];many-to-many matching not allowed: matching labels must be unique on one side"
         )))
@@ -203,6 +207,11 @@ impl Sides<'_> {
         }
         labels
     }
+}
+
+/// A row as errors name it.
+fn written(row: &Row) -> String {
+    if row.drops_name { row.labels.without_name().in_braces() } else { row.labels.in_braces() }
 }
 
 const AMBIGUOUS_GROUPING: &str = "multiple matches for labels: grouping labels must ensure unique matches";

@@ -53,8 +53,13 @@ impl Ranked<'_> {
     fn choose(&self, present: &mut Vec<usize>, members: &[usize], step: usize) {
         let parameter = self.parameter[step];
         let row = |n: usize| &self.rows[members[n]];
-        let mut rank =
-            |order| present.sort_by(|a, b| compare(row(*a).values[step], row(*b).values[step], order));
+        // Of equal values the first by labels is chosen, whichever series was registered first.
+        let mut rank = |order| {
+            present.sort_by(|a, b| {
+                let ordering = compare(row(*a).values[step], row(*b).values[step], order);
+                ordering.then_with(|| row(*a).labels.cmp(&row(*b).labels))
+            });
+        };
         match self.op {
             AggregateOp::TopK => rank(Order::Descending),
             AggregateOp::BottomK => rank(Order::Ascending),

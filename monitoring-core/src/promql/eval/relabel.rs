@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::rows::{SAME_LABELS, merged};
+use crate::model::is_any_label_name;
 use crate::promql::error::{QueryError, QueryResult};
 use crate::promql::functions::Order;
 use crate::promql::labels::{LabelSet, NAME};
@@ -35,8 +36,8 @@ pub(super) fn label_join(mut rows: Vec<Row>, texts: &[String]) -> QueryResult<Ve
         return Err(QueryError::bad_data("wrong number of arguments"));
     };
     check_target("label_join", target)?;
-    if sources.iter().any(String::is_empty) {
-        return Err(QueryError::execution("invalid source label name in label_join(): "));
+    if let Some(source) = sources.iter().find(|source| !is_any_label_name(source)) {
+        return Err(QueryError::execution(format!("invalid source label name in label_join(): {source}")));
     }
     for row in &mut rows {
         let values: Vec<_> = sources.iter().map(|source| row.labels.value(source)).collect();
@@ -47,7 +48,8 @@ pub(super) fn label_join(mut rows: Vec<Row>, texts: &[String]) -> QueryResult<Ve
 }
 
 fn check_target(function: &str, name: &str) -> QueryResult<()> {
-    if !name.is_empty() {
+    // Labels have the names they may be stored under; those of any characters are not known here.
+    if is_any_label_name(name) {
         return Ok(());
     }
     Err(QueryError::execution(format!("invalid destination label name in {function}(): {name}")))

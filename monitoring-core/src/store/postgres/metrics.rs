@@ -42,11 +42,11 @@ impl MetricStore for Postgres<'_> {
         let sql = self.sql(
             "SELECT DISTINCT ON (id) id, metric_type, temporality
              FROM monitoring.metric_series
-             WHERE id = ANY($1)
+             WHERE id = ANY($1) AND removed_at IS NULL
              ORDER BY id, created_at, registered_by",
         );
         let rows = sqlx::query(sql).bind(numbers(ids)).fetch_all(&mut *self.connection).await?;
-        rows.iter().map(|row| Ok((SeriesId::new(row.try_get("id")?), kind(row)?))).collect()
+        kinds(&rows)
     }
 
     async fn name_uses(
@@ -57,13 +57,16 @@ impl MetricStore for Postgres<'_> {
         let sql = self.sql(
             "SELECT name, first.id, first.metric_type, first.temporality, (
                  SELECT count(*) FROM (
-                     SELECT DISTINCT id FROM monitoring.metric_series WHERE name = asked.name LIMIT $2
+                     SELECT DISTINCT id
+                     FROM monitoring.metric_series
+                     WHERE name = asked.name AND removed_at IS NULL
+                     LIMIT $2
                  ) AS counted
              ) AS series
              FROM UNNEST($1::text[]) AS asked (name) CROSS JOIN LATERAL (
                  SELECT id, metric_type, temporality
                  FROM monitoring.metric_series
-                 WHERE name = asked.name
+                 WHERE name = asked.name AND removed_at IS NULL
                  ORDER BY id, created_at, registered_by
                  LIMIT 1
              ) AS first",
@@ -125,7 +128,10 @@ impl Postgres<'_> {
     ) -> Result<(), StoreError> {
         let ids: Vec<_> = series.iter().map(|series| series.id).collect();
         let known = self.known_series(&ids).await?;
-        let missing: Vec<_> = series.iter().filter(|series| !known.contains_key(&series.id)).collect();
+        let mut missing: Vec<_> = series.iter().filter(|series| !known.contains_key(&series.id)).collect();
+        // A statement must not meet a row of its own making.
+        missing.sort_unstable_by_key(|series| series.id);
+        missing.dedup_by_key(|series| series.id);
         if missing.is_empty() {
             return Ok(());
         }
@@ -135,7 +141,9 @@ impl Postgres<'_> {
              SELECT id, $1, name, metric_type, temporality, labels::jsonb, bounds::double precision[], $2
              FROM UNNEST($3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
                  AS missing (id, name, metric_type, temporality, labels, bounds)
-             ON CONFLICT DO NOTHING",
+             ON CONFLICT (id, registered_by) DO UPDATE
+             SET created_at = excluded.created_at, removed_at = NULL
+             WHERE metric_series.removed_at IS NOT NULL",
         );
         sqlx::query(sql)
             .bind(writer)
@@ -149,6 +157,21 @@ impl Postgres<'_> {
             .execute(&mut *self.connection)
             .await?;
         Ok(())
+    }
+
+    /// What series are, removed ones too.
+    pub(super) async fn kinds_of(
+        &mut self,
+        ids: &[SeriesId],
+    ) -> Result<HashMap<SeriesId, SeriesKind>, StoreError> {
+        let sql = self.sql(
+            "SELECT DISTINCT ON (id) id, metric_type, temporality
+             FROM monitoring.metric_series
+             WHERE id = ANY($1)
+             ORDER BY id, created_at, registered_by",
+        );
+        let rows = sqlx::query(sql).bind(numbers(ids)).fetch_all(&mut *self.connection).await?;
+        kinds(&rows)
     }
 
     async fn insert_samples(&mut self, samples: &[Sample]) -> Result<HashSet<SampleKey>, StoreError> {
@@ -292,6 +315,10 @@ fn kind(row: &PgRow) -> Result<SeriesKind, StoreError> {
         .parse()
         .map_err(|error| StoreError::inconsistent("metric_series", "temporality", id, error))?;
     Ok(SeriesKind { metric_type, temporality })
+}
+
+fn kinds(rows: &[PgRow]) -> Result<HashMap<SeriesId, SeriesKind>, StoreError> {
+    rows.iter().map(|row| Ok((SeriesId::new(row.try_get("id")?), kind(row)?))).collect()
 }
 
 fn name_use(row: &PgRow) -> Result<NameUse, StoreError> {

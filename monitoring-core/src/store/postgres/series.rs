@@ -22,7 +22,7 @@ impl SeriesStore for Postgres<'_> {
         let sql = self.sql(
             "SELECT id, name, metric_type, temporality, labels, bounds, created_at
              FROM monitoring.metric_series
-             WHERE created_at >= $1 AND (created_at, id) > ($2, $3)
+             WHERE created_at >= $1 AND (created_at, id) > ($2, $3) AND removed_at IS NULL
              ORDER BY created_at, id, registered_by
              LIMIT $4",
         );
@@ -55,6 +55,33 @@ impl SeriesStore for Postgres<'_> {
             .fetch_all(&mut *self.connection)
             .await?;
         rows.iter().map(sample).collect()
+    }
+
+    async fn newest_samples(
+        &mut self,
+        ids: &[SeriesId],
+        from: DateTime<Utc>,
+        before: DateTime<Utc>,
+    ) -> Result<Vec<(SeriesId, DateTime<Utc>)>, StoreError> {
+        let sql = self.sql(
+            "SELECT series_id, newest.timestamp
+             FROM UNNEST($1::bigint[]) AS asked (series_id) CROSS JOIN LATERAL (
+                 SELECT timestamp
+                 FROM monitoring.metric_samples
+                 WHERE series_id = asked.series_id AND timestamp >= $2 AND timestamp < $3
+                 ORDER BY timestamp DESC
+                 LIMIT 1
+             ) AS newest",
+        );
+        let rows = sqlx::query(sql)
+            .bind(numbers(ids))
+            .bind(from)
+            .bind(before)
+            .fetch_all(&mut *self.connection)
+            .await?;
+        rows.iter()
+            .map(|row| Ok((SeriesId::new(row.try_get("series_id")?), row.try_get("timestamp")?)))
+            .collect()
     }
 
     async fn totals_of_series(

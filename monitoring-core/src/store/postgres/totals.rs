@@ -11,7 +11,7 @@ use super::Postgres;
 use super::metrics::{array, series, value};
 use crate::model::{Series, SeriesId, SeriesKind};
 use crate::store::StoreError;
-use crate::store::metrics::{MetricStore as _, columns, to_i64, to_u64};
+use crate::store::metrics::{columns, to_i64, to_u64};
 use crate::store::totals::{COMMON_WRITER, SeriesTotal, Total, TotalStore, merge_by_series};
 
 /// Merges totals into the rows of a writer, which `$values` says how to.
@@ -42,7 +42,7 @@ impl TotalStore for Postgres<'_> {
         let sql = self.sql(
             "SELECT DISTINCT ON (name, id) id, name, metric_type, temporality, labels, bounds
              FROM monitoring.metric_series
-             WHERE (name, id) > ($1, $2)
+             WHERE (name, id) > ($1, $2) AND removed_at IS NULL
              ORDER BY name, id
              LIMIT $3",
         );
@@ -65,7 +65,7 @@ impl TotalStore for Postgres<'_> {
         let sql = self.sql(
             "SELECT name
              FROM monitoring.metric_series
-             WHERE metric_type = 'histogram'
+             WHERE metric_type = 'histogram' AND removed_at IS NULL
              GROUP BY name HAVING min(bounds) <> max(bounds)
              ORDER BY name",
         );
@@ -102,7 +102,7 @@ impl TotalStore for Postgres<'_> {
         let mut folded = rows.iter().map(total).collect::<Result<Vec<_>, _>>()?;
         folded.sort_by_key(|total| total.timestamp);
         let ids: HashSet<_> = folded.iter().map(|total| total.series_id).collect();
-        let kinds = self.known_series(&ids.into_iter().collect::<Vec<_>>()).await?;
+        let kinds = self.kinds_of(&ids.into_iter().collect::<Vec<_>>()).await?;
         let count = folded.len() as u64;
         self.merge_totals(merge_by_series(&kinds, folded.into_iter())?, COMMON_WRITER, now).await?;
         Ok(count)
@@ -199,7 +199,7 @@ impl Postgres<'_> {
     }
 }
 
-fn total(row: &PgRow) -> Result<Total, StoreError> {
+pub(super) fn total(row: &PgRow) -> Result<Total, StoreError> {
     Ok(Total {
         series_id: SeriesId::new(row.try_get("series_id")?),
         value: value(row)?,

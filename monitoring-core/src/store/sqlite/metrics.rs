@@ -43,14 +43,13 @@ impl MetricStore for Sqlite<'_> {
         let rows = sqlx::query(
             "SELECT id, metric_type, temporality
              FROM monitoring_metric_series
-             WHERE id IN (SELECT value FROM json_each(?1))
+             WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at IS NULL
              ORDER BY id, created_at DESC, registered_by DESC",
         )
         .bind(numbers(ids))
         .fetch_all(&mut *self.connection)
         .await?;
-        // Of duplicates the first registered stays: it comes last.
-        rows.iter().map(|row| Ok((SeriesId::new(row.try_get("id")?), kind(row)?))).collect()
+        kinds(&rows)
     }
 
     async fn name_uses(
@@ -61,14 +60,17 @@ impl MetricStore for Sqlite<'_> {
         let rows = sqlx::query(
             "SELECT series.name, series.id, series.metric_type, series.temporality, (
                  SELECT count(*) FROM (
-                     SELECT DISTINCT id FROM monitoring_metric_series WHERE name = asked.value LIMIT ?2
+                     SELECT DISTINCT id
+                     FROM monitoring_metric_series
+                     WHERE name = asked.value AND removed_at IS NULL
+                     LIMIT ?2
                  )
              ) AS series
              FROM json_each(?1) AS asked JOIN monitoring_metric_series AS series ON
                  (series.id, series.registered_by) = (
                      SELECT id, registered_by
                      FROM monitoring_metric_series
-                     WHERE name = asked.value
+                     WHERE name = asked.value AND removed_at IS NULL
                      ORDER BY id, created_at, registered_by
                      LIMIT 1
                  )",
@@ -139,7 +141,10 @@ impl Sqlite<'_> {
     ) -> Result<(), StoreError> {
         let ids: Vec<_> = series.iter().map(|series| series.id).collect();
         let known = self.known_series(&ids).await?;
-        let missing: Vec<_> = series.iter().filter(|series| !known.contains_key(&series.id)).collect();
+        let mut missing: Vec<_> = series.iter().filter(|series| !known.contains_key(&series.id)).collect();
+        // A statement must not meet a row of its own making.
+        missing.sort_unstable_by_key(|series| series.id);
+        missing.dedup_by_key(|series| series.id);
         for missing in missing.chunks(ROWS_MAX) {
             let mut sql = QueryBuilder::<Database>::new(
                 "INSERT INTO monitoring_metric_series
@@ -155,10 +160,31 @@ impl Sqlite<'_> {
                     .push_bind(array(&series.bounds))
                     .push_bind(to_micros(now));
             });
-            sql.push(" ON CONFLICT DO NOTHING");
+            sql.push(
+                " ON CONFLICT (id, registered_by) DO UPDATE
+                 SET created_at = excluded.created_at, removed_at = NULL
+                 WHERE removed_at IS NOT NULL",
+            );
             sql.build().execute(&mut *self.connection).await?;
         }
         Ok(())
+    }
+
+    /// What series are, removed ones too.
+    pub(super) async fn kinds_of(
+        &mut self,
+        ids: &[SeriesId],
+    ) -> Result<HashMap<SeriesId, SeriesKind>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, metric_type, temporality
+             FROM monitoring_metric_series
+             WHERE id IN (SELECT value FROM json_each(?1))
+             ORDER BY id, created_at DESC, registered_by DESC",
+        )
+        .bind(numbers(ids))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        kinds(&rows)
     }
 
     async fn insert_samples(&mut self, samples: &[Sample]) -> Result<HashSet<SampleKey>, StoreError> {
@@ -281,6 +307,11 @@ fn kind(row: &SqliteRow) -> Result<SeriesKind, StoreError> {
         .parse()
         .map_err(|error| StoreError::inconsistent(TABLE, "temporality", id, error))?;
     Ok(SeriesKind { metric_type, temporality })
+}
+
+/// Of duplicates the first registered stays: it comes last.
+fn kinds(rows: &[SqliteRow]) -> Result<HashMap<SeriesId, SeriesKind>, StoreError> {
+    rows.iter().map(|row| Ok((SeriesId::new(row.try_get("id")?), kind(row)?))).collect()
 }
 
 fn name_use(row: &SqliteRow) -> Result<NameUse, StoreError> {

@@ -13,6 +13,7 @@ mod events;
 mod incidents;
 mod metrics;
 mod partitions;
+mod removal;
 mod replicas;
 mod series;
 mod stats;

@@ -22,7 +22,7 @@ impl SeriesStore for Sqlite<'_> {
         let rows = sqlx::query(
             "SELECT id, name, metric_type, temporality, labels, bounds, created_at
              FROM monitoring_metric_series
-             WHERE created_at >= ?1 AND (created_at, id) > (?2, ?3)
+             WHERE created_at >= ?1 AND (created_at, id) > (?2, ?3) AND removed_at IS NULL
              ORDER BY created_at, id, registered_by
              LIMIT ?4",
         )
@@ -53,6 +53,35 @@ impl SeriesStore for Sqlite<'_> {
         .fetch_all(&mut *self.connection)
         .await?;
         rows.iter().map(sample).collect()
+    }
+
+    async fn newest_samples(
+        &mut self,
+        ids: &[SeriesId],
+        from: DateTime<Utc>,
+        before: DateTime<Utc>,
+    ) -> Result<Vec<(SeriesId, DateTime<Utc>)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT asked.value AS series_id, (
+                 SELECT timestamp
+                 FROM monitoring_metric_samples
+                 WHERE series_id = asked.value AND timestamp >= ?2 AND timestamp < ?3
+                 ORDER BY timestamp DESC
+                 LIMIT 1
+             ) AS timestamp
+             FROM json_each(?1) AS asked
+             WHERE timestamp IS NOT NULL",
+        )
+        .bind(numbers(ids))
+        .bind(to_micros(from))
+        .bind(to_micros(before))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let newest = |row| {
+            let id: i64 = sqlx::Row::try_get(row, "series_id")?;
+            Ok((SeriesId::new(id), time(row, "timestamp", "monitoring_metric_samples", id)?))
+        };
+        rows.iter().map(newest).collect()
     }
 
     async fn totals_of_series(

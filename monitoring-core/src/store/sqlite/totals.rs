@@ -11,7 +11,7 @@ use super::metrics::{ROWS_MAX, distinct, numbers, push_value, value};
 use super::{Sqlite, time};
 use crate::model::{Series, SeriesId, SeriesKind, to_micros};
 use crate::store::StoreError;
-use crate::store::metrics::{MetricStore as _, to_i64, to_u64};
+use crate::store::metrics::{to_i64, to_u64};
 use crate::store::totals::{COMMON_WRITER, SeriesTotal, Total, TotalStore, merge_by_series};
 
 impl TotalStore for Sqlite<'_> {
@@ -23,7 +23,7 @@ impl TotalStore for Sqlite<'_> {
         let rows = sqlx::query(
             "SELECT id, name, metric_type, temporality, labels, bounds
              FROM monitoring_metric_series
-             WHERE (name, id) > (?1, ?2)
+             WHERE (name, id) > (?1, ?2) AND removed_at IS NULL
              ORDER BY name, id
              LIMIT ?3",
         )
@@ -45,7 +45,7 @@ impl TotalStore for Sqlite<'_> {
         let names = sqlx::query_scalar(
             "SELECT name
              FROM monitoring_metric_series
-             WHERE metric_type = 'histogram'
+             WHERE metric_type = 'histogram' AND removed_at IS NULL
              GROUP BY name HAVING min(bounds) <> max(bounds)
              ORDER BY name",
         );
@@ -77,7 +77,7 @@ impl TotalStore for Sqlite<'_> {
         let mut folded = rows.iter().map(total).collect::<Result<Vec<_>, _>>()?;
         folded.sort_by_key(|total| total.timestamp);
         let ids: HashSet<_> = folded.iter().map(|total| total.series_id).collect();
-        let kinds = self.known_series(&ids.into_iter().collect::<Vec<_>>()).await?;
+        let kinds = self.kinds_of(&ids.into_iter().collect::<Vec<_>>()).await?;
         let count = folded.len() as u64;
         self.merge_totals(merge_by_series(&kinds, folded.into_iter())?, COMMON_WRITER, now).await?;
         Ok(count)
@@ -162,7 +162,7 @@ impl Sqlite<'_> {
     }
 }
 
-fn total(row: &SqliteRow) -> Result<Total, StoreError> {
+pub(super) fn total(row: &SqliteRow) -> Result<Total, StoreError> {
     let id: i64 = row.try_get("series_id")?;
     Ok(Total {
         series_id: SeriesId::new(id),

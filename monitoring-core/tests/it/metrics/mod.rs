@@ -9,6 +9,7 @@ mod process;
 mod promql;
 mod query;
 mod redaction;
+mod removal;
 mod rules;
 mod stats;
 mod totals;

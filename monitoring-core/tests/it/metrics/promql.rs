@@ -20,6 +20,12 @@ on_each_database! {
     a_series_is_seen_as_soon_as_it_is_stored,
     labels_and_series_are_listed,
     what_is_no_query_is_refused,
+    times_no_database_knows_find_nothing,
+    the_end_is_the_one_asked_for_and_not_the_last_step,
+    two_of_a_group_are_refused_though_nothing_matches_them,
+    of_equal_values_the_first_by_labels_is_chosen,
+    labels_are_set_under_names_that_labels_may_have,
+    only_what_was_there_in_between_is_listed,
 }
 
 /// The values of an instant query, by labels.
@@ -194,4 +200,92 @@ async fn what_is_no_query_is_refused(database: &Database) {
     assert!(range.unwrap_err().to_string().contains("range vector"));
     let steps = promql.range("up", after(0), after(11_001), TimeDelta::seconds(1)).await;
     assert!(steps.unwrap_err().to_string().contains("11,000 points"));
+}
+
+async fn times_no_database_knows_find_nothing(database: &Database) {
+    let monitoring = start(database).await;
+    create(&monitoring, gauge("load", &[], 1.0)).await;
+    create(&monitoring, counter("orders_total", &[], 1.0)).await;
+    for far in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC, after(-300_000_000_000)] {
+        for query in ["load", "rate(load[1000y])", "load offset 5000y", "load @ 9e12", "load @ -9e12"] {
+            assert!(ask_at(&monitoring, query, far).await.is_empty(), "{query} at {far}");
+        }
+    }
+    assert_eq!(value_at(&monitoring, "orders_total", DateTime::<Utc>::MAX_UTC).await, 1.0);
+}
+
+async fn the_end_is_the_one_asked_for_and_not_the_last_step(database: &Database) {
+    let monitoring = start(database).await;
+    create(&monitoring, at(after(-100), gauge("load", &[], 1.0))).await;
+    create(&monitoring, at(after(-10), gauge("load", &[], 2.0))).await;
+    let promql = monitoring.promql();
+    let range = promql.range("load @ end()", after(-80), after(0), TimeDelta::seconds(60)).await.unwrap();
+    let QueryValue::Matrix(series) = range.value else { panic!("a range yields a matrix") };
+    assert_eq!(series[0].samples.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [2.0, 2.0]);
+}
+
+async fn two_of_a_group_are_refused_though_nothing_matches_them(database: &Database) {
+    let monitoring = start(database).await;
+    for zone in ["a", "b"] {
+        create(&monitoring, gauge("up", &[("job", "x"), ("zone", zone)], 1.0)).await;
+    }
+    create(&monitoring, gauge("load", &[("job", "y")], 1.0)).await;
+    let refused = monitoring.promql().instant("load * on (job) up", after(0)).await.unwrap_err();
+    let message = refused.to_string();
+    let group = r#"found duplicate series for the match group {job="x"} on the right hand-side"#;
+    assert!(message.starts_with(group), "{message}");
+    assert!(message.contains(r#"{__name__="up", job="x", zone="a"}"#), "{message}");
+}
+
+async fn of_equal_values_the_first_by_labels_is_chosen(database: &Database) {
+    let monitoring = start(database).await;
+    for n in ["3", "1", "2", "0"] {
+        create(&monitoring, gauge("up", &[("n", n)], 1.0)).await;
+    }
+    for query in ["topk(2, up)", "bottomk(2, up)"] {
+        let chosen = ask_at(&monitoring, query, after(0)).await;
+        let labels: Vec<_> = chosen.iter().map(|(labels, _)| &**labels).collect();
+        assert_eq!(labels, [r#"up{n="0"}"#, r#"up{n="1"}"#]);
+    }
+}
+
+async fn labels_are_set_under_names_that_labels_may_have(database: &Database) {
+    let monitoring = start(database).await;
+    create(&monitoring, gauge("up", &[("job", "a")], 1.0)).await;
+    for query in [
+        r#"label_replace(up, "~invalid", "", "job", "(.*)")"#,
+        r#"label_join(up, "~invalid", "-", "job")"#,
+        r#"label_join(up, "job", "-", "~invalid")"#,
+        r#"count_values("~invalid", up)"#,
+    ] {
+        let refused = monitoring.promql().instant(query, after(0)).await.unwrap_err();
+        assert!(matches!(refused, QueryError::Execution(_)), "{query}: {refused:?}");
+    }
+}
+
+async fn only_what_was_there_in_between_is_listed(database: &Database) {
+    let monitoring = start(database).await;
+    create(&monitoring, at(after(-3_600), gauge("load", &[("job", "old")], 1.0))).await;
+    create(&monitoring, at(after(-60), gauge("load", &[("job", "new")], 1.0))).await;
+    create(&monitoring, at(after(-3_600), counter("orders_total", &[("job", "counted")], 1.0))).await;
+    let all = ["{job=~\".+\"}".to_owned()];
+    for (span, jobs) in [
+        ((None, None), &["counted", "new", "old"][..]),
+        ((Some(after(-120)), None), &["counted", "new"]),
+        ((None, Some(after(-120))), &["counted", "old"]),
+        ((Some(after(-3_600)), Some(after(-3_600))), &["counted", "old"]),
+        ((Some(after(-3_000)), Some(after(-120))), &["counted"]),
+        ((None, Some(after(-3_601))), &[]),
+        ((Some(after(0)), Some(after(-1))), &[]),
+    ] {
+        let promql = monitoring.promql().between(span.0, span.1);
+        // What was learnt the first time must not change the answer.
+        for _ in 0..2 {
+            assert_eq!(promql.label_values("job", &all, 10).await.unwrap(), jobs, "{span:?}");
+            assert_eq!(promql.label_values("job", &[], 10).await.unwrap(), jobs, "{span:?}");
+            assert_eq!(promql.series(&all, 10).await.unwrap().len(), jobs.len(), "{span:?}");
+            let names = promql.label_names(&all, 10).await.unwrap();
+            assert_eq!(names.is_empty(), jobs.is_empty(), "{span:?}");
+        }
+    }
 }

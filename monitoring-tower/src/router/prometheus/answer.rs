@@ -10,6 +10,8 @@ use super::json::quoted;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+const NO_MATCHER: &str = "must contain at least one non-empty matcher";
+
 /// What a handler of this face answers.
 pub(super) type PromAnswer = Result<PromData, PromError>;
 
@@ -69,6 +71,21 @@ impl PromError {
     /// A parameter that cannot be read.
     pub(super) fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
         Self::bad_data(format!("invalid parameter \"{name}\": {why}"))
+    }
+
+    pub(super) fn unavailable(message: impl Into<String>) -> Self {
+        Self { kind: "unavailable", message: message.into() }
+    }
+
+    /// A `match[]` that finds no series for want of making sense.
+    pub(super) fn about_match(error: QueryError) -> Self {
+        match error {
+            QueryError::BadData(message) if message.ends_with(NO_MATCHER) => {
+                Self::parameter("match[]", format!("match[] {NO_MATCHER}"))
+            }
+            QueryError::BadData(message) => Self::parameter("match[]", message),
+            other => other.into(),
+        }
     }
 
     fn status(&self) -> StatusCode {

@@ -55,12 +55,7 @@ impl FromRequest<RouterState> for Form {
         }
         let body = to_bytes(body, FORM_BYTES_MAX).await;
         let body = body.map_err(|_| PromError::bad_data("the form is too large, or broke off"))?;
-        // A form and the query of a URL are written alike.
-        let query = std::str::from_utf8(&body).map_err(|_| malformed())?;
-        let uri = format!("/?{}", query.trim()).parse().map_err(|_| malformed())?;
-        let Query(mut pairs): Query<Vec<(String, String)>> =
-            Query::try_from_uri(&uri).map_err(|_| malformed())?;
-        pairs.extend(in_url);
-        Ok(Self(pairs))
+        let in_body = form_urlencoded::parse(body.trim_ascii()).into_owned();
+        Ok(Self(in_body.chain(in_url).collect()))
     }
 }

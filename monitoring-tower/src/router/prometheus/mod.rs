@@ -3,6 +3,7 @@
 //!
 //! Reference: <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 
+mod admin;
 mod answer;
 mod discovery;
 pub(super) mod exposition;
@@ -19,10 +20,10 @@ mod time;
 mod wire;
 mod write;
 
-use monitoring_core::Permission::{ManageAlerts, ReadMetrics, ReadStats, WriteTelemetry};
+use monitoring_core::Permission::{Configure, ManageAlerts, ReadMetrics, ReadStats, WriteTelemetry};
 
 use super::security::Access::{Needs, Open};
-use super::{Route, get, post};
+use super::{Route, get, post, put};
 
 /// The lines of the table that are about Prometheus.
 pub(super) fn routes() -> Vec<Route> {
@@ -56,6 +57,12 @@ pub(super) fn routes() -> Vec<Route> {
         get("/prometheus/federate", Needs(ReadMetrics), federate::federate),
         post("/prometheus/api/v1/read", Needs(ReadMetrics), read::read),
         post("/prometheus/api/v1/write", Needs(WriteTelemetry), write::write),
+        post("/prometheus/api/v1/admin/tsdb/delete_series", Needs(Configure), admin::delete_series),
+        put("/prometheus/api/v1/admin/tsdb/delete_series", Needs(Configure), admin::delete_series),
+        post("/prometheus/api/v1/admin/tsdb/clean_tombstones", Needs(Configure), admin::clean_tombstones),
+        put("/prometheus/api/v1/admin/tsdb/clean_tombstones", Needs(Configure), admin::clean_tombstones),
+        post("/prometheus/api/v1/admin/tsdb/snapshot", Needs(Configure), admin::snapshot),
+        put("/prometheus/api/v1/admin/tsdb/snapshot", Needs(Configure), admin::snapshot),
         get("/prometheus/-/healthy", Open, status::healthy),
         get("/prometheus/-/ready", Open, status::ready),
     ]

@@ -21,10 +21,7 @@ pub(super) async fn instant(State(state): State<RouterState>, form: Form) -> Pro
 /// A query at every step of a range.
 pub(super) async fn range(State(state): State<RouterState>, form: Form) -> PromAnswer {
     let (promql, limit) = (limited(&state, &form)?, form.limit()?);
-    let required = |name: &str| {
-        form.time(name)?.ok_or_else(|| PromError::parameter(name, "cannot parse \"\" to a valid timestamp"))
-    };
-    let (start, end) = (required("start")?, required("end")?);
+    let (start, end) = (form.required_time("start")?, form.required_time("end")?);
     if end < start {
         return Err(PromError::parameter("end", "end timestamp must not be before start time"));
     }
@@ -36,7 +33,13 @@ pub(super) async fn range(State(state): State<RouterState>, form: Form) -> PromA
 
 /// Exemplars of the series in a query. None are recorded yet.
 pub(super) async fn exemplars(form: Form) -> PromAnswer {
-    parse_query(form.query()).map_err(about_query)?;
+    let (start, end) = (form.time("start")?, form.time("end")?);
+    if let (Some(start), Some(end)) = (start, end)
+        && end < start
+    {
+        return Err(PromError::bad_data("end timestamp must not be before start timestamp"));
+    }
+    parse_query(form.query()).map_err(PromError::from)?;
     Ok(json!([]).into())
 }
 
@@ -68,6 +71,9 @@ fn limited(state: &RouterState, form: &Form) -> Result<PromQuery, PromError> {
 /// Prometheus says which parameter it was.
 fn about_query(error: QueryError) -> PromError {
     match error {
+        QueryError::BadData(message) if message.starts_with("exceeded maximum resolution") => {
+            PromError::bad_data(message)
+        }
         QueryError::BadData(message) => PromError::parameter("query", message),
         other => other.into(),
     }

@@ -1,7 +1,7 @@
 //! Which series, labels and metrics there are.
 
 use axum::extract::{Path, State};
-use monitoring_core::MetricType;
+use monitoring_core::{MetricType, PromQuery};
 use serde_json::{Map, Value, json};
 
 use super::answer::{PromAnswer, PromData, PromError};
@@ -14,21 +14,21 @@ const ITEMS_MAX: usize = 200_000;
 
 /// The labels of the series that any of the selectors finds.
 pub(super) async fn series(State(state): State<RouterState>, form: Form) -> PromAnswer {
-    let (selectors, limit) = selection(&form)?;
+    let Selection { promql, selectors, limit } = selection(&state, &form)?;
     if selectors.is_empty() {
         return Err(PromError::bad_data("no match[] parameter provided"));
     }
     state.flush().await;
-    let found = state.monitoring().promql().series(&selectors, limit).await.map_err(about_match)?;
+    let found = promql.series(&selectors, limit).await.map_err(PromError::about_match)?;
     let found: Vec<_> = found.iter().map(written).collect();
     Ok(PromData::written(format!("[{}]", found.join(","))))
 }
 
 /// The names of labels.
 pub(super) async fn labels(State(state): State<RouterState>, form: Form) -> PromAnswer {
-    let (selectors, limit) = selection(&form)?;
+    let Selection { promql, selectors, limit } = selection(&state, &form)?;
     state.flush().await;
-    let names = state.monitoring().promql().label_names(&selectors, limit).await.map_err(about_match)?;
+    let names = promql.label_names(&selectors, limit).await.map_err(PromError::about_match)?;
     Ok(json!(names).into())
 }
 
@@ -38,14 +38,13 @@ pub(super) async fn label_values(
     Path(name): Path<String>,
     form: Form,
 ) -> PromAnswer {
-    let (selectors, limit) = selection(&form)?;
-    let name = unescaped(&name);
-    if name.is_empty() {
+    let Selection { promql, selectors, limit } = selection(&state, &form)?;
+    if !is_name(&name) {
         return Err(PromError::bad_data(format!("invalid label name: {name:?}")));
     }
     state.flush().await;
-    let values = state.monitoring().promql().label_values(&name, &selectors, limit).await;
-    Ok(json!(values.map_err(about_match)?).into())
+    let values = promql.label_values(&unescaped(&name), &selectors, limit).await;
+    Ok(json!(values.map_err(PromError::about_match)?).into())
 }
 
 /// Type, help and unit of metrics.
@@ -60,23 +59,23 @@ pub(super) async fn metadata(State(state): State<RouterState>, form: Form) -> Pr
     Ok(Value::Object(metrics).into())
 }
 
-/// Selectors and the bound on results. Times are read and checked, but what was there once is
-/// listed whenever it was.
-fn selection(form: &Form) -> Result<(Vec<String>, usize), PromError> {
-    let (start, end) = (form.time("start")?, form.time("end")?);
-    if let (Some(start), Some(end)) = (start, end)
-        && end < start
-    {
-        return Err(PromError::parameter("end", "end timestamp must not be before start time"));
-    }
-    Ok((form.all("match[]"), form.limit()?.unwrap_or(ITEMS_MAX)))
+/// What a list is to be made of.
+struct Selection {
+    promql: PromQuery,
+    selectors: Vec<String>,
+    limit: usize,
 }
 
-fn about_match(error: monitoring_core::QueryError) -> PromError {
-    match error {
-        monitoring_core::QueryError::BadData(message) => PromError::parameter("match[]", message),
-        other => other.into(),
-    }
+fn selection(state: &RouterState, form: &Form) -> Result<Selection, PromError> {
+    let (start, end) = (form.time("start")?, form.time("end")?);
+    let promql = state.monitoring().promql().between(start, end);
+    Ok(Selection { promql, selectors: form.all("match[]"), limit: form.limit()?.unwrap_or(ITEMS_MAX) })
+}
+
+/// `[a-zA-Z_][a-zA-Z0-9_]*`, as all labels here have it.
+fn is_name(name: &str) -> bool {
+    let is_part = |c: char| c == '_' || c.is_ascii_alphanumeric();
+    name.starts_with(|c: char| !c.is_ascii_digit()) && name.chars().all(is_part)
 }
 
 /// A label's name in a path: `U__` begins one with characters that a path cannot hold, each between

@@ -12,10 +12,16 @@ impl Form {
     pub(super) fn time(&self, name: &str) -> Result<Option<DateTime<Utc>>, PromError> {
         let parse = |text| {
             parse_time(text).ok_or_else(|| {
-                PromError::parameter(name, format!("cannot parse \"{text}\" to a valid timestamp"))
+                PromError::parameter(name, format!("Invalid time value for '{name}': {}", unreadable(text)))
             })
         };
         self.text(name).map(parse).transpose()
+    }
+
+    /// An instant that must be there.
+    pub(super) fn required_time(&self, name: &str) -> Result<DateTime<Utc>, PromError> {
+        let text = self.text(name).unwrap_or_default();
+        parse_time(text).ok_or_else(|| PromError::parameter(name, unreadable(text)))
     }
 
     /// A duration; `None` if it is not given.
@@ -42,10 +48,26 @@ impl Form {
     }
 }
 
-/// Seconds since 1970, or RFC 3339.
+fn unreadable(text: &str) -> String {
+    format!("cannot parse \"{text}\" to a valid timestamp")
+}
+
+/// Seconds since 1970, or RFC 3339. What lies further off than any calendar goes is as far off as
+/// that; the ends of Prometheus's time have no place in RFC 3339.
 pub(super) fn parse_time(text: &str) -> Option<DateTime<Utc>> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        return DateTime::from_timestamp_millis(millis(seconds)?);
+    const ENDS: [&str; 2] = ["-292273086-05-16T16:47:06Z", "292277025-08-18T07:12:54.999999999Z"];
+    let (first, last) = (DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC);
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds.is_nan() => return None,
+        #[allow(clippy::cast_possible_truncation)] // it ends at the ends
+        Ok(seconds) => {
+            let millis = (seconds * 1_000.0).round() as i64;
+            let known = millis.clamp(first.timestamp_millis(), last.timestamp_millis());
+            return DateTime::from_timestamp_millis(known);
+        }
+        Err(_) if text == ENDS[0] => return Some(first),
+        Err(_) if text.trim_start_matches(['+', ' ']) == ENDS[1] => return Some(last),
+        Err(_) => {}
     }
     let repaired = text.replace(' ', "+");
     DateTime::parse_from_rfc3339(&repaired).ok().map(|time| time.to_utc())
@@ -80,7 +102,7 @@ pub(super) fn parse_duration(text: &str) -> Option<TimeDelta> {
 }
 
 fn millis(seconds: f64) -> Option<i64> {
-    const MAX: f64 = 9e15; // milliseconds that a double holds exactly
+    const MAX: f64 = 9_223_372_036_854.0; // as many nanoseconds as Prometheus can count
     let millis = (seconds * 1_000.0).round();
     #[allow(clippy::cast_possible_truncation)] // it was just checked
     (millis.abs() < MAX).then_some(millis as i64)
@@ -96,7 +118,19 @@ mod tests {
         assert_eq!(time("1.5"), Some(1_500));
         assert_eq!(time("1970-01-01T00:00:01Z"), Some(1_000));
         assert_eq!(time("1970-01-01T01:00:01 01:00"), Some(1_000), "a plus that was not encoded");
-        assert_eq!([time("NaN"), time("1e30"), time("yesterday")], [None; 3]);
+        assert_eq!([time("NaN"), time("yesterday"), time("")], [None; 3]);
+    }
+
+    #[test]
+    fn times_no_calendar_knows_are_as_far_off_as_one_goes() {
+        let last = Some(DateTime::<Utc>::MAX_UTC.timestamp_millis());
+        let time = |text| parse_time(text).map(|time| time.timestamp_millis());
+        assert_eq!([time("1e30"), time("Inf"), time("+292277025-08-18T07:12:54.999999999Z")], [last; 3]);
+        assert_eq!(parse_time("-292273086-05-16T16:47:06Z"), Some(DateTime::<Utc>::MIN_UTC));
+        assert_eq!(
+            parse_time("-1e13").map(|time| time.timestamp_millis()),
+            Some(DateTime::<Utc>::MIN_UTC.timestamp_millis())
+        );
     }
 
     #[test]

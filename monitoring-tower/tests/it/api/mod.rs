@@ -13,6 +13,7 @@ mod metrics;
 mod own_work;
 mod problems;
 mod prometheus;
+mod prometheus_admin;
 mod remote_write;
 #[cfg(feature = "prometheus")]
 mod scrape;

@@ -9,6 +9,7 @@ use crate::support::{ALICE, Answer, MODERATOR, Service, exchange, on_both_databa
 on_both_databases! {
     a_query_answers_as_prometheus_does
     a_form_is_as_good_as_a_url
+    a_form_may_be_long
     a_range_answers_with_a_matrix
     mistakes_have_the_words_and_classes_of_prometheus
     series_labels_and_values_are_listed
@@ -73,6 +74,15 @@ async fn a_form_is_as_good_as_a_url(service: &Service) {
     assert_eq!(data(&limited)["result"].as_array().unwrap().len(), 1);
 }
 
+async fn a_form_may_be_long(service: &Service) {
+    record_orders(service).await;
+    let selectors: String =
+        (0..4_000).map(|n| format!("match[]=orders_total%7Bshop%3D%22{n}%22%7D&")).collect();
+    assert!(selectors.len() > 100_000);
+    let found = post_form(service, "/series", &format!("{selectors}match[]=orders_total")).await;
+    assert_eq!(data(&found).as_array().unwrap().len(), 2);
+}
+
 async fn a_range_answers_with_a_matrix(service: &Service) {
     let answer = get(service, "/query_range?query=time()&start=60&end=180&step=1m").await;
     let expected = json!([{"metric": {}, "values": [[60, "60"], [120, "120"], [180, "180"]]}]);
@@ -84,7 +94,7 @@ async fn mistakes_have_the_words_and_classes_of_prometheus(service: &Service) {
         ("/query?query=sum(", "invalid parameter \"query\": 1:5: parse error: "),
         (
             "/query?query=up&time=soon",
-            "invalid parameter \"time\": cannot parse \"soon\" to a valid timestamp",
+            "invalid parameter \"time\": Invalid time value for 'time': cannot parse \"soon\" to a valid timestamp",
         ),
         (
             "/query?query=up&timeout=x",
@@ -98,16 +108,28 @@ async fn mistakes_have_the_words_and_classes_of_prometheus(service: &Service) {
             "/query_range?query=up&start=1&end=2&step=0",
             "invalid parameter \"step\": zero or negative query resolution step widths",
         ),
-        (
-            "/query_range?query=up&start=0&end=12000&step=1",
-            "invalid parameter \"query\": exceeded maximum resolution of 11,000 points",
-        ),
+        ("/query_range?query=up&start=0&end=12000&step=1", "exceeded maximum resolution of 11,000 points"),
         (
             "/query_range?query=up[5m]&start=0&end=1&step=1",
             "invalid parameter \"query\": invalid expression type \"range vector\" for range query",
         ),
         ("/series", "no match[] parameter provided"),
-        ("/series?match[]={}", "invalid parameter \"match[]\": "),
+        (
+            "/query_range?query=up&start=soon&end=2&step=1",
+            "invalid parameter \"start\": cannot parse \"soon\" to a valid timestamp",
+        ),
+        ("/query?query=", "invalid parameter \"query\": 1:1: parse error: no expression found in input"),
+        (
+            "/query?query=rate(up)",
+            "invalid parameter \"query\": 1:8: parse error: expected type range vector in call to function \"rate\", got instant vector",
+        ),
+        (
+            "/series?match[]={}",
+            "invalid parameter \"match[]\": match[] must contain at least one non-empty matcher",
+        ),
+        ("/series?match[]=up+offset+5m", "invalid parameter \"match[]\": "),
+        ("/label/a-b/values", "invalid label name: \"a-b\""),
+        ("/query_exemplars?query=up&start=2&end=1", "end timestamp must not be before start timestamp"),
     ];
     for (path, message) in cases {
         let answer = get(service, path).await;

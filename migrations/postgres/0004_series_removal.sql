@@ -1,0 +1,12 @@
+-- A series with nothing left is marked, not deleted: a transaction that is still open may just be
+-- adding to it, and a sample must never be without its series.
+ALTER TABLE monitoring.metric_series ADD COLUMN removed_at TIMESTAMPTZ;
+CREATE INDEX metric_series_removed ON monitoring.metric_series (removed_at, id)
+    WHERE removed_at IS NOT NULL;
+
+-- How often anything was removed: the query engine keeps all series in memory and follows.
+CREATE TABLE monitoring.metric_removals (
+    single BOOLEAN NOT NULL PRIMARY KEY DEFAULT TRUE CHECK (single),
+    count BIGINT NOT NULL DEFAULT 0
+);
+INSERT INTO monitoring.metric_removals DEFAULT VALUES;

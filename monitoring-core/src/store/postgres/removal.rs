@@ -1,0 +1,151 @@
+//! Removing samples and series.
+
+use chrono::{DateTime, Utc};
+use sqlx::Row as _;
+
+use super::Postgres;
+use super::totals::total;
+use crate::model::{Series, SeriesId};
+use crate::store::StoreError;
+use crate::store::removal::{Deleted, Remains, RemovalStore, Span};
+use crate::store::totals::{COMMON_WRITER, Total};
+
+impl RemovalStore for Postgres<'_> {
+    async fn begin_removal(&mut self) -> Result<(), StoreError> {
+        let sql = self.sql("UPDATE monitoring.metric_removals SET count = count + 1");
+        sqlx::query(sql).execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    async fn removals(&mut self) -> Result<i64, StoreError> {
+        let sql = self.sql("SELECT count FROM monitoring.metric_removals");
+        Ok(sqlx::query_scalar(sql).fetch_one(&mut *self.connection).await?)
+    }
+
+    async fn delete_samples(
+        &mut self,
+        series: &Series,
+        span: &Span,
+        limit: u32,
+        now: DateTime<Utc>,
+    ) -> Result<Deleted, StoreError> {
+        let deleted = self.take_samples(series.id, span, limit).await?;
+        let samples = u32::try_from(deleted.len()).unwrap_or(u32::MAX);
+        let is_finished = samples < limit;
+        let newest = if is_finished { self.newest_of(series.id).await? } else { None };
+        let remains = Remains { deleted, newest, is_finished };
+        let kind = series.kind();
+        if remains.concern_totals(kind) {
+            let recorded = self.take_totals(series).await?;
+            match remains.total(kind, recorded, span) {
+                Some(total) => self.merge_totals(vec![(kind, total)], COMMON_WRITER, now).await?,
+                None => self.remove_series(series.id, now).await?,
+            }
+        }
+        Ok(Deleted { samples, is_finished })
+    }
+
+    async fn series_removed(
+        &mut self,
+        since: DateTime<Utc>,
+        after: Option<&(DateTime<Utc>, SeriesId)>,
+        limit: u32,
+    ) -> Result<Vec<(DateTime<Utc>, SeriesId)>, StoreError> {
+        let sql = self.sql(
+            "SELECT DISTINCT removed_at, id
+             FROM monitoring.metric_series AS gone
+             WHERE removed_at >= $1 AND (removed_at, id) > ($2, $3) AND NOT EXISTS (
+                 SELECT FROM monitoring.metric_series AS back
+                 WHERE back.id = gone.id AND back.removed_at IS NULL
+             )
+             ORDER BY removed_at, id
+             LIMIT $4",
+        );
+        let rows = sqlx::query(sql)
+            .bind(since)
+            .bind(after.map_or(since, |(time, _)| *time))
+            .bind(after.map_or(i64::MIN, |(_, id)| id.as_i64()))
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.connection)
+            .await?;
+        rows.iter().map(|row| Ok((row.try_get("removed_at")?, SeriesId::new(row.try_get("id")?)))).collect()
+    }
+}
+
+impl Postgres<'_> {
+    /// Deletes the oldest of the span. Its bounds stand twice, or every partition would be searched.
+    async fn take_samples(
+        &mut self,
+        id: SeriesId,
+        span: &Span,
+        limit: u32,
+    ) -> Result<Vec<Total>, StoreError> {
+        let sql = self.sql(
+            "WITH old AS (
+                 SELECT timestamp, origin
+                 FROM monitoring.metric_samples
+                 WHERE series_id = $1 AND timestamp >= $2 AND timestamp < $3
+                 ORDER BY timestamp, origin
+                 LIMIT $4
+             )
+             DELETE FROM monitoring.metric_samples AS sample
+             USING old
+             WHERE sample.series_id = $1 AND sample.timestamp >= $2 AND sample.timestamp < $3
+                 AND sample.timestamp = old.timestamp AND sample.origin = old.origin
+             RETURNING sample.series_id, sample.value, sample.count, sample.buckets,
+                 sample.observations, sample.timestamp",
+        );
+        let rows = sqlx::query(sql)
+            .bind(id.as_i64())
+            .bind(span.from)
+            .bind(span.before)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.connection)
+            .await?;
+        rows.iter().map(total).collect()
+    }
+
+    async fn newest_of(&mut self, id: SeriesId) -> Result<Option<Total>, StoreError> {
+        let sql = self.sql(
+            "SELECT series_id, value, count, buckets, observations, timestamp
+             FROM monitoring.metric_samples
+             WHERE series_id = $1
+             ORDER BY timestamp DESC, origin DESC
+             LIMIT 1",
+        );
+        let row = sqlx::query(sql).bind(id.as_i64()).fetch_optional(&mut *self.connection).await?;
+        row.as_ref().map(total).transpose()
+    }
+
+    /// Takes the totals of all writers. Whoever is folding them meanwhile is waited for, and what
+    /// comes of that is a new row, so it looks again until there is none.
+    async fn take_totals(&mut self, series: &Series) -> Result<Option<Total>, StoreError> {
+        let sql = self.sql(
+            "DELETE FROM monitoring.metric_totals
+             WHERE series_id = $1
+             RETURNING series_id, value, count, buckets, observations, timestamp",
+        );
+        let mut taken: Option<Total> = None;
+        loop {
+            let rows =
+                sqlx::query(sql.clone()).bind(series.id.as_i64()).fetch_all(&mut *self.connection).await?;
+            if rows.is_empty() {
+                return Ok(taken);
+            }
+            for row in &rows {
+                let part = total(row)?;
+                match &mut taken {
+                    Some(total) => total.merge(part, series.kind()),
+                    None => taken = Some(part),
+                }
+            }
+        }
+    }
+
+    async fn remove_series(&mut self, id: SeriesId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let sql = self
+            .sql("UPDATE monitoring.metric_series SET removed_at = $2 WHERE id = $1 AND removed_at IS NULL");
+        sqlx::query(sql).bind(id.as_i64()).bind(now).execute(&mut *self.connection).await?;
+        Ok(())
+    }
+}

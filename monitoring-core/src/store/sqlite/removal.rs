@@ -1,0 +1,151 @@
+//! Removing samples and series.
+
+use chrono::{DateTime, Utc};
+
+use super::totals::total;
+use super::{Sqlite, time};
+use crate::model::{Series, SeriesId, to_micros};
+use crate::store::StoreError;
+use crate::store::removal::{Deleted, Remains, RemovalStore, Span};
+use crate::store::totals::{COMMON_WRITER, Total};
+
+impl RemovalStore for Sqlite<'_> {
+    async fn begin_removal(&mut self) -> Result<(), StoreError> {
+        sqlx::query("UPDATE monitoring_metric_removals SET count = count + 1")
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
+    async fn removals(&mut self) -> Result<i64, StoreError> {
+        let count = sqlx::query_scalar("SELECT count FROM monitoring_metric_removals");
+        Ok(count.fetch_one(&mut *self.connection).await?)
+    }
+
+    async fn delete_samples(
+        &mut self,
+        series: &Series,
+        span: &Span,
+        limit: u32,
+        now: DateTime<Utc>,
+    ) -> Result<Deleted, StoreError> {
+        let deleted = self.take_samples(series.id, span, limit).await?;
+        let samples = u32::try_from(deleted.len()).unwrap_or(u32::MAX);
+        let is_finished = samples < limit;
+        let newest = if is_finished { self.newest_of(series.id).await? } else { None };
+        let remains = Remains { deleted, newest, is_finished };
+        let kind = series.kind();
+        if remains.concern_totals(kind) {
+            let recorded = self.take_totals(series).await?;
+            match remains.total(kind, recorded, span) {
+                Some(total) => self.merge_totals(vec![(kind, total)], COMMON_WRITER, now).await?,
+                None => self.remove_series(series.id, now).await?,
+            }
+        }
+        Ok(Deleted { samples, is_finished })
+    }
+
+    async fn series_removed(
+        &mut self,
+        since: DateTime<Utc>,
+        after: Option<&(DateTime<Utc>, SeriesId)>,
+        limit: u32,
+    ) -> Result<Vec<(DateTime<Utc>, SeriesId)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT removed_at, id
+             FROM monitoring_metric_series AS gone
+             WHERE removed_at >= ?1 AND (removed_at, id) > (?2, ?3) AND NOT EXISTS (
+                 SELECT 1 FROM monitoring_metric_series AS back
+                 WHERE back.id = gone.id AND back.removed_at IS NULL
+             )
+             ORDER BY removed_at, id
+             LIMIT ?4",
+        )
+        .bind(to_micros(since))
+        .bind(after.map_or(to_micros(since), |(time, _)| to_micros(*time)))
+        .bind(after.map_or(i64::MIN, |(_, id)| id.as_i64()))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let removed = |row| {
+            let id: i64 = sqlx::Row::try_get(row, "id")?;
+            Ok((time(row, "removed_at", "monitoring_metric_series", id)?, SeriesId::new(id)))
+        };
+        rows.iter().map(removed).collect()
+    }
+}
+
+impl Sqlite<'_> {
+    /// Deletes the oldest of the span.
+    async fn take_samples(
+        &mut self,
+        id: SeriesId,
+        span: &Span,
+        limit: u32,
+    ) -> Result<Vec<Total>, StoreError> {
+        let rows = sqlx::query(
+            "DELETE FROM monitoring_metric_samples
+             WHERE (series_id, timestamp, origin) IN (
+                 SELECT series_id, timestamp, origin
+                 FROM monitoring_metric_samples
+                 WHERE series_id = ?1 AND timestamp >= ?2 AND timestamp < ?3
+                 ORDER BY timestamp, origin
+                 LIMIT ?4
+             )
+             RETURNING series_id, value, count, buckets, observations, timestamp",
+        )
+        .bind(id.as_i64())
+        .bind(to_micros(span.from))
+        .bind(to_micros(span.before))
+        .bind(limit)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.iter().map(total).collect()
+    }
+
+    async fn newest_of(&mut self, id: SeriesId) -> Result<Option<Total>, StoreError> {
+        let row = sqlx::query(
+            "SELECT series_id, value, count, buckets, observations, timestamp
+             FROM monitoring_metric_samples
+             WHERE series_id = ?1
+             ORDER BY timestamp DESC, origin DESC
+             LIMIT 1",
+        )
+        .bind(id.as_i64())
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        row.as_ref().map(total).transpose()
+    }
+
+    /// Takes the totals of all writers.
+    async fn take_totals(&mut self, series: &Series) -> Result<Option<Total>, StoreError> {
+        let rows = sqlx::query(
+            "DELETE FROM monitoring_metric_totals
+             WHERE series_id = ?1
+             RETURNING series_id, value, count, buckets, observations, timestamp",
+        )
+        .bind(series.id.as_i64())
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut taken: Option<Total> = None;
+        for row in &rows {
+            let part = total(row)?;
+            match &mut taken {
+                Some(total) => total.merge(part, series.kind()),
+                None => taken = Some(part),
+            }
+        }
+        Ok(taken)
+    }
+
+    async fn remove_series(&mut self, id: SeriesId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE monitoring_metric_series SET removed_at = ?2 WHERE id = ?1 AND removed_at IS NULL",
+        )
+        .bind(id.as_i64())
+        .bind(to_micros(now))
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+}

@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 
 use super::engine::PromQuery;
-use super::index::Key;
 use super::selector::{Selector, check_count};
 use crate::promql::{
     QueryError, QueryResult, Reach, Samples, SeriesSource as _, SeriesValues, Wanted, is_present,
@@ -35,8 +34,10 @@ impl PromQuery {
             return Ok(Vec::new());
         }
         let reach = Reach { after: start.timestamp_millis() - 1, until: end.timestamp_millis() };
-        let show = |key: &Key, samples, max| as_scraped(samples, reach, key.registered_at, max);
-        self.in_turn(self.read(selector, reach, show)).await
+        // What is older is gone; what it added is there from the beginning.
+        let oldest = self.now() - self.shared.pool.context().settings.retention.metrics;
+        let oldest = oldest.timestamp_millis();
+        self.in_turn(self.read(selector, reach, |samples, max| as_scraped(samples, reach, oldest, max))).await
     }
 
     /// The newest sample of each series that any of the selectors finds and that is there now,
@@ -53,8 +54,7 @@ impl PromQuery {
         let reading = async {
             let mut found = Vec::new();
             for selector in selectors {
-                let show = |_: &Key, samples, _| Some(newest(&samples, now));
-                found.extend(self.read(selector, reach, show).await?);
+                found.extend(self.read(selector, reach, |samples, _| Some(newest(&samples, now))).await?);
                 found.sort_unstable_by(|a: &SeriesValues, b| a.labels.cmp(&b.labels));
                 found.dedup_by(|a, b| a.labels == b.labels);
                 self.check_series(found.len())?;
@@ -68,7 +68,7 @@ impl PromQuery {
         &self,
         selector: &Selector,
         reach: Reach,
-        show: impl Fn(&Key, Samples, usize) -> Option<Vec<(i64, f64)>> + Send,
+        show: impl Fn(Samples, usize) -> Option<Vec<(i64, f64)>> + Send,
     ) -> QueryResult<Vec<SeriesValues>> {
         self.follow().await?;
         let (source, limits) = (self.source(), self.limits());
@@ -81,7 +81,7 @@ impl PromQuery {
         for batch in found.chunks(SERIES_PER_BATCH) {
             let samples = source.samples(batch, reach, Wanted::Totals).await.map_err(QueryError::Source)?;
             for (series, samples) in batch.iter().zip(samples) {
-                let samples = show(&series.key, samples, left).ok_or_else(QueryError::too_many_samples)?;
+                let samples = show(samples, left).ok_or_else(QueryError::too_many_samples)?;
                 left = left.checked_sub(samples.len()).ok_or_else(QueryError::too_many_samples)?;
                 if !samples.is_empty() {
                     read.push(SeriesValues { labels: series.labels.clone(), samples });
@@ -100,20 +100,21 @@ impl PromQuery {
     }
 }
 
-/// What a scraper would have seen from `reach`'s beginning on, or since the series is known; `None` if
-/// that is more than `max` samples.
-fn as_scraped(samples: Samples, reach: Reach, known_since: i64, max: usize) -> Option<Vec<(i64, f64)>> {
-    let first = samples.times.first().copied();
+/// What a scraper would have seen from `reach`'s beginning on, or since samples are kept; `None` if that
+/// is more than `max` samples.
+fn as_scraped(samples: Samples, reach: Reach, oldest: i64, max: usize) -> Option<Vec<(i64, f64)>> {
+    let (first, newest) = (samples.times.first().copied(), samples.values.last().copied());
     let seen = samples.times.into_iter().zip(samples.values);
     let Some(delta) = samples.delta else { return Some(seen.collect()) };
-    // Nobody scraped it before it was there, whatever it had counted by then.
-    let start = (reach.after + 1).max(first.map_or(known_since, |first| first.min(known_since)));
+    let start = (reach.after + 1).max(oldest).min(first.unwrap_or(i64::MAX));
+    // What is left of the total by rounding is no beginning.
+    let is_real = |total: &f64| *total == 0.0 || *total > newest.unwrap_or_default() * 1e-9;
     let filled = reach.until.saturating_sub(start) / GAP_MAX_MILLIS;
     if seen.len() as u64 + filled.max(0).unsigned_abs() > max as u64 {
         return None;
     }
     let mut scraped: Vec<(i64, f64)> = Vec::new();
-    let before = delta.before.filter(|_| start <= reach.until).map(|total| (start, total));
+    let before = delta.before.filter(is_real).filter(|_| start <= reach.until).map(|total| (start, total));
     for (time, total) in before.into_iter().chain(seen) {
         if let Some((last, unchanged)) = scraped.last().copied() {
             scraped.extend(between(last, time).map(|time| (time, unchanged)));
@@ -182,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_invented_from_before_a_series_was_known() {
+    fn nothing_is_invented_from_before_samples_are_kept() {
         let ever = Reach { after: i64::MIN / 2, until: 1_000_000 * MINUTE };
         let samples = || delta(Vec::new(), Vec::new(), Some(5.0));
         let shown = as_scraped(samples(), ever, 999_999 * MINUTE, 10).unwrap();
         assert_eq!(shown, [(999_999 * MINUTE, 5.0)]);
-        let late = delta(vec![999_998 * MINUTE], vec![7.0], Some(5.0));
-        let shown = as_scraped(late, ever, 999_999 * MINUTE, 10).unwrap();
-        assert_eq!(shown, [(999_998 * MINUTE, 7.0)]);
+        let rounded = delta(vec![999_999 * MINUTE], vec![7.0], Some(7e-16));
+        let shown = as_scraped(rounded, ever, 999_990 * MINUTE, 10).unwrap();
+        assert_eq!(shown, [(999_999 * MINUTE, 7.0)]);
         assert_eq!(as_scraped(samples(), ever, 0, 1_000), None, "too many to be made");
     }
 

@@ -67,6 +67,15 @@ struct Followed {
     removals: Option<(i64, DateTime<Utc>)>,
 }
 
+/// What was removed since the last time.
+#[derive(Debug, Default)]
+struct Removed {
+    /// Whether anything was, be it that it is back.
+    is_any: bool,
+    /// Series that are not back.
+    gone: HashSet<SeriesId>,
+}
+
 impl PromQuery {
     pub(crate) fn new(pool: Pool, limits: QueryLimits) -> Self {
         let shared = Shared {
@@ -209,9 +218,12 @@ impl PromQuery {
 
     async fn follow_store(&self) -> Result<(), StoreError> {
         let mut followed = self.shared.followed.lock().await;
-        self.follow_removals(&mut followed.removals).await?;
-        let followed_to = &mut followed.registered_to;
-        let since = followed_to.map_or(DateTime::UNIX_EPOCH, |time| time - OVERLAP);
+        let removals = self.removals().await?;
+        // At first there is nothing to forget.
+        let known = *followed.removals.get_or_insert(removals);
+        let removed = if known.0 == removals.0 { Removed::default() } else { self.removed(known.1).await? };
+        self.forget(&removed.gone);
+        let since = followed.registered_to.map_or(DateTime::UNIX_EPOCH, |time| time - OVERLAP);
         let mut after = None;
         loop {
             let mut connection = self.shared.pool.acquire(Access::Read).await?;
@@ -219,40 +231,46 @@ impl PromQuery {
             let page = connection.store().series_registered(since, after.as_ref(), SERIES_PER_PAGE).await?;
             let is_last = page.len() < SERIES_PER_PAGE as usize;
             after = page.last().map(|last| (last.registered_at, last.series.id));
-            *followed_to = after.map(|(time, _)| time).max(*followed_to);
+            followed.registered_to = after.map(|(time, _)| time).max(followed.registered_to);
             let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+            if removed.is_any {
+                let outdated = index.outdated(&page);
+                index.remove(&outdated);
+            }
             page.into_iter().for_each(|registered| index.add(registered));
             if is_last {
-                return Ok(());
+                break;
             }
+        }
+        // Only now: after a failure it is all looked up again.
+        followed.removals = Some(removals);
+        Ok(())
+    }
+
+    /// How many removals there are, and when that is.
+    async fn removals(&self) -> Result<(i64, DateTime<Utc>), StoreError> {
+        let now = self.now();
+        let mut connection = self.shared.pool.acquire(Access::Read).await?;
+        Ok((connection.as_connection().store().removals().await?, now))
+    }
+
+    async fn removed(&self, looked_up_at: DateTime<Utc>) -> Result<Removed, StoreError> {
+        let mut connection = self.shared.pool.acquire(Access::Read).await?;
+        let mut connection = connection.as_connection();
+        let (since, mut after) = (looked_up_at - OVERLAP, None);
+        let mut removed = Removed { is_any: true, gone: HashSet::new() };
+        loop {
+            let page = connection.store().series_removed(since, after.as_ref(), SERIES_PER_PAGE).await?;
+            removed.gone.extend(page.iter().map(|(_, id)| *id));
+            if page.len() < SERIES_PER_PAGE as usize {
+                self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                return Ok(removed);
+            }
+            after = page.last().copied();
         }
     }
 
-    /// Forgets series that were removed. At first there is nothing to forget.
-    async fn follow_removals(&self, followed: &mut Option<(i64, DateTime<Utc>)>) -> Result<(), StoreError> {
-        let now = self.now();
-        let mut connection = self.shared.pool.acquire(Access::Read).await?;
-        let mut connection = connection.as_connection();
-        let count = connection.store().removals().await?;
-        let (mut gone, mut after) = (HashSet::new(), None);
-        if let Some((known, looked_up_at)) = *followed
-            && known != count
-        {
-            self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            loop {
-                let since = looked_up_at - OVERLAP;
-                let page = connection.store().series_removed(since, after.as_ref(), SERIES_PER_PAGE).await?;
-                gone.extend(page.iter().map(|(_, id)| *id));
-                if page.len() < SERIES_PER_PAGE as usize {
-                    break;
-                }
-                after = page.last().copied();
-            }
-        }
-        if !gone.is_empty() {
-            self.shared.index.write().unwrap_or_else(PoisonError::into_inner).remove(&gone);
-        }
-        *followed = Some((count, now));
-        Ok(())
+    fn forget(&self, gone: &HashSet<SeriesId>) {
+        self.shared.index.write().unwrap_or_else(PoisonError::into_inner).remove(gone);
     }
 }

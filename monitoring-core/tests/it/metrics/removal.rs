@@ -16,6 +16,7 @@ on_each_database! {
     a_name_with_nothing_left_may_become_another_metric,
     what_retention_dropped_stays_counted_until_nothing_is_left,
     more_samples_than_one_transaction_takes_are_removed,
+    as_many_readings_as_one_transaction_takes_leave_the_one_before,
     increments_made_meanwhile_are_not_lost,
     a_removal_is_written_down,
     what_names_no_series_is_refused,
@@ -122,6 +123,8 @@ async fn a_name_with_nothing_left_may_become_another_metric(database: &Database)
     create(&monitoring, gauge("load", &[], 0.5)).await;
     assert_eq!(values(&monitoring, "load", 0).await, [0.5]);
     assert_eq!(scrape(&monitoring).await.value("load"), 0.5);
+    create(&monitoring, at(after(60), gauge("load", &[], 0.7))).await;
+    assert_eq!(values(&monitoring, "load", 60).await, [0.7]);
 }
 
 async fn what_retention_dropped_stays_counted_until_nothing_is_left(database: &Database) {
@@ -147,6 +150,15 @@ async fn more_samples_than_one_transaction_takes_are_removed(database: &Database
     assert_eq!(delete(&monitoring, "orders_total", Some((-4_499, 0))).await, 4_500);
     assert_eq!(values(&monitoring, "orders_total", 0).await, [1.0; 3]);
     assert_eq!(stored(&monitoring, "orders_total").await, 3);
+}
+
+async fn as_many_readings_as_one_transaction_takes_leave_the_one_before(database: &Database) {
+    let monitoring = start(database).await;
+    create(&monitoring, at(after(-3_000), gauge("temperature", &[], 20.0))).await;
+    let readings = (1..=2_000).map(|n| at(after(-n), gauge("temperature", &[], 99.0)));
+    create_all(&monitoring, readings.collect()).await;
+    assert_eq!(delete(&monitoring, "temperature", Some((-2_000, 0))).await, 2_000);
+    assert_eq!(scrape(&monitoring).await.value("temperature"), 20.0);
 }
 
 async fn increments_made_meanwhile_are_not_lost(database: &Database) {

@@ -7,9 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::index::{Index, SERIES_MAX, SeriesFigures};
-use super::selector::Selector;
 use super::stored::StoredSeries;
-use crate::model::{MetricType, Series, SeriesId};
+use crate::model::{MetricType, SeriesId};
 use crate::promql::{Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
 use crate::store::metrics::MetricStore as _;
 use crate::store::removal::RemovalStore as _;
@@ -193,18 +192,6 @@ impl PromQuery {
 
     pub(super) fn source(&self) -> StoredSeries<'_> {
         StoredSeries { pool: &self.shared.pool, index: &self.shared.index }
-    }
-
-    /// The stored series that any of the selectors finds. A distribution is found by any of the
-    /// series it is shown as.
-    pub(crate) async fn stored_series(&self, selectors: &[Selector]) -> Result<Vec<Arc<Series>>, StoreError> {
-        self.follow_store().await?;
-        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-        let found = selectors.iter().flat_map(|selector| index.find(selector.matchers(), usize::MAX - 1));
-        let mut series: Vec<_> = found.map(|found| found.key.series).collect();
-        series.sort_unstable_by_key(|series| series.id);
-        series.dedup_by_key(|series| series.id);
-        Ok(series)
     }
 
     /// Learns of series registered or removed since the last time.

@@ -33,7 +33,7 @@ async fn delete(monitoring: &Monitoring, selector: &str, span: Option<(i64, i64)
         end: span.map(|(_, end)| after(end)),
     };
     let mut conn = monitoring.acquire().await.unwrap();
-    services::delete_series(&mut conn, monitoring.promql(), &deletion, None).await.unwrap()
+    services::delete_series(&mut conn, &deletion, None).await.unwrap()
 }
 
 async fn values(monitoring: &Monitoring, query: &str, seconds: i64) -> Vec<f64> {
@@ -191,6 +191,17 @@ async fn increments_made_meanwhile_are_not_lost(database: &Database) {
     assert_eq!(scrape(&monitoring).await.value("orders_total"), made);
 }
 
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn one_connection_is_enough() {
+    let clock = monitoring_core::Clock::fixed(start_time());
+    let monitoring =
+        Monitoring::builder().database_url("sqlite::memory:").clock(clock).start().await.unwrap();
+    create(&monitoring, gauge("temperature", &[], 20.0)).await;
+    assert_eq!(delete(&monitoring, "temperature", None).await, 1);
+    assert!(values(&monitoring, "temperature", 0).await.is_empty());
+}
+
 async fn a_removal_is_written_down(database: &Database) {
     let monitoring = start(database).await;
     create(&monitoring, gauge("temperature", &[], 20.0)).await;
@@ -198,7 +209,7 @@ async fn a_removal_is_written_down(database: &Database) {
     let deletion =
         SeriesDeletion { selectors: vec!["temperature".to_owned()], start: None, end: Some(after(9)) };
     let mut conn = monitoring.acquire().await.unwrap();
-    services::delete_series(&mut conn, monitoring.promql(), &deletion, Some(admin)).await.unwrap();
+    services::delete_series(&mut conn, &deletion, Some(admin)).await.unwrap();
     services::clean_tombstones(&mut conn, Some(admin)).await.unwrap();
     let log = services::query_audit_log(&mut conn, &Page::default()).await.unwrap().items;
     let mut actions: Vec<_> = log.iter().map(|entry| (&*entry.action, entry.actor)).collect();
@@ -214,7 +225,7 @@ async fn what_names_no_series_is_refused(database: &Database) {
     let mut conn = monitoring.acquire().await.unwrap();
     for selectors in [vec![], vec!["sum(up)".to_owned()], vec!["up".to_owned(), "{".to_owned()]] {
         let deletion = SeriesDeletion { selectors, start: None, end: None };
-        let refused = services::delete_series(&mut conn, monitoring.promql(), &deletion, None).await;
+        let refused = services::delete_series(&mut conn, &deletion, None).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
     assert!(services::query_audit_log(&mut conn, &Page::default()).await.unwrap().items.is_empty());

@@ -209,7 +209,7 @@ impl PromQuery {
         // At first there is nothing to forget.
         let known = *followed.removals.get_or_insert(removals);
         let removed = if known.0 == removals.0 { Removed::default() } else { self.removed(known.1).await? };
-        self.forget(&removed.gone);
+        self.forget(&removed.gone, &mut followed.registered_to);
         let since = followed.registered_to.map_or(DateTime::UNIX_EPOCH, |time| time - OVERLAP);
         let mut after = None;
         loop {
@@ -257,7 +257,54 @@ impl PromQuery {
         }
     }
 
-    fn forget(&self, gone: &HashSet<SeriesId>) {
-        self.shared.index.write().unwrap_or_else(PoisonError::into_inner).remove(gone);
+    /// Forgets series. An index that was full forgets all of them: it did not keep what came after.
+    fn forget(&self, gone: &HashSet<SeriesId>, registered_to: &mut Option<DateTime<Utc>>) {
+        let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+        if index.is_full() && !gone.is_empty() {
+            index.clear();
+            *registered_to = None;
+        } else {
+            index.remove(gone);
+        }
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Settings;
+    use crate::model::CreateMetricRequest;
+    use crate::services::{SeriesDeletion, create_metric, delete_series};
+    use crate::store::Context;
+
+    async fn add(pool: &Pool, name: &str) {
+        let (name, labels) = (name.to_owned(), HashMap::new());
+        let request =
+            CreateMetricRequest { name, metric_type: MetricType::Gauge, value: 1.0, labels, timestamp: None };
+        let mut conn = pool.acquire(Access::Write).await.unwrap();
+        create_metric(&mut conn, request).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn after_a_removal_what_did_not_fit_is_known() {
+        let clock = Clock::fixed(DateTime::UNIX_EPOCH);
+        let settings = Settings { clock: clock.clone(), ..Settings::default() };
+        let pool = Pool::open("sqlite::memory:", Arc::new(Context::new(settings).unwrap())).unwrap();
+        pool.migrate().await.unwrap();
+        for name in ["a", "b", "c", "left_out", "newest"] {
+            add(&pool, name).await;
+            clock.advance(std::time::Duration::from_secs(3_600));
+        }
+        let promql = PromQuery::new(pool, QueryLimits::default());
+        // There is one more, which counts the others.
+        *promql.shared.index.write().unwrap() = Index::with_room_for(4);
+        assert!(promql.metadata(None, 10).await.is_err());
+        let selectors = vec![r#"{__name__=~"a|b|c"}"#.to_owned()];
+        let deletion = SeriesDeletion { selectors, ..SeriesDeletion::default() };
+        let mut conn = promql.shared.pool.acquire(Access::Write).await.unwrap();
+        assert_eq!(delete_series(&mut conn, &deletion, None).await.unwrap(), 3);
+        drop(conn);
+        assert_eq!(promql.metadata(Some("left_out"), 10).await.unwrap().len(), 1);
     }
 }

@@ -28,8 +28,9 @@ pub(super) struct Key {
 }
 
 /// All series that are known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Index {
+    series_max: usize,
     families: Vec<Family>,
     /// What each is known as, and since when.
     known: HashMap<SeriesId, (SeriesKind, i64)>,
@@ -72,12 +73,29 @@ pub struct SeriesFigures {
 }
 
 #[derive(Debug)]
-struct Family {
+pub(super) struct Family {
     labels: LabelSet,
     key: Key,
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        Self::with_room_for(SERIES_MAX)
+    }
+}
+
 impl Index {
+    /// Nothing known yet.
+    pub(super) fn with_room_for(series_max: usize) -> Self {
+        Self {
+            series_max,
+            families: Vec::new(),
+            known: HashMap::new(),
+            metrics: BTreeMap::new(),
+            postings: HashMap::new(),
+        }
+    }
+
     /// Adds a series, unless it is known.
     pub(super) fn add(&mut self, registered: RegisteredSeries) {
         if self.is_full() || self.known.contains_key(&registered.series.id) {
@@ -106,11 +124,16 @@ impl Index {
         if !gone.iter().any(|id| self.known.contains_key(id)) {
             return;
         }
-        for Family { key, .. } in std::mem::take(self).families {
+        for Family { key, .. } in self.clear() {
             if !gone.contains(&key.series.id) && !self.known.contains_key(&key.series.id) {
                 self.insert(key.series, key.registered_at);
             }
         }
+    }
+
+    /// Forgets everything; returns what that was.
+    pub(super) fn clear(&mut self) -> Vec<Family> {
+        std::mem::replace(self, Self::with_room_for(self.series_max)).families
     }
 
     fn insert(&mut self, series: Arc<Series>, registered_at: i64) {
@@ -128,7 +151,7 @@ impl Index {
 
     /// Whether there is room for more series: each takes about a kilobyte.
     pub(super) fn is_full(&self) -> bool {
-        self.known.len() >= SERIES_MAX
+        self.known.len() >= self.series_max
     }
 
     /// Metrics and their types by name: the one asked for, or up to `max`.

@@ -14,6 +14,7 @@ on_each_database! {
     a_reading_before_the_removed_one_is_the_newest_again,
     a_series_with_nothing_left_is_forgotten_and_comes_back,
     a_name_with_nothing_left_may_become_another_metric,
+    who_wrote_a_metric_before_may_write_another_of_its_name,
     what_retention_dropped_stays_counted_until_nothing_is_left,
     more_samples_than_one_transaction_takes_are_removed,
     as_many_readings_as_one_transaction_takes_leave_the_one_before,
@@ -125,6 +126,19 @@ async fn a_name_with_nothing_left_may_become_another_metric(database: &Database)
     assert_eq!(scrape(&monitoring).await.value("load"), 0.5);
     create(&monitoring, at(after(60), gauge("load", &[], 0.7))).await;
     assert_eq!(values(&monitoring, "load", 60).await, [0.7]);
+}
+
+async fn who_wrote_a_metric_before_may_write_another_of_its_name(database: &Database) {
+    let monitoring = start(database).await;
+    let submit = async |request| services::submit_metrics(monitoring.recorder(), vec![request]).await;
+    for labels in [&[][..], &[("core", "1")]] {
+        submit(counter("load", labels, 1.0)).await.unwrap();
+    }
+    assert!(submit(gauge("load", &[], 0.5)).await.is_err());
+    assert_eq!(delete(&monitoring, "load", None).await, 2);
+    submit(gauge("load", &[], 0.5)).await.unwrap();
+    assert!(submit(counter("load", &[("core", "1")], 1.0)).await.is_err());
+    assert_eq!(values(&monitoring, "load", 0).await, [0.5]);
 }
 
 async fn what_retention_dropped_stays_counted_until_nothing_is_left(database: &Database) {

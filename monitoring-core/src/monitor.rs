@@ -162,7 +162,8 @@ impl fmt::Debug for Monitoring {
 #[non_exhaustive]
 pub struct ShutdownReport {
     /// What was accepted but could not be written in time: events and observations, also those that
-    /// callers were waiting for.
+    /// callers were waiting for. A write that was under way when the time was over counts, though the
+    /// database may yet complete it.
     pub unwritten: u64,
 }
 

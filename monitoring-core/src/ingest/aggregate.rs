@@ -210,7 +210,7 @@ fn empty_sample(series: &Series, time: DateTime<Utc>) -> Sample {
 }
 
 /// What an entry of this series weighs, whatever was observed.
-fn entry_bytes(series: &Series) -> usize {
+pub(super) fn entry_bytes(series: &Series) -> usize {
     let buckets = if series.bounds.is_empty() { 0 } else { series.bounds.len() + 1 };
     size_of::<((SeriesId, i64), Sample)>() + series.approximate_bytes() + buckets * size_of::<u64>()
 }

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::aggregate::{SeriesSample, merge};
+use super::aggregate::{SeriesSample, entry_bytes, merge};
 use crate::model::{Sample, SampleValue, Series, SeriesId};
 
-/// Series kept. Those that come later are missing, and the exposition says how many samples they had.
-const SERIES_MAX: usize = 100_000;
+/// Memory for series: some 50,000 histograms with a few labels each. Those that come later are missing,
+/// and the exposition says how many samples they had.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Running totals and last readings, in the order of exposition.
 #[derive(Debug, Default)]
@@ -21,6 +22,7 @@ pub(crate) struct ProcessTotals(Mutex<Totals>);
 #[derive(Debug, Default)]
 struct Totals {
     series: BTreeMap<Key, SeriesSample>,
+    bytes: usize,
     left_out: u64,
 }
 
@@ -36,12 +38,17 @@ impl ProcessTotals {
         let mut totals = self.lock();
         for (series, sample) in stored {
             let key = (series.name.clone(), series.id);
-            let has_room = totals.series.len() < SERIES_MAX;
-            match totals.series.get_mut(&key) {
-                Some((series, total)) => merge(series, total, sample),
-                None if has_room => drop(totals.series.insert(key, (series, sample))),
-                None => totals.left_out += 1,
+            if let Some((series, total)) = totals.series.get_mut(&key) {
+                merge(series, total, sample);
+                continue;
             }
+            let bytes = entry_bytes(&series) + series.name.len();
+            if totals.bytes + bytes > BYTES_MAX {
+                totals.left_out += 1;
+                continue;
+            }
+            totals.bytes += bytes;
+            totals.series.insert(key, (series, sample));
         }
     }
 
@@ -95,10 +102,13 @@ mod tests {
     #[test]
     fn series_there_is_no_room_for_are_counted() {
         let totals = ProcessTotals::default();
-        let all = (0..=SERIES_MAX).map(|n| stored(&format!("m{n}"), MetricType::Counter, 1.0, 1));
-        totals.add(all.collect());
-        assert_eq!(totals.left_out(), 1);
+        let names = (0..40).map(|n| format!("m{n}{}", "m".repeat(1024 * 1024)));
+        let all = names.map(|name| stored(&name, MetricType::Counter, 1.0, 1));
+        totals.add(all.chain([stored("m0", MetricType::Counter, 1.0, 1)]).collect());
+        assert!(totals.lock().bytes <= BYTES_MAX);
+        let left_out = totals.left_out();
+        assert!(left_out > 0);
         totals.add(vec![stored("m0", MetricType::Counter, 1.0, 1)]);
-        assert_eq!(totals.left_out(), 1, "a known one is no new one");
+        assert_eq!(totals.left_out(), left_out, "a known one is no new one");
     }
 }

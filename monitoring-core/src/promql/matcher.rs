@@ -1,8 +1,11 @@
 //! Conditions on labels.
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use super::error::{QueryError, QueryResult};
+
+/// Memory of one compiled expression: a request may bring many.
+const COMPILED_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// A condition on one label. An absent label is an empty one.
 #[derive(Clone, Debug)]
@@ -43,8 +46,11 @@ impl Matcher {
 /// A regular expression that must match the whole text, a dot matching line ends too, as in
 /// Prometheus.
 pub(crate) fn anchored(pattern: &str) -> QueryResult<Regex> {
-    Regex::new(&format!("^(?s:{pattern})$"))
-        .or_else(|_| Regex::new(&format!("^(?s:{})$", escape_braces(pattern))))
+    let compiled = |pattern: &str| {
+        RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(COMPILED_BYTES_MAX).build()
+    };
+    compiled(pattern)
+        .or_else(|_| compiled(&escape_braces(pattern)))
         .map_err(|error| QueryError::bad_data(format!("error parsing regexp: {error}")))
 }
 

@@ -183,30 +183,35 @@ impl Index {
 
     /// Series that fulfil all matchers: up to `max`, and one more if there are more.
     pub(super) fn find(&self, matchers: &[Matcher], max: usize) -> Vec<Found<Key>> {
-        let mut found = Vec::new();
-        for number in self.candidates(matchers) {
-            let family = &self.families[number as usize];
-            let fits = |labels: &LabelSet| matchers.iter().all(|m| m.accepts(labels.value(&m.name)));
-            let shown = family.shown().filter(|found| fits(&found.labels));
-            found.extend(shown.take((max + 1).saturating_sub(found.len())));
-            if found.len() > max {
-                break;
+        self.matching(matchers).take(max.saturating_add(1)).collect()
+    }
+
+    fn matching<'i>(&'i self, matchers: &'i [Matcher]) -> impl Iterator<Item = Found<Key>> + 'i {
+        let families = self.candidates(matchers).into_iter().map(|number| &self.families[number as usize]);
+        let fits = |labels: &LabelSet| matchers.iter().all(|m| m.accepts(labels.value(&m.name)));
+        families.flat_map(Family::shown).filter(move |found| fits(&found.labels))
+    }
+
+    /// The labels of the series that fulfil all matchers: of those to be listed, the first `max`.
+    pub(super) fn label_sets(&self, matchers: &[Matcher], listed: &Listed, max: usize) -> BTreeSet<LabelSet> {
+        let mut sets = BTreeSet::new();
+        for found in self.matching(matchers).filter(|found| listed.has(&found.key.series.id)) {
+            sets.insert(found.labels);
+            if sets.len() > max {
+                sets.pop_last();
             }
         }
-        found
+        sets
     }
 
     /// The stored series that fulfil all matchers of any of the lists, or all, if there is no list;
     /// with the time since when there is a total of those that add up.
-    pub(super) fn known(&self, selections: &[Vec<Matcher>]) -> Vec<(SeriesId, Option<i64>)> {
+    pub(super) fn known(&self, selections: &[Vec<Matcher>]) -> HashMap<SeriesId, Option<i64>> {
         let known = |key: &Key| (key.series.id, key.series.kind().adds_up().then_some(key.registered_at));
-        let mut series: Vec<_> = match selections {
+        match selections {
             [] => self.families.iter().map(|family| known(&family.key)).collect(),
             _ => self.selected(selections).map(|found| known(&found.key)).collect(),
-        };
-        series.sort_unstable();
-        series.dedup();
-        series
+        }
     }
 
     /// Every value of a label among the series that fulfil all matchers of any of the lists; of all
@@ -255,7 +260,7 @@ impl Index {
         if selections.is_empty() {
             return Box::new(self.families.iter().flat_map(Family::shown));
         }
-        Box::new(selections.iter().flat_map(|matchers| self.find(matchers, usize::MAX - 1)))
+        Box::new(selections.iter().flat_map(|matchers| self.matching(matchers)))
     }
 
     /// The families that may fulfil the matchers: those in the postings of each that says something

@@ -1,13 +1,13 @@
 //! Which series and labels there are, of all times or of some.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
 
 use super::engine::PromQuery;
-use super::index::Listed;
-use super::selector::Selector;
+use super::index::{Index, Listed};
+use super::selector::{Selector, check_count};
 use super::stored::instant;
 use crate::model::SeriesId;
 use crate::promql::{LabelSet, Matcher, QueryError, QueryResult};
@@ -35,19 +35,11 @@ impl PromQuery {
     ///
     /// [`QueryError::BadData`] if a text is no selector; storage failed.
     pub async fn series(&self, selectors: &[String], max: usize) -> QueryResult<Vec<LabelSet>> {
-        let selections = parsed(selectors)?;
-        let listed = self.listed(&selections).await?;
-        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-        let mut found: Vec<_> = selections
-            .iter()
-            .flat_map(|matchers| index.find(matchers, if self.span.is_some() { usize::MAX - 1 } else { max }))
-            .filter(|found| listed.has(&found.key.series.id))
-            .map(|found| found.labels)
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        found.truncate(max);
-        Ok(found)
+        let labels = |index: &Index, selection: &[Vec<Matcher>], listed: &Listed| {
+            let sets = selection.iter().flat_map(|matchers| index.label_sets(matchers, listed, max));
+            sets.collect::<Vec<_>>()
+        };
+        self.in_turn(self.merged(selectors, max, labels)).await
     }
 
     /// The names of all labels of the series that any of the selectors finds; of all series, if
@@ -57,10 +49,10 @@ impl PromQuery {
     ///
     /// As [`PromQuery::series`].
     pub async fn label_names(&self, selectors: &[String], max: usize) -> QueryResult<Vec<String>> {
-        let selections = parsed(selectors)?;
-        let listed = self.listed(&selections).await?;
-        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(index.label_names(&selections, &listed, max))
+        let names = |index: &Index, selection: &[Vec<Matcher>], listed: &Listed| {
+            index.label_names(selection, listed, max)
+        };
+        self.in_turn(self.merged(selectors, max, names)).await
     }
 
     /// The values of a label among the series that any of the selectors finds; among all series, if
@@ -75,10 +67,37 @@ impl PromQuery {
         selectors: &[String],
         max: usize,
     ) -> QueryResult<Vec<String>> {
+        let values = |index: &Index, selection: &[Vec<Matcher>], listed: &Listed| {
+            index.values(label, selection, listed, max)
+        };
+        self.in_turn(self.merged(selectors, max, values)).await
+    }
+
+    /// What is listed of each selection, together: the first `max`. Between two of them others have
+    /// the thread and the index.
+    async fn merged<T: Ord + Send>(
+        &self,
+        selectors: &[String],
+        max: usize,
+        list: impl Fn(&Index, &[Vec<Matcher>], &Listed) -> Vec<T> + Send,
+    ) -> QueryResult<Vec<T>> {
         let selections = parsed(selectors)?;
         let listed = self.listed(&selections).await?;
-        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(index.values(label, &selections, &listed, max))
+        let parts =
+            if selections.is_empty() { vec![&selections[..]] } else { selections.chunks(1).collect() };
+        let mut merged = BTreeSet::new();
+        for part in parts {
+            let found = {
+                let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+                list(&index, part, &listed)
+            };
+            merged.extend(found);
+            while merged.len() > max {
+                merged.pop_last();
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(merged.into_iter().collect())
     }
 
     /// Which of the selected series are to be listed.
@@ -96,7 +115,7 @@ impl PromQuery {
     /// Those that were there. The database is asked only of those nothing is known about.
     async fn look_up(
         &self,
-        selected: Vec<(SeriesId, Option<i64>)>,
+        selected: HashMap<SeriesId, Option<i64>>,
         (start, end): (i64, i64),
     ) -> Result<HashSet<SeriesId>, StoreError> {
         let (mut there, mut readings, mut early) = (HashSet::new(), Vec::new(), Vec::new());
@@ -143,5 +162,6 @@ impl PromQuery {
 
 /// The conditions of each selector.
 fn parsed(selectors: &[String]) -> QueryResult<Vec<Vec<Matcher>>> {
+    check_count(selectors.len())?;
     selectors.iter().map(|text| text.parse().map(Selector::into_matchers)).collect()
 }

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::engine::PromQuery;
-use super::selector::Selector;
+use super::index::Key;
+use super::selector::{Selector, check_count};
 use crate::promql::{
     QueryError, QueryResult, Reach, Samples, SeriesSource as _, SeriesValues, Wanted, is_present,
 };
@@ -30,8 +31,12 @@ impl PromQuery {
         end: DateTime<Utc>,
     ) -> QueryResult<Vec<SeriesValues>> {
         let end = end.min(self.now());
+        if end < start {
+            return Ok(Vec::new());
+        }
         let reach = Reach { after: start.timestamp_millis() - 1, until: end.timestamp_millis() };
-        self.in_turn(self.read(selector, reach, |samples| as_scraped(samples, reach))).await
+        let show = |key: &Key, samples, max| as_scraped(samples, reach, key.registered_at, max);
+        self.in_turn(self.read(selector, reach, show)).await
     }
 
     /// The newest sample of each series that any of the selectors finds and that is there now,
@@ -44,13 +49,16 @@ impl PromQuery {
         let now = self.now().timestamp_millis();
         let lookback = i64::try_from(self.limits().lookback.as_millis()).unwrap_or(i64::MAX);
         let reach = Reach { after: now.saturating_sub(lookback), until: now };
+        check_count(selectors.len())?;
         let reading = async {
             let mut found = Vec::new();
             for selector in selectors {
-                found.extend(self.read(selector, reach, |samples| newest(&samples, now)).await?);
+                let show = |_: &Key, samples, _| Some(newest(&samples, now));
+                found.extend(self.read(selector, reach, show).await?);
+                found.sort_unstable_by(|a: &SeriesValues, b| a.labels.cmp(&b.labels));
+                found.dedup_by(|a, b| a.labels == b.labels);
+                self.check_series(found.len())?;
             }
-            found.sort_unstable_by(|a: &SeriesValues, b| a.labels.cmp(&b.labels));
-            found.dedup_by(|a, b| a.labels == b.labels);
             Ok(found)
         };
         self.in_turn(reading).await
@@ -60,23 +68,20 @@ impl PromQuery {
         &self,
         selector: &Selector,
         reach: Reach,
-        show: impl Fn(Samples) -> Vec<(i64, f64)> + Send,
+        show: impl Fn(&Key, Samples, usize) -> Option<Vec<(i64, f64)>> + Send,
     ) -> QueryResult<Vec<SeriesValues>> {
         self.follow().await?;
         let (source, limits) = (self.source(), self.limits());
         let mut found =
             source.find(selector.matchers(), reach, limits.series_max).await.map_err(QueryError::Source)?;
-        if found.len() > limits.series_max {
-            let message = format!("the selector finds more than {} series", limits.series_max);
-            return Err(QueryError::execution(message));
-        }
+        self.check_series(found.len())?;
         found.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         let mut left = limits.samples_max;
         let mut read = Vec::new();
         for batch in found.chunks(SERIES_PER_BATCH) {
             let samples = source.samples(batch, reach, Wanted::Totals).await.map_err(QueryError::Source)?;
             for (series, samples) in batch.iter().zip(samples) {
-                let samples = show(samples);
+                let samples = show(&series.key, samples, left).ok_or_else(QueryError::too_many_samples)?;
                 left = left.checked_sub(samples.len()).ok_or_else(QueryError::too_many_samples)?;
                 if !samples.is_empty() {
                     read.push(SeriesValues { labels: series.labels.clone(), samples });
@@ -85,14 +90,30 @@ impl PromQuery {
         }
         Ok(read)
     }
+
+    fn check_series(&self, found: usize) -> QueryResult<()> {
+        let max = self.limits().series_max;
+        if found > max {
+            return Err(QueryError::execution(format!("the selectors find more than {max} series")));
+        }
+        Ok(())
+    }
 }
 
-/// What a scraper would have seen.
-fn as_scraped(samples: Samples, reach: Reach) -> Vec<(i64, f64)> {
+/// What a scraper would have seen from `reach`'s beginning on, or since the series is known; `None` if
+/// that is more than `max` samples.
+fn as_scraped(samples: Samples, reach: Reach, known_since: i64, max: usize) -> Option<Vec<(i64, f64)>> {
+    let first = samples.times.first().copied();
     let seen = samples.times.into_iter().zip(samples.values);
-    let Some(delta) = samples.delta else { return seen.collect() };
+    let Some(delta) = samples.delta else { return Some(seen.collect()) };
+    // Nobody scraped it before it was there, whatever it had counted by then.
+    let start = (reach.after + 1).max(first.map_or(known_since, |first| first.min(known_since)));
+    let filled = reach.until.saturating_sub(start) / GAP_MAX_MILLIS;
+    if seen.len() as u64 + filled.max(0).unsigned_abs() > max as u64 {
+        return None;
+    }
     let mut scraped: Vec<(i64, f64)> = Vec::new();
-    let before = delta.before.map(|total| (reach.after + 1, total));
+    let before = delta.before.filter(|_| start <= reach.until).map(|total| (start, total));
     for (time, total) in before.into_iter().chain(seen) {
         if let Some((last, unchanged)) = scraped.last().copied() {
             scraped.extend(between(last, time).map(|time| (time, unchanged)));
@@ -105,7 +126,7 @@ fn as_scraped(samples: Samples, reach: Reach) -> Vec<(i64, f64)> {
     if let Some((last, unchanged)) = scraped.last().copied() {
         scraped.extend(between(last, reach.until + 1).map(|time| (time, unchanged)));
     }
-    scraped
+    Some(scraped)
 }
 
 /// Instants that leave no gap too long.
@@ -139,23 +160,37 @@ mod tests {
     #[test]
     fn readings_are_shown_as_they_are() {
         let readings = Samples { times: vec![1, 2], values: vec![0.5, STALE], delta: None };
-        let shown = as_scraped(readings, REACH);
+        let shown = as_scraped(readings, REACH, 0, 10).unwrap();
         assert_eq!(shown[0], (1, 0.5));
         assert_eq!(shown[1].1.to_bits(), STALE.to_bits());
     }
 
     #[test]
     fn totals_are_shown_without_long_gaps() {
-        let shown = as_scraped(delta(vec![MINUTE], vec![7.0], Some(5.0)), REACH);
+        let as_scraped = |samples| super::as_scraped(samples, REACH, 0, 10).unwrap();
+        let shown = as_scraped(delta(vec![MINUTE], vec![7.0], Some(5.0)));
         assert_eq!(shown, [(0, 5.0), (MINUTE, 7.0), (5 * MINUTE, 7.0), (9 * MINUTE, 7.0)]);
-        let shown = as_scraped(delta(vec![9 * MINUTE], vec![7.0], Some(5.0)), REACH);
+        let shown = as_scraped(delta(vec![9 * MINUTE], vec![7.0], Some(5.0)));
         assert_eq!(shown, [(0, 5.0), (4 * MINUTE, 5.0), (8 * MINUTE, 5.0), (9 * MINUTE, 7.0)]);
     }
 
     #[test]
     fn a_series_begins_with_its_first_increment() {
-        assert_eq!(as_scraped(delta(vec![9 * MINUTE], vec![7.0], None), REACH), [(9 * MINUTE, 7.0)]);
-        assert_eq!(as_scraped(delta(Vec::new(), Vec::new(), None), REACH), []);
+        let as_scraped = |samples| super::as_scraped(samples, REACH, 0, 10).unwrap();
+        assert_eq!(as_scraped(delta(vec![9 * MINUTE], vec![7.0], None)), [(9 * MINUTE, 7.0)]);
+        assert_eq!(as_scraped(delta(Vec::new(), Vec::new(), None)), []);
+    }
+
+    #[test]
+    fn nothing_is_invented_from_before_a_series_was_known() {
+        let ever = Reach { after: i64::MIN / 2, until: 1_000_000 * MINUTE };
+        let samples = || delta(Vec::new(), Vec::new(), Some(5.0));
+        let shown = as_scraped(samples(), ever, 999_999 * MINUTE, 10).unwrap();
+        assert_eq!(shown, [(999_999 * MINUTE, 5.0)]);
+        let late = delta(vec![999_998 * MINUTE], vec![7.0], Some(5.0));
+        let shown = as_scraped(late, ever, 999_999 * MINUTE, 10).unwrap();
+        assert_eq!(shown, [(999_998 * MINUTE, 7.0)]);
+        assert_eq!(as_scraped(samples(), ever, 0, 1_000), None, "too many to be made");
     }
 
     #[test]

@@ -38,12 +38,26 @@ pub enum Comparison {
     MatchesNot,
 }
 
+/// Selectors in one request: each looks through the whole index.
+const SELECTORS_MAX: usize = 100;
+/// Conditions of one selector.
+const CONDITIONS_MAX: usize = 100;
+
+/// Checks how many selectors a request has.
+pub(super) fn check_count(selectors: usize) -> QueryResult<()> {
+    if selectors > SELECTORS_MAX {
+        return Err(QueryError::bad_data(format!("at most {SELECTORS_MAX} selectors are taken at once")));
+    }
+    Ok(())
+}
+
 impl Selector {
     /// The same with one more condition.
     ///
     /// # Errors
     ///
-    /// [`QueryError::BadData`] if `value` has to be a regular expression and is none.
+    /// [`QueryError::BadData`] if `value` has to be a regular expression and is none, or there are more
+    /// than 100 conditions.
     pub fn with(mut self, label: &str, comparison: Comparison, value: &str) -> QueryResult<Self> {
         let condition = match comparison {
             Comparison::Equal => Condition::Equal(value.to_owned()),
@@ -51,6 +65,9 @@ impl Selector {
             Comparison::Matches => Condition::Matches(anchored(value)?),
             Comparison::MatchesNot => Condition::MatchesNot(anchored(value)?),
         };
+        if self.matchers.len() >= CONDITIONS_MAX {
+            return Err(QueryError::bad_data(format!("a selector has at most {CONDITIONS_MAX} conditions")));
+        }
         self.matchers.push(Matcher { name: label.to_owned(), condition });
         Ok(self)
     }

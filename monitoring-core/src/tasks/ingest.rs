@@ -57,9 +57,10 @@ pub(crate) async fn run_pipeline<D: Destination>(
     pipeline.close();
     requests.close();
     stop.left(pipeline.unwritten());
-    let drained = drain_all(&mut pipeline, &mut writer, &mut requests, &stop);
     // The deadline is the supervisor's; this one leaves it time to count.
-    let _ = tokio::time::timeout(stop.grace(), drained).await;
+    let end = Instant::now() + stop.grace();
+    let drained = drain_all(&mut pipeline, &mut writer, &mut requests, &stop, end);
+    let _ = tokio::time::timeout_at(end, drained).await;
     while let Ok(request) = requests.try_recv() {
         pipeline.accept(request, Instant::now());
     }
@@ -107,13 +108,17 @@ async fn drain_all<D: Destination>(
     writer: &mut WriterSlot<D>,
     requests: &mut mpsc::Receiver<WriterRequest>,
     stop: &Stop,
+    end: Instant,
 ) {
     while let Some(request) = requests.recv().await {
         pipeline.accept(request, Instant::now());
     }
     loop {
         pipeline.drain(Instant::now());
-        start_due(pipeline, writer, true);
+        // What is begun without time to end may be stored all the same, and nobody would know.
+        if Instant::now() < end {
+            start_due(pipeline, writer, true);
+        }
         if writer.is_busy() {
             let outcome = writer.finished().await;
             pipeline.complete(outcome, Instant::now());

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use monitoring_core::{Comparison, PromQuery, Selector, SeriesValues};
 use prost::Message as _;
+use tokio::sync::Semaphore;
 
 use super::answer::PromError;
 use super::snappy;
@@ -21,9 +22,11 @@ use crate::router::state::RouterState;
 
 /// Queries in one request. Prometheus sends one.
 const QUERIES_MAX: usize = 100;
-/// Samples in one answer, which is held in memory: 16 bytes each, and half as much again when it is
+/// Samples in one answer, which is held in memory: 16 bytes each, and twice as much again while it is
 /// written out.
-const SAMPLES_MAX: usize = 5_000_000;
+const SAMPLES_MAX: usize = 2_000_000;
+/// Answers made at once.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 pub(super) async fn read(State(state): State<RouterState>, body: Body) -> Result<Response, Response> {
     let body_bytes_max = state.monitoring().limits().body_bytes_max;
@@ -33,6 +36,8 @@ pub(super) async fn read(State(state): State<RouterState>, body: Body) -> Result
     if request.queries.len() > QUERIES_MAX {
         return Err(refused(format!("a request has at most {QUERIES_MAX} queries")));
     }
+    let turn = TURNS.acquire().await;
+    debug_assert!(turn.is_ok(), "turns are never closed");
     state.flush().await;
     let mut limits = state.monitoring().promql().limits().clone();
     limits.samples_max = limits.samples_max.min(SAMPLES_MAX);

@@ -275,16 +275,27 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::config::Settings;
-    use crate::model::CreateMetricRequest;
-    use crate::services::{SeriesDeletion, create_metric, delete_series};
+    use crate::model::{Labels, Sample, SampleValue, Series, Temporality};
     use crate::store::Context;
+    use crate::store::removal::Span;
 
-    async fn add(pool: &Pool, name: &str) {
-        let (name, labels) = (name.to_owned(), HashMap::new());
-        let request =
-            CreateMetricRequest { name, metric_type: MetricType::Gauge, value: 1.0, labels, timestamp: None };
+    fn series(name: &str) -> Series {
+        Series::new(name.to_owned(), Labels::new(), MetricType::Gauge, Temporality::Delta, Vec::new())
+    }
+
+    async fn add(pool: &Pool, series: Series, timestamp: DateTime<Utc>) {
+        let value = SampleValue::Number(1.0);
+        let sample = Sample { series_id: series.id, timestamp, origin: 0, value, observations: 1 };
         let mut conn = pool.acquire(Access::Write).await.unwrap();
-        create_metric(&mut conn, request).await.unwrap();
+        conn.as_connection().store().record(&[series], &[sample], 1, timestamp).await.unwrap();
+    }
+
+    async fn remove(pool: &Pool, series: &Series, now: DateTime<Utc>) {
+        let span = Span { from: DateTime::UNIX_EPOCH, before: now, is_whole_past: true };
+        let mut conn = pool.acquire(Access::Write).await.unwrap();
+        let mut connection = conn.as_connection();
+        connection.store().begin_removal().await.unwrap();
+        assert_eq!(connection.store().delete_samples(series, &span, 9, now).await.unwrap().samples, 1);
     }
 
     #[tokio::test]
@@ -294,18 +305,17 @@ mod tests {
         let pool = Pool::open("sqlite::memory:", Arc::new(Context::new(settings).unwrap())).unwrap();
         pool.migrate().await.unwrap();
         for name in ["a", "b", "c", "left_out", "newest"] {
-            add(&pool, name).await;
+            add(&pool, series(name), clock.now()).await;
             clock.advance(std::time::Duration::from_secs(3_600));
         }
-        let promql = PromQuery::new(pool, QueryLimits::default());
-        // There is one more, which counts the others.
-        *promql.shared.index.write().unwrap() = Index::with_room_for(4);
+        let promql = PromQuery::new(pool.clone(), QueryLimits::default());
+        *promql.shared.index.write().unwrap() = Index::with_room_for(3);
         assert!(promql.metadata(None, 10).await.is_err());
-        let selectors = vec![r#"{__name__=~"a|b|c"}"#.to_owned()];
-        let deletion = SeriesDeletion { selectors, ..SeriesDeletion::default() };
-        let mut conn = promql.shared.pool.acquire(Access::Write).await.unwrap();
-        assert_eq!(delete_series(&mut conn, &deletion, None).await.unwrap(), 3);
-        drop(conn);
-        assert_eq!(promql.metadata(Some("left_out"), 10).await.unwrap().len(), 1);
+        for name in ["a", "b", "c"] {
+            remove(&pool, &series(name), clock.now()).await;
+        }
+        let known: Vec<_> =
+            promql.metadata(None, 10).await.unwrap().into_iter().map(|metric| metric.name).collect();
+        assert_eq!(known, ["left_out", "newest"]);
     }
 }

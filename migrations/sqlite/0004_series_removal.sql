@@ -3,6 +3,9 @@
 ALTER TABLE monitoring_metric_series ADD COLUMN removed_at INTEGER;
 CREATE INDEX monitoring_metric_series_removed ON monitoring_metric_series (removed_at, id)
     WHERE removed_at IS NOT NULL;
+-- Whoever asks what a name is used for, or lists totals, shall not wade through removed ones.
+CREATE INDEX monitoring_metric_series_present ON monitoring_metric_series (name, id)
+    WHERE removed_at IS NULL;
 
 -- How often anything was removed: the query engine keeps all series in memory and follows.
 CREATE TABLE monitoring_metric_removals (

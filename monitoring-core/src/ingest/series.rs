@@ -32,10 +32,11 @@ impl SeriesTable {
         destination: &D,
         series: impl Iterator<Item = &Series> + Send,
     ) -> Result<(), StoreError> {
-        if self.registered.len() > REMEMBERED_MAX {
+        let series: Vec<_> = series.collect();
+        if self.registered.len() > REMEMBERED_MAX || self.is_outdated(destination, &series).await? {
             self.registered = Self::nothing(self.series_per_metric_max);
         }
-        let unknown: Vec<_> = series.filter(|series| !self.registered.knows(series.id)).collect();
+        let unknown: Vec<_> = series.into_iter().filter(|series| !self.registered.knows(series.id)).collect();
         if unknown.is_empty() {
             return Ok(());
         }
@@ -51,6 +52,25 @@ impl SeriesTable {
         };
         self.registered.learn(known, &names, uses);
         Ok(())
+    }
+
+    /// Whether something remembered was removed since, and so may be another metric now. Looked up
+    /// only where a series would be refused for what is remembered of it.
+    async fn is_outdated<D: Destination>(
+        &self,
+        destination: &D,
+        series: &[&Series],
+    ) -> Result<bool, StoreError> {
+        let is_other = |series: &&&Series| {
+            self.registered.kind_of(series.id).is_some_and(|remembered| *remembered != series.kind())
+        };
+        let other: HashSet<_> = series.iter().filter(is_other).map(|series| series.id).collect();
+        if other.is_empty() {
+            return Ok(false);
+        }
+        let other = Vec::from_iter(other);
+        let known = destination.known_series(&other).await?;
+        Ok(other.iter().any(|id| known.get(id) != self.registered.kind_of(*id)))
     }
 
     /// Whether a series may have samples. Counts it if it is new.

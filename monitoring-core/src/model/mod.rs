@@ -19,6 +19,7 @@ mod level;
 mod limits;
 mod metric;
 mod metric_metadata;
+mod metric_type;
 mod null;
 mod own_metric;
 mod page;
@@ -50,10 +51,11 @@ pub use level::Level;
 pub use limits::Limits;
 pub(crate) use metric::check_bounds;
 pub use metric::{
-    CreateMetricRequest, Distribution, Metric, MetricFilter, MetricType, Observation, Sample, SampleValue,
-    Series, Temporality, default_bounds,
+    CreateMetricRequest, Distribution, Metric, MetricFilter, Observation, Sample, SampleValue, Series,
+    default_bounds,
 };
 pub(crate) use metric_metadata::MetricMetadata;
+pub use metric_type::{MetricType, Temporality};
 pub(crate) use own_metric::{
     EVENTS_TOTAL, METRICS_TOTAL, default_metadata, event_count_overflow_series, event_count_series,
     is_ingest_metric, is_own_metric, metric_count_series,

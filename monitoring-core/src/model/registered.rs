@@ -74,6 +74,11 @@ impl Registered {
         self.series.contains_key(&id)
     }
 
+    /// What the series is registered or admitted as.
+    pub(crate) fn kind_of(&self, id: SeriesId) -> Option<&SeriesKind> {
+        self.series.get(&id)
+    }
+
     /// Takes back what was admitted but not stored.
     pub(crate) fn forget(&mut self, id: SeriesId) {
         self.series.remove(&id);

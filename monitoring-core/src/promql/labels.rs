@@ -75,7 +75,6 @@ impl<'l> FromIterator<(&'l str, &'l str)> for LabelSet {
     }
 }
 
-/// As Prometheus writes them: `name{label="value", …}`.
 impl LabelSet {
     /// With the name as one label of all, as Prometheus writes series in errors.
     pub(super) fn in_braces(&self) -> String {
@@ -84,6 +83,7 @@ impl LabelSet {
     }
 }
 
+/// As Prometheus writes them: `name{label="value", …}`.
 impl fmt::Display for LabelSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.value(NAME);

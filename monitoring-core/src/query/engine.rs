@@ -7,9 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::index::{Index, SERIES_MAX, SeriesFigures};
-use super::selector::Selector;
 use super::stored::StoredSeries;
-use crate::model::{MetricType, Series, SeriesId};
+use crate::model::{MetricType, SeriesId};
 use crate::promql::{Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
 use crate::store::metrics::MetricStore as _;
 use crate::store::removal::RemovalStore as _;
@@ -65,6 +64,15 @@ struct Followed {
     registered_to: Option<DateTime<Utc>>,
     /// How many removals there were, and when that was looked up.
     removals: Option<(i64, DateTime<Utc>)>,
+}
+
+/// What was removed since the last time.
+#[derive(Debug, Default)]
+struct Removed {
+    /// Whether anything was, be it that it is back.
+    is_any: bool,
+    /// Series that are not back.
+    gone: HashSet<SeriesId>,
 }
 
 impl PromQuery {
@@ -186,18 +194,6 @@ impl PromQuery {
         StoredSeries { pool: &self.shared.pool, index: &self.shared.index }
     }
 
-    /// The stored series that any of the selectors finds. A distribution is found by any of the
-    /// series it is shown as.
-    pub(crate) async fn stored_series(&self, selectors: &[Selector]) -> Result<Vec<Arc<Series>>, StoreError> {
-        self.follow_store().await?;
-        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-        let found = selectors.iter().flat_map(|selector| index.find(selector.matchers(), usize::MAX - 1));
-        let mut series: Vec<_> = found.map(|found| found.key.series).collect();
-        series.sort_unstable_by_key(|series| series.id);
-        series.dedup_by_key(|series| series.id);
-        Ok(series)
-    }
-
     /// Learns of series registered or removed since the last time.
     pub(super) async fn follow(&self) -> QueryResult<()> {
         self.follow_store().await.map_err(|error| QueryError::Source(error.into()))?;
@@ -209,9 +205,12 @@ impl PromQuery {
 
     async fn follow_store(&self) -> Result<(), StoreError> {
         let mut followed = self.shared.followed.lock().await;
-        self.follow_removals(&mut followed.removals).await?;
-        let followed_to = &mut followed.registered_to;
-        let since = followed_to.map_or(DateTime::UNIX_EPOCH, |time| time - OVERLAP);
+        let removals = self.removals().await?;
+        // At first there is nothing to forget.
+        let known = *followed.removals.get_or_insert(removals);
+        let removed = if known.0 == removals.0 { Removed::default() } else { self.removed(known.1).await? };
+        self.forget(&removed.gone, &mut followed.registered_to);
+        let since = followed.registered_to.map_or(DateTime::UNIX_EPOCH, |time| time - OVERLAP);
         let mut after = None;
         loop {
             let mut connection = self.shared.pool.acquire(Access::Read).await?;
@@ -219,40 +218,104 @@ impl PromQuery {
             let page = connection.store().series_registered(since, after.as_ref(), SERIES_PER_PAGE).await?;
             let is_last = page.len() < SERIES_PER_PAGE as usize;
             after = page.last().map(|last| (last.registered_at, last.series.id));
-            *followed_to = after.map(|(time, _)| time).max(*followed_to);
+            followed.registered_to = after.map(|(time, _)| time).max(followed.registered_to);
             let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+            if removed.is_any {
+                let outdated = index.outdated(&page);
+                index.remove(&outdated);
+            }
             page.into_iter().for_each(|registered| index.add(registered));
             if is_last {
-                return Ok(());
+                break;
             }
+        }
+        // Only now: after a failure it is all looked up again.
+        followed.removals = Some(removals);
+        Ok(())
+    }
+
+    /// How many removals there are, and when that is.
+    async fn removals(&self) -> Result<(i64, DateTime<Utc>), StoreError> {
+        let now = self.now();
+        let mut connection = self.shared.pool.acquire(Access::Read).await?;
+        Ok((connection.as_connection().store().removals().await?, now))
+    }
+
+    async fn removed(&self, looked_up_at: DateTime<Utc>) -> Result<Removed, StoreError> {
+        let mut connection = self.shared.pool.acquire(Access::Read).await?;
+        let mut connection = connection.as_connection();
+        let (since, mut after) = (looked_up_at - OVERLAP, None);
+        let mut removed = Removed { is_any: true, gone: HashSet::new() };
+        loop {
+            let page = connection.store().series_removed(since, after.as_ref(), SERIES_PER_PAGE).await?;
+            removed.gone.extend(page.iter().map(|(_, id)| *id));
+            if page.len() < SERIES_PER_PAGE as usize {
+                self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                return Ok(removed);
+            }
+            after = page.last().copied();
         }
     }
 
-    /// Forgets series that were removed. At first there is nothing to forget.
-    async fn follow_removals(&self, followed: &mut Option<(i64, DateTime<Utc>)>) -> Result<(), StoreError> {
-        let now = self.now();
-        let mut connection = self.shared.pool.acquire(Access::Read).await?;
-        let mut connection = connection.as_connection();
-        let count = connection.store().removals().await?;
-        let (mut gone, mut after) = (HashSet::new(), None);
-        if let Some((known, looked_up_at)) = *followed
-            && known != count
-        {
-            self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            loop {
-                let since = looked_up_at - OVERLAP;
-                let page = connection.store().series_removed(since, after.as_ref(), SERIES_PER_PAGE).await?;
-                gone.extend(page.iter().map(|(_, id)| *id));
-                if page.len() < SERIES_PER_PAGE as usize {
-                    break;
-                }
-                after = page.last().copied();
-            }
+    /// Forgets series. An index that was full forgets all of them: it did not keep what came after.
+    fn forget(&self, gone: &HashSet<SeriesId>, registered_to: &mut Option<DateTime<Utc>>) {
+        let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+        if index.is_full() && !gone.is_empty() {
+            index.clear();
+            *registered_to = None;
+        } else {
+            index.remove(gone);
         }
-        if !gone.is_empty() {
-            self.shared.index.write().unwrap_or_else(PoisonError::into_inner).remove(&gone);
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Settings;
+    use crate::model::{Labels, Sample, SampleValue, Series, Temporality};
+    use crate::store::Context;
+    use crate::store::removal::Span;
+
+    fn series(name: &str) -> Series {
+        Series::new(name.to_owned(), Labels::new(), MetricType::Gauge, Temporality::Delta, Vec::new())
+    }
+
+    async fn add(pool: &Pool, series: Series, timestamp: DateTime<Utc>) {
+        let value = SampleValue::Number(1.0);
+        let sample = Sample { series_id: series.id, timestamp, origin: 0, value, observations: 1 };
+        let mut conn = pool.acquire(Access::Write).await.unwrap();
+        conn.as_connection().store().record(&[series], &[sample], 1, timestamp).await.unwrap();
+    }
+
+    async fn remove(pool: &Pool, series: &Series, now: DateTime<Utc>) {
+        let span = Span { from: DateTime::UNIX_EPOCH, before: now, is_whole_past: true };
+        let mut conn = pool.acquire(Access::Write).await.unwrap();
+        let mut connection = conn.as_connection();
+        connection.store().begin_removal().await.unwrap();
+        assert_eq!(connection.store().delete_samples(series, &span, 9, now).await.unwrap().samples, 1);
+    }
+
+    #[tokio::test]
+    async fn after_a_removal_what_did_not_fit_is_known() {
+        let clock = Clock::fixed(DateTime::UNIX_EPOCH);
+        let settings = Settings { clock: clock.clone(), ..Settings::default() };
+        let pool = Pool::open("sqlite::memory:", Arc::new(Context::new(settings).unwrap())).unwrap();
+        pool.migrate().await.unwrap();
+        for name in ["a", "b", "c", "left_out", "newest"] {
+            add(&pool, series(name), clock.now()).await;
+            clock.advance(std::time::Duration::from_secs(3_600));
         }
-        *followed = Some((count, now));
-        Ok(())
+        let promql = PromQuery::new(pool.clone(), QueryLimits::default());
+        *promql.shared.index.write().unwrap() = Index::with_room_for(3);
+        assert!(promql.metadata(None, 10).await.is_err());
+        for name in ["a", "b", "c"] {
+            remove(&pool, &series(name), clock.now()).await;
+        }
+        let known: Vec<_> =
+            promql.metadata(None, 10).await.unwrap().into_iter().map(|metric| metric.name).collect();
+        assert_eq!(known, ["left_out", "newest"]);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::part::{Part, bound, families};
-use crate::model::{MetricType, Series, SeriesId};
+use crate::model::{MetricType, Series, SeriesId, SeriesKind};
 use crate::promql::{Condition, Found, LabelSet, Matcher, NAME};
 use crate::store::series::RegisteredSeries;
 
@@ -28,10 +28,12 @@ pub(super) struct Key {
 }
 
 /// All series that are known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Index {
+    series_max: usize,
     families: Vec<Family>,
-    known: HashSet<SeriesId>,
+    /// What each is known as, and since when.
+    known: HashMap<SeriesId, (SeriesKind, i64)>,
     /// The type of each metric, by the name it is stored under.
     metrics: BTreeMap<String, MetricType>,
     /// By label and value, the numbers of families, rising.
@@ -71,34 +73,71 @@ pub struct SeriesFigures {
 }
 
 #[derive(Debug)]
-struct Family {
+pub(super) struct Family {
     labels: LabelSet,
     key: Key,
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        Self::with_room_for(SERIES_MAX)
+    }
+}
+
 impl Index {
+    /// Nothing known yet.
+    pub(super) fn with_room_for(series_max: usize) -> Self {
+        Self {
+            series_max,
+            families: Vec::new(),
+            known: HashMap::new(),
+            metrics: BTreeMap::new(),
+            postings: HashMap::new(),
+        }
+    }
+
     /// Adds a series, unless it is known.
     pub(super) fn add(&mut self, registered: RegisteredSeries) {
-        if self.is_full() || !self.known.insert(registered.series.id) {
+        if self.is_full() || self.known.contains_key(&registered.series.id) {
             return;
         }
         self.insert(Arc::new(registered.series), registered.registered_at.timestamp_millis());
     }
 
+    /// Those of a list of registered series that are known as something else: each of them was
+    /// removed and is back.
+    pub(super) fn outdated(&self, listed: &[RegisteredSeries]) -> HashSet<SeriesId> {
+        let of = |one: &RegisteredSeries| (one.series.kind(), one.registered_at.timestamp_millis());
+        let known = |one: &&RegisteredSeries| self.known.get(&one.series.id);
+        let mut outdated: HashSet<_> =
+            listed.iter().filter(|one| known(one).is_some()).map(|one| one.series.id).collect();
+        // One that two writers registered is listed twice, and known as the first of them.
+        for same in listed.iter().filter(|one| known(one) == Some(&of(one))) {
+            outdated.remove(&same.series.id);
+        }
+        outdated
+    }
+
     /// Forgets series. All others are numbered anew, so it takes as long as it took to learn them;
     /// where none of these is known, nothing is done.
     pub(super) fn remove(&mut self, gone: &HashSet<SeriesId>) {
-        if !gone.iter().any(|id| self.known.contains(id)) {
+        if !gone.iter().any(|id| self.known.contains_key(id)) {
             return;
         }
-        for Family { key, .. } in std::mem::take(self).families {
-            if !gone.contains(&key.series.id) && self.known.insert(key.series.id) {
+        for Family { key, .. } in self.clear() {
+            if !gone.contains(&key.series.id) && !self.known.contains_key(&key.series.id) {
                 self.insert(key.series, key.registered_at);
             }
         }
     }
 
+    /// Forgets everything; returns what that was.
+    pub(super) fn clear(&mut self) -> Vec<Family> {
+        std::mem::replace(self, Self::with_room_for(self.series_max)).families
+    }
+
     fn insert(&mut self, series: Arc<Series>, registered_at: i64) {
+        self.known.insert(series.id, (series.kind(), registered_at));
         self.metrics.entry(series.name.clone()).or_insert(series.metric_type);
         for (labels, part) in families(&series) {
             let number = u32::try_from(self.families.len()).unwrap_or(u32::MAX);
@@ -112,7 +151,7 @@ impl Index {
 
     /// Whether there is room for more series: each takes about a kilobyte.
     pub(super) fn is_full(&self) -> bool {
-        self.known.len() >= SERIES_MAX
+        self.known.len() >= self.series_max
     }
 
     /// Metrics and their types by name: the one asked for, or up to `max`.

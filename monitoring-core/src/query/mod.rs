@@ -8,9 +8,11 @@ mod index;
 mod listing;
 mod part;
 mod raw;
+mod registered;
 mod selector;
 mod stored;
 
 pub use engine::{MetricDescription, PromQuery};
 pub use index::SeriesFigures;
+pub(crate) use registered::registered_series;
 pub use selector::{Comparison, Selector};

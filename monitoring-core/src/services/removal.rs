@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::record_audit;
 use crate::error::{Error, Result};
 use crate::model::{Invalid, Series};
-use crate::query::{PromQuery, Selector};
+use crate::query::{Selector, registered_series};
 use crate::store::removal::{RemovalStore as _, Span};
 use crate::store::{AsConnection, Connection};
 
@@ -41,8 +41,7 @@ struct Ordered<'d> {
 }
 
 /// Removes samples, and series of which nothing is left, for good; returns how many samples that
-/// were. `promql` finds the series: that of the [`Monitoring`](crate::Monitoring) whose database
-/// `conn` leads to.
+/// were.
 ///
 /// An increment of a counter or a measurement of a distribution that is removed counts as never
 /// made, so later totals are smaller: whoever scrapes them sees a counter that starts anew. What
@@ -61,7 +60,7 @@ struct Ordered<'d> {
 /// let selectors = vec![r#"orders_total{shop="test"}"#.to_owned()];
 /// let deletion = SeriesDeletion { selectors, ..SeriesDeletion::default() };
 /// let mut conn = monitoring.acquire().await?;
-/// let samples = services::delete_series(&mut conn, monitoring.promql(), &deletion, Some(admin)).await?;
+/// let samples = services::delete_series(&mut conn, &deletion, Some(admin)).await?;
 /// # let _ = samples;
 /// # Ok(())
 /// # }
@@ -72,21 +71,19 @@ struct Ordered<'d> {
 /// [`Error::Invalid`] if there is no selector, or a text is none. Storage failed.
 pub async fn delete_series(
     conn: &mut impl AsConnection,
-    promql: &PromQuery,
     deletion: &SeriesDeletion,
     actor: Option<Uuid>,
 ) -> Result<u64> {
-    delete(&mut conn.as_connection(), promql, deletion, actor).await
+    delete(&mut conn.as_connection(), deletion, actor).await
 }
 
 async fn delete(
     connection: &mut Connection<'_>,
-    promql: &PromQuery,
     deletion: &SeriesDeletion,
     actor: Option<Uuid>,
 ) -> Result<u64> {
     let selectors = selectors(deletion)?;
-    let series = promql.stored_series(&selectors).await?;
+    let series = registered_series(connection, &selectors).await?;
     let span = span(deletion);
     let ordered = Ordered { deletion, series: series.len() };
     let mut left = &*series;

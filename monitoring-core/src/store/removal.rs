@@ -58,11 +58,6 @@ pub(super) struct Remains {
 }
 
 impl Remains {
-    /// Whether the totals are other than before.
-    pub(super) fn concern_totals(&self, kind: SeriesKind) -> bool {
-        if self.is_finished { !self.deleted.is_empty() || self.newest.is_none() } else { kind.adds_up() }
-    }
-
     /// What there is of the series, if there is anything; `recorded` is what there was.
     pub(super) fn total(self, kind: SeriesKind, recorded: Option<Total>, span: &Span) -> Option<Total> {
         let mut total = recorded?;

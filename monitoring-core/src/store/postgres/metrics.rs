@@ -142,7 +142,8 @@ impl Postgres<'_> {
              FROM UNNEST($3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
                  AS missing (id, name, metric_type, temporality, labels, bounds)
              ON CONFLICT (id, registered_by) DO UPDATE
-             SET created_at = excluded.created_at, removed_at = NULL
+             SET metric_type = excluded.metric_type, temporality = excluded.temporality,
+                 created_at = excluded.created_at, removed_at = NULL
              WHERE metric_series.removed_at IS NOT NULL",
         );
         sqlx::query(sql)

@@ -162,7 +162,8 @@ impl Sqlite<'_> {
             });
             sql.push(
                 " ON CONFLICT (id, registered_by) DO UPDATE
-                 SET created_at = excluded.created_at, removed_at = NULL
+                 SET metric_type = excluded.metric_type, temporality = excluded.temporality,
+                     created_at = excluded.created_at, removed_at = NULL
                  WHERE removed_at IS NOT NULL",
             );
             sql.build().execute(&mut *self.connection).await?;

@@ -32,11 +32,13 @@ impl RemovalStore for Sqlite<'_> {
         let deleted = self.take_samples(series.id, span, limit).await?;
         let samples = u32::try_from(deleted.len()).unwrap_or(u32::MAX);
         let is_finished = samples < limit;
-        let newest = if is_finished { self.newest_of(series.id).await? } else { None };
-        let remains = Remains { deleted, newest, is_finished };
         let kind = series.kind();
-        if remains.concern_totals(kind) {
+        // At the end even if this call found nothing: what earlier ones did may not be seen in them.
+        if is_finished || kind.adds_up() {
+            // Taken first: who wrote them has committed by then, and what it wrote may be the newest.
             let recorded = self.take_totals(series).await?;
+            let newest = if is_finished { self.newest_of(series.id).await? } else { None };
+            let remains = Remains { deleted, newest, is_finished };
             match remains.total(kind, recorded, span) {
                 Some(total) => self.merge_totals(vec![(kind, total)], COMMON_WRITER, now).await?,
                 None => self.remove_series(series.id, now).await?,

@@ -14,8 +14,10 @@ on_each_database! {
     a_reading_before_the_removed_one_is_the_newest_again,
     a_series_with_nothing_left_is_forgotten_and_comes_back,
     a_name_with_nothing_left_may_become_another_metric,
+    who_wrote_a_metric_before_may_write_another_of_its_name,
     what_retention_dropped_stays_counted_until_nothing_is_left,
     more_samples_than_one_transaction_takes_are_removed,
+    as_many_readings_as_one_transaction_takes_leave_the_one_before,
     increments_made_meanwhile_are_not_lost,
     a_removal_is_written_down,
     what_names_no_series_is_refused,
@@ -32,7 +34,7 @@ async fn delete(monitoring: &Monitoring, selector: &str, span: Option<(i64, i64)
         end: span.map(|(_, end)| after(end)),
     };
     let mut conn = monitoring.acquire().await.unwrap();
-    services::delete_series(&mut conn, monitoring.promql(), &deletion, None).await.unwrap()
+    services::delete_series(&mut conn, &deletion, None).await.unwrap()
 }
 
 async fn values(monitoring: &Monitoring, query: &str, seconds: i64) -> Vec<f64> {
@@ -122,6 +124,21 @@ async fn a_name_with_nothing_left_may_become_another_metric(database: &Database)
     create(&monitoring, gauge("load", &[], 0.5)).await;
     assert_eq!(values(&monitoring, "load", 0).await, [0.5]);
     assert_eq!(scrape(&monitoring).await.value("load"), 0.5);
+    create(&monitoring, at(after(60), gauge("load", &[], 0.7))).await;
+    assert_eq!(values(&monitoring, "load", 60).await, [0.7]);
+}
+
+async fn who_wrote_a_metric_before_may_write_another_of_its_name(database: &Database) {
+    let monitoring = start(database).await;
+    let submit = async |request| services::submit_metrics(monitoring.recorder(), vec![request]).await;
+    for labels in [&[][..], &[("core", "1")]] {
+        submit(counter("load", labels, 1.0)).await.unwrap();
+    }
+    assert!(submit(gauge("load", &[], 0.5)).await.is_err());
+    assert_eq!(delete(&monitoring, "load", None).await, 2);
+    submit(gauge("load", &[], 0.5)).await.unwrap();
+    assert!(submit(counter("load", &[("core", "1")], 1.0)).await.is_err());
+    assert_eq!(values(&monitoring, "load", 0).await, [0.5]);
 }
 
 async fn what_retention_dropped_stays_counted_until_nothing_is_left(database: &Database) {
@@ -147,6 +164,15 @@ async fn more_samples_than_one_transaction_takes_are_removed(database: &Database
     assert_eq!(delete(&monitoring, "orders_total", Some((-4_499, 0))).await, 4_500);
     assert_eq!(values(&monitoring, "orders_total", 0).await, [1.0; 3]);
     assert_eq!(stored(&monitoring, "orders_total").await, 3);
+}
+
+async fn as_many_readings_as_one_transaction_takes_leave_the_one_before(database: &Database) {
+    let monitoring = start(database).await;
+    create(&monitoring, at(after(-3_000), gauge("temperature", &[], 20.0))).await;
+    let readings = (1..=2_000).map(|n| at(after(-n), gauge("temperature", &[], 99.0)));
+    create_all(&monitoring, readings.collect()).await;
+    assert_eq!(delete(&monitoring, "temperature", Some((-2_000, 0))).await, 2_000);
+    assert_eq!(scrape(&monitoring).await.value("temperature"), 20.0);
 }
 
 async fn increments_made_meanwhile_are_not_lost(database: &Database) {
@@ -179,6 +205,17 @@ async fn increments_made_meanwhile_are_not_lost(database: &Database) {
     assert_eq!(scrape(&monitoring).await.value("orders_total"), made);
 }
 
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn one_connection_is_enough() {
+    let clock = monitoring_core::Clock::fixed(start_time());
+    let monitoring =
+        Monitoring::builder().database_url("sqlite::memory:").clock(clock).start().await.unwrap();
+    create(&monitoring, gauge("temperature", &[], 20.0)).await;
+    assert_eq!(delete(&monitoring, "temperature", None).await, 1);
+    assert!(values(&monitoring, "temperature", 0).await.is_empty());
+}
+
 async fn a_removal_is_written_down(database: &Database) {
     let monitoring = start(database).await;
     create(&monitoring, gauge("temperature", &[], 20.0)).await;
@@ -186,7 +223,7 @@ async fn a_removal_is_written_down(database: &Database) {
     let deletion =
         SeriesDeletion { selectors: vec!["temperature".to_owned()], start: None, end: Some(after(9)) };
     let mut conn = monitoring.acquire().await.unwrap();
-    services::delete_series(&mut conn, monitoring.promql(), &deletion, Some(admin)).await.unwrap();
+    services::delete_series(&mut conn, &deletion, Some(admin)).await.unwrap();
     services::clean_tombstones(&mut conn, Some(admin)).await.unwrap();
     let log = services::query_audit_log(&mut conn, &Page::default()).await.unwrap().items;
     let mut actions: Vec<_> = log.iter().map(|entry| (&*entry.action, entry.actor)).collect();
@@ -202,7 +239,7 @@ async fn what_names_no_series_is_refused(database: &Database) {
     let mut conn = monitoring.acquire().await.unwrap();
     for selectors in [vec![], vec!["sum(up)".to_owned()], vec!["up".to_owned(), "{".to_owned()]] {
         let deletion = SeriesDeletion { selectors, start: None, end: None };
-        let refused = services::delete_series(&mut conn, monitoring.promql(), &deletion, None).await;
+        let refused = services::delete_series(&mut conn, &deletion, None).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
     assert!(services::query_audit_log(&mut conn, &Page::default()).await.unwrap().items.is_empty());

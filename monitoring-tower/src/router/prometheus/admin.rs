@@ -28,9 +28,8 @@ pub(super) async fn delete_series(
     // What was recorded before is meant too.
     state.flush().await;
     let deletion = SeriesDeletion { selectors, start, end };
-    let monitoring = state.monitoring();
-    let mut connection = monitoring.acquire().await?;
-    services::delete_series(&mut connection, monitoring.promql(), &deletion, Some(caller.id())).await?;
+    let mut connection = state.monitoring().acquire().await?;
+    services::delete_series(&mut connection, &deletion, Some(caller.id())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

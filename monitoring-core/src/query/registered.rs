@@ -1,0 +1,45 @@
+//! Finding series in the database itself: for whoever changes them, and has a connection already.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::DateTime;
+
+use super::index::Index;
+use super::selector::Selector;
+use crate::model::Series;
+use crate::store::series::SeriesStore as _;
+use crate::store::{Connection, StoreError};
+
+/// Series looked at at once; each takes about a kilobyte meanwhile.
+const SERIES_PER_PAGE: u32 = 10_000;
+
+/// The stored series that any of the selectors finds, in the order of their ids. A distribution is
+/// found by any of the series it is shown as.
+///
+/// What queries remember is not asked: it is kept up to date on connections of its own, and whoever
+/// waits for one while holding another may wait for itself.
+pub(crate) async fn registered_series(
+    connection: &mut Connection<'_>,
+    selectors: &[Selector],
+) -> Result<Vec<Arc<Series>>, StoreError> {
+    let (mut series, mut after) = (BTreeMap::new(), None);
+    loop {
+        let page = connection
+            .store()
+            .series_registered(DateTime::UNIX_EPOCH, after.as_ref(), SERIES_PER_PAGE)
+            .await?;
+        let is_last = page.len() < SERIES_PER_PAGE as usize;
+        after = page.last().map(|last| (last.registered_at, last.series.id));
+        let mut index = Index::default();
+        page.into_iter().for_each(|registered| index.add(registered));
+        for selector in selectors {
+            for found in index.find(selector.matchers(), usize::MAX - 1) {
+                series.entry(found.key.series.id).or_insert(found.key.series);
+            }
+        }
+        if is_last {
+            return Ok(series.into_values().collect());
+        }
+    }
+}

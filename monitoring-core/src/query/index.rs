@@ -186,7 +186,8 @@ impl Index {
         self.matching(matchers).take(max.saturating_add(1)).collect()
     }
 
-    fn matching<'i>(&'i self, matchers: &'i [Matcher]) -> impl Iterator<Item = Found<Key>> + 'i {
+    /// All series that fulfil all matchers, one after the other.
+    pub(super) fn matching<'i>(&'i self, matchers: &'i [Matcher]) -> impl Iterator<Item = Found<Key>> + 'i {
         let families = self.candidates(matchers).into_iter().map(|number| &self.families[number as usize]);
         let fits = |labels: &LabelSet| matchers.iter().all(|m| m.accepts(labels.value(&m.name)));
         families.flat_map(Family::shown).filter(move |found| fits(&found.labels))

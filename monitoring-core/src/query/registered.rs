@@ -34,7 +34,7 @@ pub(crate) async fn registered_series(
         let mut index = Index::default();
         page.into_iter().for_each(|registered| index.add(registered));
         for selector in selectors {
-            for found in index.find(selector.matchers(), usize::MAX - 1) {
+            for found in index.matching(selector.matchers()) {
                 series.entry(found.key.series.id).or_insert(found.key.series);
             }
         }

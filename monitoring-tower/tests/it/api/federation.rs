@@ -5,6 +5,7 @@ use http::{Method, StatusCode};
 use prost::Message;
 use serde_json::json;
 
+use super::remote_write::TimeSeries;
 use crate::support::{ALICE, Answer, Service, exchange, on_both_databases, request};
 
 on_both_databases! {
@@ -54,30 +55,6 @@ struct ReadResponse {
 struct QueryResult {
     #[prost(message, repeated, tag = "1")]
     timeseries: Vec<TimeSeries>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TimeSeries {
-    #[prost(message, repeated, tag = "1")]
-    labels: Vec<Label>,
-    #[prost(message, repeated, tag = "2")]
-    samples: Vec<Sample>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Label {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Sample {
-    #[prost(double, tag = "1")]
-    value: f64,
-    #[prost(int64, tag = "2")]
-    timestamp: i64,
 }
 
 /// A counter that was at 5 an hour ago and is at 7 now, and a gauge.

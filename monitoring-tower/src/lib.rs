@@ -4,6 +4,9 @@ mod middleware;
 #[cfg(feature = "api")]
 mod router;
 
+#[cfg(all(any(test, fuzzing), feature = "prometheus"))]
+#[doc(hidden)]
+pub use router::fuzzing;
 #[cfg(feature = "axum")]
 pub use middleware::MissingMonitoringLayer;
 pub use middleware::{

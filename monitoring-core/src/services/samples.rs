@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 
-use crate::config::Retention;
+use crate::config::{Retention, Settings};
 use crate::error::Result;
 use crate::model::{
     Invalid, Labels, Limits, MetricType, Sample, SampleValue, Series, Temporality, is_any_label_name,
@@ -15,7 +15,7 @@ use crate::model::{
 use crate::promql::NAME;
 use crate::random::random_u64;
 use crate::store::metrics::{MetricStore as _, registered};
-use crate::store::{AsConnection, Connection, Context};
+use crate::store::{AsConnection, Connection};
 
 /// Refusals told in one report.
 const REFUSALS_MAX: usize = 20;
@@ -63,7 +63,7 @@ pub async fn store_samples(conn: &mut impl AsConnection, sent: Vec<SentSeries>) 
 async fn store(connection: &mut Connection<'_>, sent: Vec<SentSeries>) -> Result<SentReport> {
     let context = connection.context().clone();
     let mut report = SentReport::default();
-    let checked: Vec<_> = sent.into_iter().filter_map(|sent| checked(sent, &context, &mut report)).collect();
+    let checked = checked(sent, &context.settings, &mut report);
     let mut transaction = connection.begin().await?;
     let max = context.settings.limits.series_per_metric_max;
     let all = checked.iter().map(|(series, _)| series);
@@ -93,9 +93,20 @@ fn writer() -> i64 {
     *WRITER
 }
 
-/// The series and those of its samples that can be kept.
-fn checked(sent: SentSeries, context: &Context, report: &mut SentReport) -> Option<(Series, Vec<Sample>)> {
-    let settings = &context.settings;
+/// The series that can be kept, each with those of its samples that can.
+pub(crate) fn checked(
+    sent: Vec<SentSeries>,
+    settings: &Settings,
+    report: &mut SentReport,
+) -> Vec<(Series, Vec<Sample>)> {
+    sent.into_iter().filter_map(|sent| checked_one(sent, settings, report)).collect()
+}
+
+fn checked_one(
+    sent: SentSeries,
+    settings: &Settings,
+    report: &mut SentReport,
+) -> Option<(Series, Vec<Sample>)> {
     let count = sent.samples.len().max(1);
     let series = match series(sent.labels, &settings.limits) {
         Ok(series) => series,

@@ -3,9 +3,9 @@
 
 use crate::promql::functions::seconds;
 use crate::promql::value::ABSENT;
-use crate::promql::{Label, LabelSet, QueryValue, SeriesValues, parse as parse_query};
+use crate::promql::memory::Loaded;
+use crate::promql::{Label, LabelSet, Memory, QueryValue, SeriesValues, parse as parse_query};
 
-use super::memory::{Loaded, Memory};
 
 pub(crate) enum Command {
     Clear,

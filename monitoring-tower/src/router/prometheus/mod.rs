@@ -9,6 +9,8 @@ mod discovery;
 pub(super) mod exposition;
 mod federate;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod json;
 mod query;
 mod read;

@@ -21,7 +21,7 @@ pub(super) async fn write(
     body: Body,
 ) -> Answer<Response> {
     let version = Version::of(&headers)?;
-    let sent = version.read(&snappy::content(body, state.monitoring().limits().body_bytes_max).await?)?;
+    let sent = version.read(body, state.monitoring().limits().body_bytes_max).await?;
     let mut connection = state.write().await?;
     let mut report = services::store_samples(&mut connection, sent.series).await?;
     let unreadable = sent.histograms + sent.malformed;
@@ -46,7 +46,7 @@ pub(super) async fn write(
 
 /// Which message the body holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(super) enum Version {
     One,
     Two,
 }
@@ -71,10 +71,12 @@ impl Version {
         }
     }
 
-    fn read(self, bytes: &[u8]) -> Answer<Sent> {
+    /// What a body of at most so many bytes says.
+    pub(super) async fn read(self, body: Body, bytes_max: usize) -> Answer<Sent> {
+        let bytes = snappy::content(body, bytes_max).await?;
         let sent = match self {
-            Self::One => WriteRequest::decode(bytes).map(Sent::from),
-            Self::Two => Request::decode(bytes).map(Sent::from),
+            Self::One => WriteRequest::decode(&*bytes).map(Sent::from),
+            Self::Two => Request::decode(&*bytes).map(Sent::from),
         };
         sent.map_err(|error| Problem::field("body", format!("is no such message: {error}")))
     }

@@ -1,8 +1,9 @@
 //! Functions of the samples in a window.
 //!
-//! Sources: <https://prometheus.io/docs/prometheus/latest/querying/functions/>, and for the order of
-//! arithmetic what Prometheus does, where it is told there: growth is extrapolated by one factor, and
-//! sums are compensated after Kahan and Neumaier.
+//! Source: <https://prometheus.io/docs/prometheus/latest/querying/functions/>. Arithmetic is in the
+//! order Prometheus has it, so that results are the same to the last bit, and what depends on the last
+//! bit (ranks, comparisons) is too: growth is stretched by one factor, and sums are compensated after
+//! Kahan and Neumaier.
 
 use super::series::{Kind, Series, is_stale};
 
@@ -131,7 +132,7 @@ fn of_last_two(seen: &Seen, is_rate: bool) -> Option<f64> {
     Some(if is_rate { growth / seconds(time - before_time) } else { growth })
 }
 
-/// Slope and height at `origin` of the line by least squares, about the centre of the samples.
+/// Slope and height at `origin` of the line by least squares.
 fn line(seen: &Seen, origin: i64) -> Option<(f64, f64)> {
     if seen.samples.len() < 2 {
         return None;
@@ -140,13 +141,14 @@ fn line(seen: &Seen, origin: i64) -> Option<(f64, f64)> {
     if seen.samples.iter().all(|(_, value)| *value == first) {
         return Some(if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) });
     }
-    let x: Vec<f64> = seen.samples.iter().map(|(time, _)| seconds(time - origin)).collect();
-    let (x_mean, y_mean) = (mean(&x), mean(&seen.values()));
-    let with = |f: &dyn Fn(f64, f64) -> f64| {
-        sum(&x.iter().zip(seen.values()).map(|(x, y)| f(x - x_mean, y - y_mean)).collect::<Vec<_>>())
+    let n = seen.samples.len() as f64;
+    let of = |f: fn(f64, f64) -> f64| {
+        sum(&seen.samples.iter().map(|(time, y)| f(seconds(time - origin), *y)).collect::<Vec<_>>())
     };
-    let slope = with(&|x, y| x * y) / with(&|x, _| x * x);
-    Some((slope, y_mean - slope * x_mean))
+    let (x_sum, y_sum) = (of(|x, _| x), of(|_, y| y));
+    let covariance = of(|x, y| x * y) - x_sum * y_sum / n;
+    let slope = covariance / (of(|x, _| x * x) - x_sum * x_sum / n);
+    Some((slope, y_sum / n - slope * x_sum / n))
 }
 
 fn smoothed(values: &[f64], smoothing: f64, trend_factor: f64) -> Option<f64> {
@@ -163,30 +165,30 @@ fn smoothed(values: &[f64], smoothing: f64, trend_factor: f64) -> Option<f64> {
 }
 
 pub(super) fn sum(values: &[f64]) -> f64 {
-    let (mut total, mut lost) = (0.0_f64, 0.0_f64);
-    for value in values {
-        let next = total + value;
-        if next.is_infinite() {
-            lost = 0.0;
-        } else if total.abs() >= value.abs() {
-            lost += (total - next) + value;
-        } else {
-            lost += (value - next) + total;
-        }
-        total = next;
-    }
+    let (total, lost) = values.iter().fold((0.0, 0.0), |sum, value| plus(sum, *value));
     total + lost
+}
+
+/// A sum with one more value, and with what was lost on the way.
+fn plus((total, lost): (f64, f64), value: f64) -> (f64, f64) {
+    let next = total + value;
+    let missed = if total.abs() >= value.abs() { (total - next) + value } else { (value - next) + total };
+    (next, if next.is_infinite() { 0.0 } else { lost + missed })
 }
 
 pub(super) fn mean(values: &[f64]) -> f64 {
     sum(values) / values.len() as f64
 }
 
-/// Of the whole population.
+/// Of the whole population, by Welford's method: values that are all the same have none.
 pub(super) fn variance(values: &[f64]) -> f64 {
-    let mean = mean(values);
-    let squares: Vec<_> = values.iter().map(|value| (value - mean) * (value - mean)).collect();
-    sum(&squares) / values.len() as f64
+    let (mut mean, mut squares) = ((0.0, 0.0), (0.0, 0.0));
+    for (n, value) in values.iter().enumerate() {
+        let deviation = value - (mean.0 + mean.1);
+        mean = plus(mean, deviation / (n as f64 + 1.0));
+        squares = plus(squares, deviation * (value - (mean.0 + mean.1)));
+    }
+    (squares.0 + squares.1) / values.len() as f64
 }
 
 /// NaN is the least of all values.

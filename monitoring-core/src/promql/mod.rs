@@ -13,6 +13,7 @@ mod matcher;
 #[cfg(any(test, fuzzing))]
 mod memory;
 mod notes;
+mod numbers;
 mod parse;
 mod plan;
 mod planner;

@@ -3,6 +3,7 @@
 //! It is there where `cargo fuzz` sets `--cfg fuzzing` and in this crate's own tests. A feature would
 //! be simpler to name, but a host could switch it on, and any crate beside it for all others.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -49,8 +50,10 @@ fn limits() -> QueryLimits {
 
 fn answer(query: Query) -> QueryResult<QueryValue> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers");
-    runtime.block_on(query.answer(&series(), &limits())).map(|answer| answer.value)
+    runtime.block_on(query.answer(&*SERIES, &limits())).map(|answer| answer.value)
 }
+
+static SERIES: LazyLock<Memory> = LazyLock::new(series);
 
 /// A few series of each kind: counters that begin anew, readings with gaps and with what is no
 /// number, a histogram.

@@ -4,15 +4,15 @@ mod middleware;
 #[cfg(feature = "api")]
 mod router;
 
-#[cfg(all(any(test, fuzzing), feature = "prometheus"))]
-#[doc(hidden)]
-pub use router::fuzzing;
 #[cfg(feature = "axum")]
 pub use middleware::MissingMonitoringLayer;
 pub use middleware::{
     MonitoringBody, MonitoringFuture, MonitoringLayer, MonitoringRoute, MonitoringService, MonitoringTags,
     Outcome, RequestContext, RequestId, RequestSummary, SpanId, TraceContext, TraceId,
 };
+#[cfg(all(any(test, fuzzing), feature = "prometheus"))]
+#[doc(hidden)]
+pub use router::fuzzing;
 #[cfg(feature = "api")]
 pub use router::{
     Access, Authentication, Authenticator, Endpoint, FromExtensions, RouterBuilder, endpoints, router,

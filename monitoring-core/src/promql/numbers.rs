@@ -47,8 +47,7 @@ fn millis(text: &str) -> Option<u128> {
     let (mut rest, mut total) = (text, 0_u128);
     while !rest.is_empty() {
         let (digits, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
-        let (unit, after) =
-            after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
+        let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
         let unit: u128 = match unit {
             "ms" => 1,
             "s" => 1_000,

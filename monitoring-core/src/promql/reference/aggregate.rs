@@ -83,7 +83,8 @@ fn chosen(op: &str, k: f64, groups: impl Iterator<Item = Vec<Element>>) -> Answe
         return Err("the parameter is no int64".to_owned());
     }
     let by_rank = |a: &Element, b: &Element| {
-        let by_value = a.value.partial_cmp(&b.value).unwrap_or_else(|| a.value.is_nan().cmp(&b.value.is_nan()));
+        let by_value =
+            a.value.partial_cmp(&b.value).unwrap_or_else(|| a.value.is_nan().cmp(&b.value.is_nan()));
         let is_number = !a.value.is_nan() && !b.value.is_nan();
         let by_value = if op == "topk" && is_number { by_value.reverse() } else { by_value };
         by_value.then_with(|| a.labels.iter().cmp(&b.labels))

@@ -212,9 +212,7 @@ impl Reference<'_> {
 fn newest_of(series: &Series, time: i64) -> Option<(i64, f64)> {
     let last = series.samples.iter().rfind(|(sampled, _)| *sampled <= time).copied();
     match series.kind {
-        Kind::Readings => {
-            last.filter(|(sampled, value)| *sampled > time - LOOKBACK && !is_stale(*value))
-        }
+        Kind::Readings => last.filter(|(sampled, value)| *sampled > time - LOOKBACK && !is_stale(*value)),
         Kind::Increments { .. } => {
             let total = series.total(time)?;
             // Without a recent sample it is as if it were measured now.
@@ -226,9 +224,7 @@ fn newest_of(series: &Series, time: i64) -> Option<(i64, f64)> {
 
 /// Applies a function that yields no sample of the series any longer.
 pub(super) fn mapped(elements: Vec<Element>, f: impl Fn(f64) -> Option<f64>) -> Vec<Element> {
-    let map = |element: Element| {
-        f(element.value).map(|value| Element { value, drops_name: true, ..element })
-    };
+    let map = |element: Element| f(element.value).map(|value| Element { value, drops_name: true, ..element });
     elements.into_iter().filter_map(map).collect()
 }
 

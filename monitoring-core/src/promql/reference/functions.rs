@@ -30,7 +30,15 @@ pub(super) fn call(reference: &Reference<'_>, name: &str, args: &[&Expr], at: i6
         "sqrt" => map(&f64::sqrt),
         "exp" => map(&f64::exp),
         "ln" => map(&f64::ln),
-        "sgn" => map(&|value| if value > 0.0 { 1.0 } else if value < 0.0 { -1.0 } else { value }),
+        "sgn" => map(&|value| {
+            if value > 0.0 {
+                1.0
+            } else if value < 0.0 {
+                -1.0
+            } else {
+                value
+            }
+        }),
         "round" => {
             let inverse = 1.0 / if args.len() > 1 { scalar(1)? } else { 1.0 };
             map(&|value| (value * inverse + 0.5).floor() / inverse)
@@ -39,7 +47,9 @@ pub(super) fn call(reference: &Reference<'_>, name: &str, args: &[&Expr], at: i6
         "clamp_min" => clamped(vector(0)?, scalar(1)?, f64::INFINITY),
         "clamp_max" => clamped(vector(0)?, f64::NEG_INFINITY, scalar(1)?),
         "timestamp" => timestamp(reference, args[0], at),
-        "absent" => Ok(Worth::Vector(if vector(0)?.is_empty() { vec![missing(args[0])] } else { Vec::new() })),
+        "absent" => {
+            Ok(Worth::Vector(if vector(0)?.is_empty() { vec![missing(args[0])] } else { Vec::new() }))
+        }
         "label_replace" => label_replace(vector(0)?, &texts(&args[1..])?),
         "label_join" => label_join(vector(0)?, &texts(&args[1..])?),
         "histogram_quantile" => {
@@ -130,7 +140,8 @@ fn set(element: &mut Element, name: &str, value: String) {
 /// Two elements of the same labels cannot both be.
 fn distinct(elements: Vec<Element>) -> Answer<Worth> {
     for (n, element) in elements.iter().enumerate() {
-        let is_same = |other: &Element| other.labels == element.labels && other.drops_name == element.drops_name;
+        let is_same =
+            |other: &Element| other.labels == element.labels && other.drops_name == element.drops_name;
         if elements[..n].iter().any(is_same) {
             return Err("two elements of the same labels".to_owned());
         }

@@ -72,12 +72,30 @@ fn range(depth: u32) -> Text {
 
 fn range_call(depth: u32) -> Text {
     let plain = &[
-        "rate", "rate", "increase", "increase", "irate", "idelta", "delta", "deriv", "resets", "changes",
-        "avg_over_time", "min_over_time", "max_over_time", "sum_over_time", "count_over_time",
-        "stddev_over_time", "stdvar_over_time", "last_over_time", "present_over_time", "absent_over_time",
+        "rate",
+        "rate",
+        "increase",
+        "increase",
+        "irate",
+        "idelta",
+        "delta",
+        "deriv",
+        "resets",
+        "changes",
+        "avg_over_time",
+        "min_over_time",
+        "max_over_time",
+        "sum_over_time",
+        "count_over_time",
+        "stddev_over_time",
+        "stdvar_over_time",
+        "last_over_time",
+        "present_over_time",
+        "absent_over_time",
     ];
     let plain = (words(plain), range(depth)).prop_map(|(name, range)| format!("{name}({range})"));
-    let quantile = (number(), range(depth)).prop_map(|(q, range)| format!("quantile_over_time({q}, {range})"));
+    let quantile =
+        (number(), range(depth)).prop_map(|(q, range)| format!("quantile_over_time({q}, {range})"));
     let ahead = (range(depth), words(&["60", "-30", "3600"]));
     let ahead = ahead.prop_map(|(range, seconds)| format!("predict_linear({range}, {seconds})"));
     let factors = words(&["0.3", "0.5", "0.9"]);
@@ -106,7 +124,8 @@ fn aggregation(of: &Text) -> Text {
     let ops = &["sum", "sum", "avg", "count", "min", "max", "group", "stddev", "stdvar"];
     let plain = (words(ops), grouping(), of.clone());
     let plain = plain.prop_map(|(op, grouping, of)| format!("{op}{grouping} ({of})"));
-    let ranked = (words(&["topk", "bottomk"]), grouping(), words(&["1", "2", "3", "0", "-1", "2.7"]), of.clone());
+    let ranked =
+        (words(&["topk", "bottomk"]), grouping(), words(&["1", "2", "3", "0", "-1", "2.7"]), of.clone());
     let ranked = ranked.prop_map(|(op, grouping, k, of)| format!("{op}{grouping} ({k}, {of})"));
     let quantile = (grouping(), number(), of.clone());
     let quantile = quantile.prop_map(|(grouping, q, of)| format!("quantile{grouping} ({q}, {of})"));
@@ -134,13 +153,16 @@ fn histogram(depth: u32) -> Text {
     ];
     let quantile = (number(), buckets.clone()).prop_map(|(q, of)| format!("histogram_quantile({q}, {of})"));
     let fraction = (number(), number(), buckets);
-    let fraction = fraction.prop_map(|(lower, upper, of)| format!("histogram_fraction({lower}, {upper}, {of})"));
+    let fraction =
+        fraction.prop_map(|(lower, upper, of)| format!("histogram_fraction({lower}, {upper}, {of})"));
     prop_oneof![3 => quantile, 1 => fraction].boxed()
 }
 
 /// An operator between a vector and a scalar.
 fn with_scalar(of: &Text, depth: u32) -> Text {
-    let ops = words(&["+", "-", "*", "/", "%", "^", "atan2", "==", "!=", ">", "<", ">=", "<=", "> bool", "== bool"]);
+    let ops = words(&[
+        "+", "-", "*", "/", "%", "^", "atan2", "==", "!=", ">", "<", ">=", "<=", "> bool", "== bool",
+    ]);
     (of.clone(), ops, scalar(depth), any::<bool>())
         .prop_map(|(of, op, scalar, is_first)| match is_first {
             true => format!("({of}) {op} {scalar}"),
@@ -171,7 +193,8 @@ fn between_vectors(of: &Text) -> Text {
     let set = (of.clone(), words(&["and", "or", "unless"]), sides, of.clone());
     let set = set.prop_map(|(left, op, matching, right)| format!("({left}) {op}{matching} ({right})"));
     let totals = (of.clone(), words(&["*", "/", ">", "<="]), of.clone());
-    let totals = totals.prop_map(|(one, op, many)| format!("sum by (job) ({one}) {op} on (job) group_right () ({many})"));
+    let totals = totals
+        .prop_map(|(one, op, many)| format!("sum by (job) ({one}) {op} on (job) group_right () ({many})"));
     prop_oneof![2 => joined, 2 => set, 1 => totals].boxed()
 }
 

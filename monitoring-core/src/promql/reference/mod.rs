@@ -70,8 +70,12 @@ fn the_engine_answers_as_the_reference_does() {
 fn asked() -> impl Strategy<Value = Asked> {
     let intervals = prop_oneof![Just(60_000_i64), Just(15_000), Just(301_000), 1..90_000_i64];
     let steps = prop_oneof![2 => Just(1_i64), 3 => 2..12_i64];
-    (grammar::query(), 0..1_500_000_i64, intervals, steps)
-        .prop_map(|(query, start, interval, steps)| Asked { query, start, interval, steps })
+    (grammar::query(), 0..1_500_000_i64, intervals, steps).prop_map(|(query, start, interval, steps)| Asked {
+        query,
+        start,
+        interval,
+        steps,
+    })
 }
 
 /// Whether it was answered at all: both may refuse it.
@@ -142,8 +146,7 @@ fn by_engine(series: &[Series], asked: &Asked) -> Answer<Answered> {
 }
 
 fn is_same(expected: &Answered, found: &Answered) -> bool {
-    let same_sample =
-        |((time, a), (other, b)): (&(i64, f64), &(i64, f64))| time == other && is_near(*a, *b);
+    let same_sample = |((time, a), (other, b)): (&(i64, f64), &(i64, f64))| time == other && is_near(*a, *b);
     expected.len() == found.len()
         && expected.iter().zip(found).all(|((labels, samples), (other_labels, others))| {
             labels == other_labels

@@ -101,7 +101,8 @@ fn set(op: &str, modifier: &BinModifier, left: Vec<Element>, right: Vec<Element>
         elements.iter().map(|element| signature(modifier, &element.labels)).collect()
     };
     let (of_left, of_right) = (signatures(&left), signatures(&right));
-    let is_in = |element: &Element, others: &BTreeSet<Labels>| others.contains(&signature(modifier, &element.labels));
+    let is_in =
+        |element: &Element, others: &BTreeSet<Labels>| others.contains(&signature(modifier, &element.labels));
     match op {
         "and" => left.into_iter().filter(|element| is_in(element, &of_right)).collect(),
         "unless" => left.into_iter().filter(|element| !is_in(element, &of_right)).collect(),

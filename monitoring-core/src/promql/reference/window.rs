@@ -78,8 +78,12 @@ pub(super) fn function(name: &str, seen: &Seen, args: &[f64], at: i64) -> Option
         "last_over_time" => last,
         "sum_over_time" => sum(&values),
         "avg_over_time" => mean(&values),
-        "min_over_time" => values.iter().fold(first, |least, v| if *v < least || least.is_nan() { *v } else { least }),
-        "max_over_time" => values.iter().fold(first, |most, v| if *v > most || most.is_nan() { *v } else { most }),
+        "min_over_time" => {
+            values.iter().fold(first, |least, v| if *v < least || least.is_nan() { *v } else { least })
+        }
+        "max_over_time" => {
+            values.iter().fold(first, |most, v| if *v > most || most.is_nan() { *v } else { most })
+        }
         "stdvar_over_time" => variance(&values),
         "stddev_over_time" => variance(&values).sqrt(),
         "quantile_over_time" => quantile(args[0], &values),

@@ -5,6 +5,7 @@
 
 mod admin;
 mod answer;
+mod bounds;
 mod discovery;
 pub(super) mod exposition;
 mod federate;

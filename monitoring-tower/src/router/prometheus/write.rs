@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use monitoring_core::services;
 use prost::Message;
 
-use super::snappy;
 use super::wire::{Request, Sent, WriteRequest};
+use super::{bounds, snappy};
 use crate::router::error::{Answer, Code, Problem};
 use crate::router::state::RouterState;
 
@@ -74,6 +74,10 @@ impl Version {
     /// What a body of at most so many bytes says.
     pub(super) async fn read(self, body: Body, bytes_max: usize) -> Answer<Sent> {
         let bytes = snappy::content(body, bytes_max).await?;
+        match self {
+            Self::One => bounds::check_one(&bytes)?,
+            Self::Two => bounds::check_two(&bytes, bytes_max * snappy::EXPANSION_MAX)?,
+        }
         let sent = match self {
             Self::One => WriteRequest::decode(&*bytes).map(Sent::from),
             Self::Two => Request::decode(&*bytes).map(Sent::from),

@@ -33,6 +33,8 @@ pub(crate) struct Expired {
     pub events: u64,
     /// Samples removed one by one.
     pub samples: u64,
+    /// Chunks of samples removed one by one.
+    pub chunks: u64,
     /// Partitions removed whole, whatever was in them.
     pub partitions: u64,
 }
@@ -48,6 +50,7 @@ impl AddAssign for Expired {
     fn add_assign(&mut self, other: Self) {
         self.events += other.events;
         self.samples += other.samples;
+        self.chunks += other.chunks;
         self.partitions += other.partitions;
     }
 }

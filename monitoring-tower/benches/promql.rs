@@ -80,10 +80,7 @@ async fn run(folder: &Path) -> Outcome<()> {
         }
         report(&question, times.map(|times| times[1..].to_vec()));
     }
-    report_memory(
-        memory("/proc/self/status")?,
-        memory(&format!("/proc/{}/status", child.id().unwrap_or(1)))?,
-    );
+    report_memory(memory("/proc/self/status")?, memory(&format!("/proc/{}/status", child.id().unwrap_or(1)))?);
     Ok(())
 }
 
@@ -298,9 +295,7 @@ fn sorted(mut data: Value) -> Value {
 
 fn is_close(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_close(a, b))
-        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_close(a, b)),
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| is_close(a, b)))
         }
@@ -336,8 +331,7 @@ fn report_load(set: &Set, percent: i64, took: [Duration; 2]) {
 
 #[expect(clippy::print_stdout, reason = "the figures are the point of the program")]
 fn report(question: &Question, times: [Vec<Duration>; 2]) {
-    let ratios =
-        times[1].iter().zip(&times[0]).map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64());
+    let ratios = times[1].iter().zip(&times[0]).map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64());
     let ratio = median(ratios.collect());
     let [theirs, ours] = times.map(median);
     println!("{:32} Prometheus {theirs:9.2?}   ours {ours:9.2?}   ({ratio:.2} of it)", question.name);
@@ -345,9 +339,7 @@ fn report(question: &Question, times: [Vec<Duration>; 2]) {
 
 #[expect(clippy::print_stdout, reason = "the figures are the point of the program")]
 fn report_memory([now, most]: [u64; 2], [their_now, their_most]: [u64; 2]) {
-    println!(
-        "memory of this process {now} kB, at most {most} kB; of Prometheus {their_now} kB, at most {their_most} kB"
-    );
+    println!("memory of this process {now} kB, at most {most} kB; of Prometheus {their_now} kB, at most {their_most} kB");
 }
 
 #[derive(Clone, PartialEq, Message)]

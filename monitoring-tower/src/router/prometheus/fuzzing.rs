@@ -23,7 +23,10 @@ pub fn received(body: &[u8]) -> [Option<Vec<SentSeries>>; 2] {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
+    use crate::router::prometheus::wire::{Request, Sample, SymbolSeries};
 
     #[test]
     fn seeds_say_something() {
@@ -34,5 +37,24 @@ mod tests {
             let said = first.into_iter().chain(second).any(|series| !series.is_empty());
             assert!(said, "{} says nothing", path.display());
         }
+    }
+
+    /// One text, named so many times.
+    fn repeating(times: usize) -> Vec<u8> {
+        let request = Request {
+            symbols: vec!["x".repeat(1_000)],
+            timeseries: vec![SymbolSeries {
+                labels_refs: vec![0; times],
+                samples: vec![Sample::default()],
+                ..SymbolSeries::default()
+            }],
+        };
+        snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_small_body_cannot_name_a_text_without_end() {
+        assert!(received(&repeating(400))[1].is_some());
+        assert!(received(&repeating(600))[1].is_none(), "more than eight times the greatest body");
     }
 }

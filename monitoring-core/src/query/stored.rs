@@ -40,9 +40,11 @@ impl SeriesSource for StoredSeries<'_> {
         let stored = distinct(series);
         // Running totals are counted back from what there is now.
         let summed: Vec<Series> = match wanted {
-            Wanted::Totals => {
-                stored.iter().filter(|series| series.kind().adds_up()).map(|series| (*series).clone()).collect()
-            }
+            Wanted::Totals => stored
+                .iter()
+                .filter(|series| series.kind().adds_up())
+                .map(|series| (*series).clone())
+                .collect(),
             Wanted::Increments => Vec::new(),
         };
         let until = if summed.is_empty() { reach.until } else { i64::MAX / 2_000 };

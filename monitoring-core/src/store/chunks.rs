@@ -122,8 +122,7 @@ impl NewestSamples {
     pub(super) fn add(&mut self, sample: Sample) {
         let (series_id, time, origin) = sample_key(&sample);
         let key = (time, series_id, origin);
-        if self.is_full() && self.found.first_key_value().is_some_and(|(first, _)| key < *first)
-        {
+        if self.is_full() && self.found.first_key_value().is_some_and(|(first, _)| key < *first) {
             return;
         }
         self.found.entry(key).or_insert(sample);

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::supervisor::INTERNAL_TARGET;
 use crate::random::random_u64;
-use crate::{compaction, retention};
 use crate::store::{Pool, StoreError};
+use crate::{compaction, retention};
 
 /// How often there is something to do.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);

@@ -211,9 +211,8 @@ impl Postgres<'_> {
         let mut behind: Option<(DateTime<Utc>, i64)> = None;
         loop {
             let oldest = newest.oldest_wanted().and_then(from_micros).map_or(from, |oldest| oldest.max(from));
-            let select = self.sql(
-                "SELECT series_id, end_time, data FROM monitoring.metric_chunks WHERE end_time >= ",
-            );
+            let select =
+                self.sql("SELECT series_id, end_time, data FROM monitoring.metric_chunks WHERE end_time >= ");
             let mut sql = QueryBuilder::<sqlx::Postgres>::new(select.as_str());
             sql.push_bind(oldest).push(" AND start_time <= ").push_bind(to);
             let latest = behind.map_or(to + SPAN_MAX, |(time, _)| time);

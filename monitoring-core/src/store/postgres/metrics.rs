@@ -87,8 +87,10 @@ impl MetricStore for Postgres<'_> {
                 newest.add(sample);
             }
             // Later, what rows hold may be packed already: it is the same sample, and shown once.
-            self.add_packed(&mut newest, filter, (window, to), |sample| is_listed(sample, page, (window, to)))
-                .await?;
+            self.add_packed(&mut newest, filter, (window, to), |sample| {
+                is_listed(sample, page, (window, to))
+            })
+            .await?;
             if newest.is_full() {
                 break;
             }
@@ -180,7 +182,10 @@ impl Postgres<'_> {
         kinds(&rows)
     }
 
-    pub(super) async fn insert_samples(&mut self, samples: &[Sample]) -> Result<HashSet<SampleKey>, StoreError> {
+    pub(super) async fn insert_samples(
+        &mut self,
+        samples: &[Sample],
+    ) -> Result<HashSet<SampleKey>, StoreError> {
         let samples = in_key_order(samples);
         let values: Vec<_> = samples.iter().map(|sample| columns(&sample.value)).collect();
         let sql = self.sql(
@@ -245,7 +250,11 @@ impl Postgres<'_> {
     }
 
     /// Keeps to the series the filter asks for.
-    pub(super) fn push_series(&self, sql: &mut QueryBuilder<Database>, filter: &MetricFilter) -> Result<(), StoreError> {
+    pub(super) fn push_series(
+        &self,
+        sql: &mut QueryBuilder<Database>,
+        filter: &MetricFilter,
+    ) -> Result<(), StoreError> {
         if filter.name.is_none() && filter.metric_type.is_none() && filter.labels.is_empty() {
             return Ok(());
         }

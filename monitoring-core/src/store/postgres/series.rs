@@ -9,10 +9,10 @@ use sqlx::postgres::PgRow;
 use super::Postgres;
 use super::metrics::{numbers, series, value};
 use crate::model::{SampleValue, Series, SeriesId};
+use crate::store::StoreError;
 use crate::store::chunks::{SPAN_MAX, newest_within, read};
 use crate::store::columns::{Gathered, SampleColumns};
 use crate::store::series::{RegisteredSeries, SeriesNews, SeriesStore, Shape, later};
-use crate::store::StoreError;
 
 impl SeriesStore for Postgres<'_> {
     async fn series_registered(

@@ -183,7 +183,10 @@ impl Sqlite<'_> {
         kinds(&rows)
     }
 
-    pub(super) async fn insert_samples(&mut self, samples: &[Sample]) -> Result<HashSet<SampleKey>, StoreError> {
+    pub(super) async fn insert_samples(
+        &mut self,
+        samples: &[Sample],
+    ) -> Result<HashSet<SampleKey>, StoreError> {
         let mut inserted = HashSet::with_capacity(samples.len());
         for samples in in_key_order(samples).chunks(ROWS_MAX) {
             let mut sql = QueryBuilder::<Database>::new(

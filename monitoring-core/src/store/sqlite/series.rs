@@ -9,10 +9,10 @@ use sqlx::sqlite::SqliteRow;
 use super::metrics::{numbers, series, value};
 use super::{Sqlite, time};
 use crate::model::{SampleValue, Series, SeriesId, to_micros};
+use crate::store::StoreError;
 use crate::store::chunks::{SPAN_MAX, newest_within, read};
 use crate::store::columns::{Gathered, SampleColumns};
 use crate::store::series::{RegisteredSeries, SeriesNews, SeriesStore, Shape, later};
-use crate::store::StoreError;
 
 impl SeriesStore for Sqlite<'_> {
     async fn series_registered(

@@ -184,9 +184,7 @@ async fn a_part_is_removed_from_what_is_packed(database: &Database) {
         start: Some(after(-15_000)),
         end: Some(after(-3_000)),
     };
-    let is_meant = |metric: &&Metric| {
-        metric.timestamp >= after(-15_000) && metric.timestamp <= after(-3_000)
-    };
+    let is_meant = |metric: &&Metric| metric.timestamp >= after(-15_000) && metric.timestamp <= after(-3_000);
     let removed: f64 = all.iter().filter(is_meant).map(|metric| metric.value).sum();
     let mut conn = monitoring.acquire().await.unwrap();
     let deleted = services::delete_series(&mut conn, &deletion, None).await.unwrap();

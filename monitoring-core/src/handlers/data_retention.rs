@@ -26,6 +26,7 @@ impl TaskHandler for DataRetention {
             Ok(json!({
                 "events_deleted": expired.events,
                 "samples_deleted": expired.samples,
+                "exemplars_deleted": expired.exemplars,
                 "partitions_dropped": expired.partitions,
             }))
         })

@@ -17,6 +17,7 @@ mod transaction;
 pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod events;
+pub(crate) mod exemplars;
 pub(crate) mod incidents;
 pub(crate) mod metrics;
 pub(crate) mod partitions;

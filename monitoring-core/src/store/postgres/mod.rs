@@ -9,6 +9,7 @@ use crate::config::Settings;
 mod alerts;
 mod audit;
 mod events;
+mod exemplars;
 mod incidents;
 mod metrics;
 mod partitions;

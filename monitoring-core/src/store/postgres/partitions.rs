@@ -50,7 +50,7 @@ impl PartitionStore for Postgres<'_> {
         let (event_days, events) = self.expire_table(Table::Events, events_before, rows_max).await?;
         let (sample_days, samples) =
             self.expire_table(Table::MetricSamples, samples_before, rows_max).await?;
-        Ok(Expired { events, samples, partitions: event_days + sample_days })
+        Ok(Expired { events, samples, partitions: event_days + sample_days, ..Expired::default() })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::model::from_micros;
 mod alerts;
 mod audit;
 mod events;
+mod exemplars;
 mod incidents;
 mod metrics;
 mod partitions;

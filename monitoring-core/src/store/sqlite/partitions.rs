@@ -54,6 +54,7 @@ impl PartitionStore for Sqlite<'_> {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(Expired { events: events.rows_affected(), samples: samples.rows_affected(), partitions: 0 })
+        let (events, samples) = (events.rows_affected(), samples.rows_affected());
+        Ok(Expired { events, samples, ..Expired::default() })
     }
 }

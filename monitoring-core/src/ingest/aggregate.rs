@@ -146,10 +146,11 @@ impl Aggregator {
             return false;
         }
         let labels = self.context.redactor.exemplar(labels());
-        let is_possible = series.metric_type.has_exemplars() && Exemplar::check_labels(&labels).is_ok();
+        let exemplar = Exemplar { labels, value, timestamp };
+        let is_possible = series.metric_type.has_exemplars() && exemplar.is_possible();
         let held = sample.exemplars.len();
         if is_possible && self.bytes + Exemplar::BYTES <= self.bytes_max {
-            keep_newest(&mut sample.exemplars, Exemplar { labels, value, timestamp }, &series.bounds);
+            keep_newest(&mut sample.exemplars, exemplar, &series.bounds);
         }
         self.bytes += (sample.exemplars.len() - held) * Exemplar::BYTES;
         !is_possible

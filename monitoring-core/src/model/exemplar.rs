@@ -61,6 +61,11 @@ impl Exemplar {
         invalid.or(())
     }
 
+    /// Whether it can be stored. SQLite knows no NaN.
+    pub(crate) fn is_possible(&self) -> bool {
+        !self.value.is_nan() && Self::check_labels(&self.labels).is_ok()
+    }
+
     /// Tells exemplars of one series and instant apart: equal ones are the same.
     pub(crate) fn digest(&self) -> i64 {
         let mut hash = Sha256::new();

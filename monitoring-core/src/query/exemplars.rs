@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::engine::PromQuery;
 use super::index::Key;
 use super::part::Part;
+use super::selector::check_count;
 use super::stored::instant;
 use crate::model::Exemplar;
 use crate::promql::{Found, LabelSet, QueryError, QueryResult, Reach, SeriesSource as _, selections};
@@ -17,8 +18,6 @@ use crate::store::{Access, AsConnection as _, StoreError};
 const EXEMPLARS_MAX: usize = 10_000;
 /// Buckets looked up at once.
 const BUCKETS_PER_PAGE: usize = 5_000;
-/// Selectors in one query: each looks through the whole index.
-const SELECTORS_MAX: usize = 100;
 
 /// The exemplars of a query's series.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,9 +68,7 @@ impl PromQuery {
         end: DateTime<Utc>,
     ) -> QueryResult<Option<QueryExemplars>> {
         let selections = selections(query)?;
-        if selections.len() > SELECTORS_MAX {
-            return Err(QueryError::bad_data(format!("at most {SELECTORS_MAX} selectors are taken at once")));
-        }
+        check_count(selections.len())?;
         if selections.is_empty() {
             return Ok(None);
         }

@@ -157,12 +157,11 @@ fn checked(
     (!samples.is_empty()).then_some((series, samples))
 }
 
-/// The exemplar without secrets, if it can be kept. SQLite knows no NaN.
+/// The exemplar without secrets, if it can be kept.
 fn checked_exemplar(exemplar: Exemplar, context: &Context, now: DateTime<Utc>) -> Option<Exemplar> {
     let exemplar = Exemplar { labels: context.redactor.exemplar(exemplar.labels), ..exemplar };
     let is_of_time = Retention::check(context.settings.retention.metrics, exemplar.timestamp, now).is_ok();
-    let is_possible = is_of_time && !exemplar.value.is_nan();
-    (is_possible && Exemplar::check_labels(&exemplar.labels).is_ok()).then_some(exemplar)
+    (is_of_time && exemplar.is_possible()).then_some(exemplar)
 }
 
 fn sample(series: &Series, timestamp: DateTime<Utc>, value: f64) -> Sample {

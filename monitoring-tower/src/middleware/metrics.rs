@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use monitoring_core::{Decoded, Exemplar, Labels, MetricType, Series, Temporality, Ticks, default_bounds};
+use monitoring_core::{Decoded, Labels, MetricType, Series, Temporality, Ticks, default_bounds};
 
+use super::correlation::exemplar;
 use super::facts::{Facts, RequestRecord};
 use super::{Outcome, route};
 
@@ -70,7 +71,8 @@ impl HttpMetrics {
         decoded: &mut Decoded<'_>,
     ) {
         let series = self.series(request);
-        let labels = || exemplar_labels(request);
+        let Facts { trace_id, span_id, .. } = request.facts;
+        let labels = || exemplar(trace_id, span_id, &String::from_utf8_lossy(request.request_id));
         decoded.observe_with_exemplar(&series.duration, duration.as_secs_f64(), time, labels);
         if let Some(bytes) = request.facts.request_bytes {
             decoded.observe(&series.request_size, bytes as f64, time);
@@ -149,16 +151,6 @@ fn labels(method: &str, request: &RequestRecord<'_>) -> Labels {
         labels.set("error_type", error_type);
     }
     labels
-}
-
-/// Where to look for the request: its trace and, as far as there is room, its id.
-fn exemplar_labels(request: &RequestRecord<'_>) -> Labels {
-    let mut labels = Labels::new();
-    labels.set("trace_id", request.facts.trace_id.to_string());
-    labels.set("span_id", request.facts.span_id.to_string());
-    let mut with_request = labels.clone();
-    with_request.set("request_id", String::from_utf8_lossy(request.request_id));
-    if Exemplar::check_labels(&with_request).is_ok() { with_request } else { labels }
 }
 
 /// Present only on failures: the status, or how the request ended where that tells more.

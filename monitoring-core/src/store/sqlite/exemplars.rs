@@ -86,7 +86,8 @@ impl ExemplarStore for Sqlite<'_> {
         after: Option<ExemplarBucket>,
         limit: u32,
     ) -> Result<Vec<ExemplarBucket>, StoreError> {
-        // From one bucket to the next by the index, past all that is in between.
+        // From one bucket to the next by the index, past all that is in between. The signs take the
+        // columns' affinity away, with which only the first of the pair would be looked up.
         let rows = sqlx::query(
             "WITH RECURSIVE walk (series_id, bucket, step) AS (
                  SELECT series_id, bucket, 1
@@ -103,7 +104,7 @@ impl ExemplarStore for Sqlite<'_> {
                      (next.series_id, next.bucket, next.timestamp, next.digest) = (
                          SELECT series_id, bucket, timestamp, digest
                          FROM monitoring_metric_exemplars
-                         WHERE (series_id, bucket) > (walk.series_id, walk.bucket)
+                         WHERE (series_id, bucket) > (+walk.series_id, +walk.bucket)
                          ORDER BY series_id, bucket
                          LIMIT 1
                      )

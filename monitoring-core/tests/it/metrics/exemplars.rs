@@ -20,6 +20,7 @@ on_each_database! {
     openmetrics_shows_the_newest_of_each_bucket,
     histograms_of_two_layouts_share_theirs,
     what_is_too_long_costs_the_exemplar_only,
+    a_reading_that_is_no_number_has_none,
     what_was_recorded_before_the_start_is_one_too,
     sent_ones_are_stored_once,
     sent_ones_that_cannot_be_stored_are_counted,
@@ -202,6 +203,16 @@ async fn what_is_too_long_costs_the_exemplar_only(database: &Database) {
     assert_eq!(exemplars, [format!(r#"orders_total: {{trace_id="{}"}} 3"#, "ä".repeat(120))]);
     let text = scrape_text(&monitoring, ExpositionFormat::Prometheus).await;
     for line in ["orders_total 5", "monitoring_ingest_truncated_total 1"] {
+        assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+    }
+}
+
+async fn a_reading_that_is_no_number_has_none(database: &Database) {
+    let monitoring = start(database).await;
+    record(&monitoring, &[(0, gauge("load", &[], f64::NAN), "a")]).await;
+    assert!(shown(&monitoring, "load").await.is_empty());
+    let text = scrape_text(&monitoring, ExpositionFormat::Prometheus).await;
+    for line in ["load NaN", r#"monitoring_ingest_shed_total{reason="refused"} 0"#] {
         assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
     }
 }

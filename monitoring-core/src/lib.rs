@@ -4,6 +4,7 @@
 mod alerting;
 mod auth;
 mod clock;
+mod compaction;
 mod config;
 mod error;
 mod event_logger;

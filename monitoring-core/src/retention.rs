@@ -176,7 +176,7 @@ async fn fold_once(connection: &mut Connection<'_>) -> Result<u64, StoreError> {
 }
 
 /// Gives up what takes too long.
-async fn in_time<T>(step: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+pub(crate) async fn in_time<T>(step: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let outcome = tokio::time::timeout(STEP_MAX, step).await;
     outcome.unwrap_or_else(|_| Err(StoreError::no_answer(STEP_MAX)))
 }

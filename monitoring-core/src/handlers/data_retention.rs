@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::TaskHandler;
 use crate::error::Result;
 use crate::monitor::Monitoring;
-use crate::retention;
+use crate::{compaction, retention};
 
 pub(super) struct DataRetention {
     monitoring: Monitoring,
@@ -23,11 +23,14 @@ impl TaskHandler for DataRetention {
     fn handle(&self, _payload: Value) -> BoxFuture<'_, Result<Value>> {
         Box::pin(async {
             let expired = retention::apply(self.monitoring.pool()).await?;
+            let packed = compaction::compact(self.monitoring.pool()).await?;
             Ok(json!({
                 "events_deleted": expired.events,
                 "samples_deleted": expired.samples,
+                "chunks_deleted": expired.chunks,
                 "exemplars_deleted": expired.exemplars,
                 "partitions_dropped": expired.partitions,
+                "samples_packed": packed,
             }))
         })
     }

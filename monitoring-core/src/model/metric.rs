@@ -323,7 +323,7 @@ pub struct Sample {
     pub value: SampleValue,
     /// How many observations it sums up.
     pub observations: u64,
-    /// Some of these, at most one of each bucket.
+    /// Some of these on their way in, at most one of each bucket. They are stored apart.
     pub exemplars: Vec<Exemplar>,
 }
 

@@ -1,7 +1,10 @@
 //! What PromQL sees of a stored series: itself, or the series a distribution is shown as.
 
+use std::borrow::Cow;
+
 use crate::model::{Distribution, MetricType, SampleValue, Series};
 use crate::promql::{LabelSet, NAME};
+use crate::store::SampleColumns;
 
 /// Which of the numbers of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +20,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// The number in a sample. Those of a bucket include all buckets below.
+    /// The number in a total. Those of a bucket include all buckets below.
     pub(super) fn of(self, value: &SampleValue) -> f64 {
         match (self, value) {
             (Self::Number | Self::Sum, SampleValue::Number(number)) => *number,
@@ -25,6 +28,22 @@ impl Part {
             (Self::Number | Self::Sum, SampleValue::Distribution(of)) => of.sum,
             (Self::Count, SampleValue::Distribution(of)) => of.count as f64,
             (Self::Bucket(n), SampleValue::Distribution(of)) => up_to(of, n) as f64,
+        }
+    }
+
+    /// The numbers in samples, as [`Part::of`].
+    pub(super) fn of_samples(self, samples: &SampleColumns) -> Cow<'_, [f64]> {
+        match self {
+            Self::Number | Self::Sum => Cow::Borrowed(&samples.values),
+            Self::Count if samples.counts.is_empty() => Cow::Owned(vec![0.0; samples.times.len()]),
+            Self::Count => samples.counts.iter().map(|count| *count as f64).collect(),
+            Self::Bucket(last) => {
+                let mut sums = vec![0; samples.times.len()];
+                for bucket in samples.buckets.iter().take(last + 1) {
+                    sums.iter_mut().zip(bucket).for_each(|(sum, count)| *sum += count);
+                }
+                sums.into_iter().map(|sum| sum as f64).collect()
+            }
         }
     }
 }
@@ -71,5 +90,14 @@ mod tests {
         assert_eq!([0, 1, 2].map(|n| bound(&series.bounds, n)), ["0.5", "1", "+Inf"]);
         let value = SampleValue::Distribution(Distribution { count: 6, sum: 4.0, buckets: vec![1, 2, 3] });
         assert_eq!([0, 1, 2].map(|n| Part::Bucket(n).of(&value)), [1.0, 3.0, 6.0]);
+        let samples = SampleColumns {
+            times: vec![1, 2],
+            values: vec![4.0, 0.5],
+            counts: vec![6, 1],
+            buckets: vec![vec![1, 0], vec![2, 1], vec![3, 0]],
+        };
+        let of = |part: Part| part.of_samples(&samples).into_owned();
+        assert_eq!([0, 1, 2].map(|n| of(Part::Bucket(n))), [[1.0, 0.0], [3.0, 1.0], [6.0, 1.0]]);
+        assert_eq!([of(Part::Count), of(Part::Sum)], [[6.0, 1.0], [4.0, 0.5]]);
     }
 }

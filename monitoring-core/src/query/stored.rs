@@ -8,8 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::index::{Index, Key};
 use crate::model::{SampleValue, Series, SeriesId};
 use crate::promql::{Delta, Found, Matcher, Reach, Samples, SeriesSource, SourceError, Wanted};
-use crate::store::series::{SeriesSample, SeriesStore as _};
-use crate::store::{Access, AsConnection as _, Pool};
+use crate::store::series::{SeriesStore as _, Shape};
+use crate::store::{Access, AsConnection as _, Pool, SampleColumns};
 
 /// Reads series found in an index from the database behind a pool.
 #[derive(Debug)]
@@ -38,28 +38,32 @@ impl SeriesSource for StoredSeries<'_> {
         wanted: Wanted,
     ) -> Result<Vec<Samples>, SourceError> {
         let stored = distinct(series);
-        let ids: Vec<_> = stored.iter().map(|series| series.id).collect();
         // Running totals are counted back from what there is now.
         let summed: Vec<Series> = match wanted {
-            Wanted::Totals => stored.into_iter().filter(|series| series.kind().adds_up()).cloned().collect(),
+            Wanted::Totals => stored
+                .iter()
+                .filter(|series| series.kind().adds_up())
+                .map(|series| (*series).clone())
+                .collect(),
             Wanted::Increments => Vec::new(),
         };
         let until = if summed.is_empty() { reach.until } else { i64::MAX / 2_000 };
+        let (from, before) = (instant(reach.after.saturating_add(1)), instant(until.saturating_add(1)));
         let mut connection = self.pool.acquire(Access::Read).await?;
         let mut connection = connection.as_connection();
         let mut snapshot = connection.begin_snapshot().await?;
-        let rows = snapshot
-            .store()
-            .samples_of_series(&ids, instant(reach.after.saturating_add(1)), instant(until.saturating_add(1)))
-            .await?;
+        let mut samples = HashMap::new();
+        for (shape, ids) in by_shape(&stored) {
+            samples.extend(snapshot.store().samples_of_series(&ids, shape, from, before).await?);
+        }
         let totals = match summed[..] {
             [] => HashMap::new(),
             _ => snapshot.store().totals_of_series(&summed).await?,
         };
-        let rows = by_series(&rows);
+        let nothing = SampleColumns::default();
         let samples = |found: &Found<Key>| {
-            let rows = rows.get(&found.key.series.id).copied().unwrap_or_default();
-            shown(&found.key, rows, totals.get(&found.key.series.id), reach)
+            let id = found.key.series.id;
+            shown(&found.key, samples.get(&id).unwrap_or(&nothing), totals.get(&id), reach)
         };
         Ok(series.iter().map(samples).collect())
     }
@@ -70,6 +74,15 @@ fn distinct(series: &[Found<Key>]) -> Vec<&Series> {
     series.iter().map(|found| &*found.key.series).filter(|series| seen.insert(series.id)).collect()
 }
 
+/// The series by what their samples are, where there are any.
+fn by_shape(series: &[&Series]) -> impl Iterator<Item = (Shape, Vec<SeriesId>)> {
+    let (distributions, numbers): (Vec<_>, Vec<_>) =
+        series.iter().partition(|series| series.metric_type.is_distribution());
+    let ids = |series: Vec<&Series>| series.into_iter().map(|series| series.id).collect::<Vec<_>>();
+    let both = [(Shape::Numbers, ids(numbers)), (Shape::Distributions, ids(distributions))];
+    both.into_iter().filter(|(_, ids)| !ids.is_empty())
+}
+
 /// A time both databases know: nothing is stored a thousand years before or after 1970.
 pub(super) fn instant(millis: i64) -> DateTime<Utc> {
     const YEARS_1000: TimeDelta = TimeDelta::days(365_250);
@@ -77,56 +90,44 @@ pub(super) fn instant(millis: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::milliseconds(millis.clamp(-furthest, furthest))
 }
 
-/// The rows of each series, which stand together.
-fn by_series(rows: &[SeriesSample]) -> HashMap<SeriesId, &[SeriesSample]> {
-    rows.chunk_by(|a, b| a.series_id == b.series_id).map(|rows| (rows[0].series_id, rows)).collect()
-}
-
-/// The samples of one series as PromQL sees them. `rows` may go on behind the end of `reach`.
-fn shown(key: &Key, rows: &[SeriesSample], total: Option<&SampleValue>, reach: Reach) -> Samples {
-    let within = rows.partition_point(|row| row.timestamp.timestamp_millis() <= reach.until);
-    let (rows, later) = rows.split_at(within);
+/// The samples of one series as PromQL sees them. They may go on behind the end of `reach`.
+fn shown(key: &Key, samples: &SampleColumns, total: Option<&SampleValue>, reach: Reach) -> Samples {
+    let values = key.part.of_samples(samples);
+    let within = samples.times.partition_point(|time| millis(*time) <= reach.until);
+    let (times, (values, later)) = (&samples.times[..within], values.split_at(within));
     if !key.series.kind().adds_up() {
-        return readings(key, rows);
+        // Of readings taken in the same millisecond, the last.
+        return at_millis(times, values, |known, value| *known = value);
     }
-    let mut samples = Samples::default();
-    let mut delta = Delta::default();
-    for row in rows {
-        let (time, increment) = (row.timestamp.timestamp_millis(), key.part.of(&row.value));
-        match (samples.times.last(), delta.increments.last_mut()) {
-            (Some(last), Some(sum)) if *last == time => *sum += increment,
-            _ => {
-                samples.times.push(time);
-                delta.increments.push(increment);
-            }
-        }
-    }
-    let added: f64 =
-        delta.increments.iter().sum::<f64>() + later.iter().map(|row| key.part.of(&row.value)).sum::<f64>();
+    let Samples { times, values: increments, .. } =
+        at_millis(times, values, |sum, increment| *sum += increment);
+    let added: f64 = increments.iter().sum::<f64>() + later.iter().sum::<f64>();
     // Rounding must not make less than nothing of it.
     let before = total.map_or(0.0, |total| (key.part.of(total) - added).max(0.0));
-    let mut running = before;
-    samples.values.extend(delta.increments.iter().map(|increment| {
-        running += increment;
-        running
-    }));
+    let running = increments.iter().scan(before, |running, increment| {
+        *running += increment;
+        Some(*running)
+    });
+    let values = running.collect();
     let was_there = before > 0.0 || key.registered_at <= reach.after;
-    delta.before = was_there.then_some(before);
-    Samples { delta: Some(delta), ..samples }
+    Samples { times, values, delta: Some(Delta { increments, before: was_there.then_some(before) }) }
 }
 
-/// Of readings taken in the same millisecond, the last.
-fn readings(key: &Key, rows: &[SeriesSample]) -> Samples {
-    let mut samples = Samples::default();
-    for row in rows {
-        let (time, value) = (row.timestamp.timestamp_millis(), key.part.of(&row.value));
-        match (samples.times.last(), samples.values.last_mut()) {
-            (Some(last), Some(known)) if *last == time => *known = value,
+fn millis(micros: i64) -> i64 {
+    micros.div_euclid(1_000)
+}
+
+/// The samples at full milliseconds, those of the same one joined.
+fn at_millis(times: &[i64], values: &[f64], join: impl Fn(&mut f64, f64)) -> Samples {
+    let (mut joined_times, mut joined) = (Vec::with_capacity(times.len()), Vec::with_capacity(times.len()));
+    for (time, value) in times.iter().map(|time| millis(*time)).zip(values) {
+        match (joined_times.last(), joined.last_mut()) {
+            (Some(last), Some(known)) if *last == time => join(known, *value),
             _ => {
-                samples.times.push(time);
-                samples.values.push(value);
+                joined_times.push(time);
+                joined.push(*value);
             }
         }
     }
-    samples
+    Samples { times: joined_times, values: joined, delta: None }
 }

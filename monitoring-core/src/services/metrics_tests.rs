@@ -43,6 +43,7 @@ macro_rules! on_each_database {
 
 on_each_database! {
     a_batch_written_twice_counts_once,
+    a_batch_written_again_once_it_is_packed_counts_once,
     a_sample_that_comes_twice_in_a_batch_counts_once,
     of_running_totals_the_newest_shows,
     samples_need_their_series,
@@ -75,7 +76,7 @@ impl Fixture {
         let mut conn = self.conn().await;
         let mut connection = conn.as_connection();
         let mut transaction = connection.begin().await.unwrap();
-        transaction.store().record(series, samples, writer, now()).await.unwrap();
+        transaction.store().record(series, samples, writer, self.clock.now()).await.unwrap();
         transaction.commit().await.unwrap();
     }
 
@@ -124,6 +125,24 @@ async fn a_batch_written_twice_counts_once(fixture: &Fixture) {
     let totals = fixture.totals().await;
     assert_eq!(totals[0], ("a_counter{}".to_owned(), SampleValue::Number(7.0)));
     assert_eq!(totals[1], ("a_histogram{}".to_owned(), distribution(&[0.5, 9.0, 1.5])));
+}
+
+async fn a_batch_written_again_once_it_is_packed_counts_once(fixture: &Fixture) {
+    let counter = series(MetricType::Counter, Temporality::Delta);
+    let histogram = series(MetricType::Histogram, Temporality::Delta);
+    let samples =
+        vec![sample(&counter, 1, SampleValue::Number(2.0)), sample(&histogram, 1, distribution(&[0.5, 9.0]))];
+    let both = [counter, histogram];
+    fixture.record(&both, &samples, 7).await;
+    fixture.clock.advance(std::time::Duration::from_secs(3_600));
+    assert_eq!(crate::compaction::compact(&fixture.pool).await.unwrap(), 2);
+    fixture.record(&both, &samples, 7).await;
+    let totals = fixture.totals().await;
+    assert_eq!(totals[0].1, SampleValue::Number(2.0));
+    assert_eq!(totals[1].1, distribution(&[0.5, 9.0]));
+    let mut conn = fixture.conn().await;
+    let stored = query_metrics(&mut conn, &MetricFilter::default(), &Page::default()).await.unwrap();
+    assert_eq!(stored.items.len(), 2);
 }
 
 async fn a_sample_that_comes_twice_in_a_batch_counts_once(fixture: &Fixture) {

@@ -60,7 +60,7 @@ pub(crate) async fn registered(
 }
 
 /// What identifies a sample: series, microseconds since 1970, origin.
-pub(super) type SampleKey = (i64, i64, i64);
+pub(crate) type SampleKey = (i64, i64, i64);
 
 pub(super) fn sample_key(sample: &Sample) -> SampleKey {
     (sample.series_id.as_i64(), to_micros(sample.timestamp), sample.origin)
@@ -120,7 +120,7 @@ pub(crate) fn metric(series: &Series, value: &SampleValue, timestamp: DateTime<U
 
 /// The position of a sample in a list: both numbers that tell samples of one instant apart fit
 /// into the 128 bits of the cursor's id.
-pub(super) fn cursor_at(timestamp: DateTime<Utc>, series_id: i64, origin: i64) -> Cursor {
+fn cursor_at(timestamp: DateTime<Utc>, series_id: i64, origin: i64) -> Cursor {
     let id = u128::from(series_id as u64) << 64 | u128::from(origin as u64);
     Cursor { time: timestamp, id: Uuid::from_u128(id) }
 }
@@ -133,9 +133,45 @@ pub(super) fn cursor_key(cursor: Cursor) -> (DateTime<Utc>, i64, i64) {
 
 /// The times a list of samples may hold, both ends included and within what both databases know.
 pub(super) fn time_range(filter: &MetricFilter, page: &Page) -> (DateTime<Utc>, DateTime<Utc>) {
-    const YEARS_1000: TimeDelta = TimeDelta::days(365_250);
-    let (min, max) = (DateTime::UNIX_EPOCH - YEARS_1000, DateTime::UNIX_EPOCH + YEARS_1000);
+    let (min, max) = instants();
     let before_end = filter.end_time.map(|end| end.clamp(min, max) - TimeDelta::microseconds(1));
     let to = before_end.unwrap_or(max).min(page.after.map_or(max, |cursor| cursor.time));
     (filter.start_time.unwrap_or(min).clamp(min, max), to)
+}
+
+/// Times before and after everything that is stored, which both databases know.
+pub(super) fn instants() -> (DateTime<Utc>, DateTime<Utc>) {
+    const YEARS_1000: TimeDelta = TimeDelta::days(365_250);
+    (DateTime::UNIX_EPOCH - YEARS_1000, DateTime::UNIX_EPOCH + YEARS_1000)
+}
+
+/// Whether a list shows a sample: it was taken in time, and comes behind the cursor.
+pub(super) fn is_listed(sample: &Sample, page: &Page, (from, to): (DateTime<Utc>, DateTime<Utc>)) -> bool {
+    let key = (sample.timestamp, sample.series_id.as_i64(), sample.origin);
+    let is_behind = page.after.is_none_or(|cursor| key < cursor_key(cursor));
+    (from..=to).contains(&sample.timestamp) && is_behind
+}
+
+/// How many of the newest samples a page takes: those it skips, its own, and one to see whether the
+/// list goes on.
+pub(super) fn wanted(page: &Page) -> usize {
+    usize::try_from(page.skip() + page.fetch()).unwrap_or(usize::MAX)
+}
+
+/// The page of samples as queries show them.
+pub(super) fn listed(
+    samples: Vec<Sample>,
+    series: &HashMap<SeriesId, Series>,
+    page: &Page,
+) -> Result<Slice<Metric>, StoreError> {
+    let item = |sample: Sample| {
+        let id = sample.series_id;
+        let of = series
+            .get(&id)
+            .ok_or_else(|| StoreError::inconsistent("metric_samples", "series_id", id, "no such series"))?;
+        let cursor = cursor_at(sample.timestamp, id.as_i64(), sample.origin);
+        Ok((metric(of, &sample.value, sample.timestamp), cursor))
+    };
+    let items = samples.into_iter().map(item).collect::<Result<Vec<_>, StoreError>>()?;
+    Ok(Slice::new(items, page, |(_, cursor)| *cursor).map(|(metric, _)| metric))
 }

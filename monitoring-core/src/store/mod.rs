@@ -6,6 +6,8 @@
 //! Nothing here checks permissions, limits or redaction: that is done before a value gets here.
 
 mod bare;
+mod chunk;
+mod columns;
 mod connection;
 mod context;
 mod error;
@@ -16,6 +18,7 @@ mod transaction;
 
 pub(crate) mod alerts;
 pub(crate) mod audit;
+pub(crate) mod chunks;
 pub(crate) mod events;
 pub(crate) mod exemplars;
 pub(crate) mod incidents;
@@ -39,6 +42,7 @@ pub(crate) mod sqlite;
 pub(crate) mod test_server;
 
 pub(crate) use bare::BareConnections;
+pub(crate) use columns::SampleColumns;
 pub(crate) use connection::Store;
 pub use connection::{AsConnection, Connection};
 pub(crate) use context::Context;

@@ -33,6 +33,8 @@ pub(crate) struct Expired {
     pub events: u64,
     /// Samples removed one by one.
     pub samples: u64,
+    /// Chunks of samples removed one by one.
+    pub chunks: u64,
     /// Exemplars removed one by one, for their number or their age.
     pub exemplars: u64,
     /// Partitions removed whole, whatever was in them.
@@ -50,6 +52,7 @@ impl AddAssign for Expired {
     fn add_assign(&mut self, other: Self) {
         self.events += other.events;
         self.samples += other.samples;
+        self.chunks += other.chunks;
         self.exemplars += other.exemplars;
         self.partitions += other.partitions;
     }

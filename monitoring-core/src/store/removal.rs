@@ -30,6 +30,9 @@ super::store_trait! {
     }
 }
 
+/// Chunks one call makes rows of, to remove some of these.
+pub(super) const CHUNKS_MAX: u32 = 8;
+
 /// The samples that are meant: from `from` on and before `before`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
+use super::SampleColumns;
 use crate::model::{SampleValue, Series, SeriesId};
 
 super::store_trait! {
@@ -14,8 +15,10 @@ super::store_trait! {
         fn series_registered(since: DateTime<Utc>, after: Option<&(DateTime<Utc>, SeriesId)>, limit: u32)
             -> Vec<RegisteredSeries>;
 
-        /// The samples of these series from `from` on and before `before`, by series and time.
-        fn samples_of_series(ids: &[SeriesId], from: DateTime<Utc>, before: DateTime<Utc>) -> Vec<SeriesSample>;
+        /// The samples of these series from `from` on and before `before`, those of one instant in
+        /// the order of their origins. Asked for as numbers, distributions are what they sum up to.
+        fn samples_of_series(ids: &[SeriesId], shape: Shape, from: DateTime<Utc>, before: DateTime<Utc>)
+            -> HashMap<SeriesId, SampleColumns>;
 
         /// When the newest sample from `from` on and before `before` was taken, of those of the
         /// series that have one.
@@ -34,10 +37,22 @@ pub(crate) struct RegisteredSeries {
     pub registered_at: DateTime<Utc>,
 }
 
-/// A sample, as far as queries need it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct SeriesSample {
-    pub series_id: SeriesId,
-    pub timestamp: DateTime<Utc>,
-    pub value: SampleValue,
+/// What is wanted of samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One number each.
+    Numbers,
+    /// All of a distribution.
+    Distributions,
+}
+
+/// Of each series the later of two times.
+pub(super) fn later(
+    times: impl IntoIterator<Item = (SeriesId, DateTime<Utc>)>,
+) -> Vec<(SeriesId, DateTime<Utc>)> {
+    let mut newest = HashMap::<SeriesId, DateTime<Utc>>::new();
+    for (id, time) in times {
+        newest.entry(id).and_modify(|newest| *newest = time.max(*newest)).or_insert(time);
+    }
+    newest.into_iter().collect()
 }

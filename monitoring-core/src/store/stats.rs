@@ -1,6 +1,6 @@
 //! What a store promises about figures of the whole system: they stay cheap at any table size.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::Labels;
 
@@ -17,3 +17,6 @@ super::store_trait! {
         fn open_incidents() -> i64;
     }
 }
+
+/// What times are measured in: between two that differ lies no less.
+pub(super) const INSTANT: TimeDelta = TimeDelta::microseconds(1);

@@ -49,7 +49,7 @@ pub(super) struct Total {
 }
 
 impl Total {
-    fn of(sample: &Sample) -> Self {
+    pub(super) fn of(sample: &Sample) -> Self {
         Self {
             series_id: sample.series_id,
             value: sample.value.clone(),

@@ -1,5 +1,5 @@
 //! Keeps the database in shape while the service runs: partitions ahead of time, strays moved,
-//! totals folded, old telemetry removed.
+//! totals folded, samples packed, old telemetry removed.
 //!
 //! Each step is safe to run in every replica at once and finds its work in the store. A step that
 //! fails, or gets no answer in time, keeps no other from being done and is tried again with the
@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::supervisor::INTERNAL_TARGET;
 use crate::random::random_u64;
-use crate::retention;
 use crate::store::{Pool, StoreError};
+use crate::{compaction, retention};
 
 /// How often there is something to do.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -37,6 +37,7 @@ async fn keep_up(pool: Pool) {
     let pool = &pool;
     report("prepare partitions", retention::prepare(pool).await);
     report("fold totals", retention::fold(pool).await.map(drop));
+    report("pack samples", compaction::compact(pool).await.map(drop));
     report("remove old telemetry", retention::apply(pool).await.map(drop));
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// - `ingest` to `retention`: the stages in the life of the data, each using the ones before.
 /// - `services` act for a person, `tasks` for the clock; neither calls the other.
 /// - `monitor` starts it all; `event_logger` and `handlers` are conveniences over all of it.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "own_work",
     "random",
     "model",
@@ -32,6 +32,7 @@ const ORDER: [&str; 24] = [
     "incidents",
     "analysis",
     "retention",
+    "compaction",
     "services",
     "tasks",
     "monitor",

@@ -9,14 +9,16 @@ use sqlx::types::Json;
 use sqlx::{Postgres as Database, QueryBuilder, Row as _};
 
 use super::Postgres;
+use super::chunks::sample;
 use crate::model::{
     Labels, Metric, MetricFilter, MetricMetadata, NameUse, Page, Sample, SampleValue, Series, SeriesId,
     SeriesKind, Slice, to_micros,
 };
 use crate::store::StoreError;
+use crate::store::chunks::{NewestSamples, maybe_compacted};
 use crate::store::metrics::{
-    MetricStore, SampleKey, columns, cursor_at, cursor_key, from_columns, in_key_order, metric, time_range,
-    to_i64, to_u64,
+    MetricStore, SampleKey, columns, cursor_key, from_columns, in_key_order, is_listed, listed, time_range,
+    to_i64, to_u64, wanted,
 };
 use crate::store::totals::totals_of_inserted;
 
@@ -33,6 +35,7 @@ impl MetricStore for Postgres<'_> {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         self.register(series, writer, now).await?;
+        self.unpack(&maybe_compacted(series, samples, now), u32::MAX).await?;
         let inserted = self.insert_samples(samples).await?;
         let totals = totals_of_inserted(series, samples, inserted)?;
         self.merge_totals(totals, writer, now).await
@@ -77,18 +80,22 @@ impl MetricStore for Postgres<'_> {
 
     async fn samples(&mut self, filter: &MetricFilter, page: &Page) -> Result<Slice<Metric>, StoreError> {
         let (from, to) = time_range(filter, page);
-        let Some(newest) = self.newest_sample(filter).await? else {
-            return self.slice(Vec::new(), page).await;
-        };
-        let to = to.min(newest);
-        for window in WINDOWS {
-            let rows = self.samples_between(filter, page, (from.max(to - window), to)).await?;
-            if i64::try_from(rows.len()).is_ok_and(|found| found == page.fetch()) {
-                return self.slice(rows, page).await;
+        let mut newest = NewestSamples::new(wanted(page));
+        let to = self.newest_sample(filter).await?.map_or(from, |newest| newest.min(to));
+        for window in WINDOWS.into_iter().map(|window| from.max(to - window)).chain([from]) {
+            for sample in self.samples_between(filter, page, (window, to)).await? {
+                newest.add(sample);
+            }
+            // Later, what rows hold may be packed already: it is the same sample, and shown once.
+            self.add_packed(&mut newest, filter, (window, to), |sample| {
+                is_listed(sample, page, (window, to))
+            })
+            .await?;
+            if newest.is_full() {
+                break;
             }
         }
-        let rows = self.samples_between(filter, page, (from, to)).await?;
-        self.slice(rows, page).await
+        self.slice(newest.into_samples(page), page).await
     }
 
     async fn describe_metric(&mut self, metadata: &MetricMetadata) -> Result<(), StoreError> {
@@ -175,7 +182,10 @@ impl Postgres<'_> {
         kinds(&rows)
     }
 
-    async fn insert_samples(&mut self, samples: &[Sample]) -> Result<HashSet<SampleKey>, StoreError> {
+    pub(super) async fn insert_samples(
+        &mut self,
+        samples: &[Sample],
+    ) -> Result<HashSet<SampleKey>, StoreError> {
         let samples = in_key_order(samples);
         let values: Vec<_> = samples.iter().map(|sample| columns(&sample.value)).collect();
         let sql = self.sql(
@@ -219,9 +229,9 @@ impl Postgres<'_> {
         filter: &MetricFilter,
         page: &Page,
         (from, to): (DateTime<Utc>, DateTime<Utc>),
-    ) -> Result<Vec<PgRow>, StoreError> {
+    ) -> Result<Vec<Sample>, StoreError> {
         let select = self.sql(
-            "SELECT series_id, timestamp, origin, value, count, buckets
+            "SELECT series_id, timestamp, origin, value, count, buckets, observations
              FROM monitoring.metric_samples
              WHERE timestamp >= ",
         );
@@ -233,13 +243,18 @@ impl Postgres<'_> {
             sql.push(", ").push_bind(series_id).push(", ").push_bind(origin).push(")");
         }
         self.push_series(&mut sql, filter)?;
-        sql.push(" ORDER BY timestamp DESC, series_id DESC, origin DESC LIMIT ").push_bind(page.fetch());
-        sql.push(" OFFSET ").push_bind(page.skip());
-        Ok(sql.build().fetch_all(&mut *self.connection).await?)
+        sql.push(" ORDER BY timestamp DESC, series_id DESC, origin DESC LIMIT ");
+        sql.push_bind(limit(wanted(page)));
+        let rows = sql.build().fetch_all(&mut *self.connection).await?;
+        rows.iter().map(sample).collect()
     }
 
     /// Keeps to the series the filter asks for.
-    fn push_series(&self, sql: &mut QueryBuilder<Database>, filter: &MetricFilter) -> Result<(), StoreError> {
+    pub(super) fn push_series(
+        &self,
+        sql: &mut QueryBuilder<Database>,
+        filter: &MetricFilter,
+    ) -> Result<(), StoreError> {
         if filter.name.is_none() && filter.metric_type.is_none() && filter.labels.is_empty() {
             return Ok(());
         }
@@ -259,19 +274,10 @@ impl Postgres<'_> {
         Ok(())
     }
 
-    async fn slice(&mut self, rows: Vec<PgRow>, page: &Page) -> Result<Slice<Metric>, StoreError> {
-        let ids = rows.iter().map(|row| row.try_get("series_id")).collect::<Result<HashSet<i64>, _>>()?;
+    async fn slice(&mut self, samples: Vec<Sample>, page: &Page) -> Result<Slice<Metric>, StoreError> {
+        let ids: HashSet<_> = samples.iter().map(|sample| sample.series_id.as_i64()).collect();
         let series = self.series_by_id(&ids.into_iter().collect::<Vec<_>>()).await?;
-        let item = |row: &PgRow| {
-            let id: i64 = row.try_get("series_id")?;
-            let of = series.get(&SeriesId::new(id)).ok_or_else(|| {
-                StoreError::inconsistent("metric_samples", "series_id", id, "no such series")
-            })?;
-            let timestamp = row.try_get("timestamp")?;
-            Ok((metric(of, &value(row)?, timestamp), cursor_at(timestamp, id, row.try_get("origin")?)))
-        };
-        let items = rows.iter().map(item).collect::<Result<Vec<_>, StoreError>>()?;
-        Ok(Slice::new(items, page, |(_, cursor)| *cursor).map(|(metric, _)| metric))
+        listed(samples, &series, page)
     }
 
     async fn series_by_id(&mut self, ids: &[i64]) -> Result<HashMap<SeriesId, Series>, StoreError> {

@@ -8,6 +8,7 @@ use crate::config::Settings;
 
 mod alerts;
 mod audit;
+mod chunks;
 mod events;
 mod exemplars;
 mod incidents;

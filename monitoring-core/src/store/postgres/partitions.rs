@@ -50,7 +50,9 @@ impl PartitionStore for Postgres<'_> {
         let (event_days, events) = self.expire_table(Table::Events, events_before, rows_max).await?;
         let (sample_days, samples) =
             self.expire_table(Table::MetricSamples, samples_before, rows_max).await?;
-        Ok(Expired { events, samples, partitions: event_days + sample_days, ..Expired::default() })
+        let (chunk_days, chunks) = self.expire_table(Table::MetricChunks, samples_before, rows_max).await?;
+        let partitions = event_days + sample_days + chunk_days;
+        Ok(Expired { events, samples, chunks, exemplars: 0, partitions })
     }
 }
 
@@ -59,7 +61,7 @@ impl Postgres<'_> {
     /// there. Only the default partition is locked against others, and it is all but empty.
     async fn make_partition(&mut self, table: Table, day: NaiveDate) -> Result<u64, StoreError> {
         let schema = self.schema;
-        let (table_name, name) = (table.name(), partition_name(table, day));
+        let (table_name, time, name) = (table.name(), table.time(), partition_name(table, day));
         let (from, to) = (midnight(day), midnight(next(day)));
         let bounds = (from.format("%F %T+00"), to.format("%F %T+00"));
         let mut transaction = self.connection.begin().await?;
@@ -74,7 +76,7 @@ impl Postgres<'_> {
         let move_rows = format!(
             "WITH moved AS (
                  DELETE FROM {schema}.{table_name}_default
-                 WHERE timestamp >= $1 AND timestamp < $2
+                 WHERE {time} >= $1 AND {time} < $2
                  RETURNING *
              )
              INSERT INTO {schema}.{name} SELECT * FROM moved"
@@ -95,8 +97,8 @@ impl Postgres<'_> {
 
     /// When the oldest row happened whose day has no partition.
     async fn oldest_stray(&mut self, table: Table) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let (schema, table) = (self.schema, table.name());
-        let sql = format!("SELECT min(timestamp) FROM {schema}.{table}_default");
+        let (schema, table, time) = (self.schema, table.name(), table.time());
+        let sql = format!("SELECT min({time}) FROM {schema}.{table}_default");
         Ok(sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *self.connection).await?)
     }
 
@@ -114,10 +116,10 @@ impl Postgres<'_> {
                 dropped += 1;
             }
         }
-        let (schema, table) = (self.schema, table.name());
+        let (schema, table, time) = (self.schema, table.name(), table.time());
         let sql = format!(
             "DELETE FROM {schema}.{table}_default WHERE ctid = ANY (ARRAY(
-                 SELECT ctid FROM {schema}.{table}_default WHERE timestamp < $1 LIMIT $2
+                 SELECT ctid FROM {schema}.{table}_default WHERE {time} < $1 LIMIT $2
              ))"
         );
         let deleted = sqlx::query(AssertSqlSafe(sql))
@@ -142,15 +144,25 @@ impl Postgres<'_> {
 enum Table {
     Events,
     MetricSamples,
+    MetricChunks,
 }
 
 impl Table {
-    const ALL: [Self; 2] = [Self::Events, Self::MetricSamples];
+    const ALL: [Self; 3] = [Self::Events, Self::MetricSamples, Self::MetricChunks];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Events => "events",
             Self::MetricSamples => "metric_samples",
+            Self::MetricChunks => "metric_chunks",
+        }
+    }
+
+    /// The column that says on which day a row is.
+    const fn time(self) -> &'static str {
+        match self {
+            Self::Events | Self::MetricSamples => "timestamp",
+            Self::MetricChunks => "end_time",
         }
     }
 }

@@ -10,7 +10,9 @@ use super::Postgres;
 use super::metrics::{numbers, series, value};
 use crate::model::{SampleValue, Series, SeriesId};
 use crate::store::StoreError;
-use crate::store::series::{RegisteredSeries, SeriesSample, SeriesStore};
+use crate::store::chunks::{SPAN_MAX, newest_within, read};
+use crate::store::columns::{Gathered, SampleColumns};
+use crate::store::series::{RegisteredSeries, SeriesStore, Shape, later};
 
 impl SeriesStore for Postgres<'_> {
     async fn series_registered(
@@ -39,22 +41,19 @@ impl SeriesStore for Postgres<'_> {
     async fn samples_of_series(
         &mut self,
         ids: &[SeriesId],
+        shape: Shape,
         from: DateTime<Utc>,
         before: DateTime<Utc>,
-    ) -> Result<Vec<SeriesSample>, StoreError> {
-        let sql = self.sql(
-            "SELECT series_id, timestamp, value, count, buckets
-             FROM monitoring.metric_samples
-             WHERE series_id = ANY($1) AND timestamp >= $2 AND timestamp < $3
-             ORDER BY series_id, timestamp, origin",
-        );
-        let rows = sqlx::query(sql)
-            .bind(numbers(ids))
-            .bind(from)
-            .bind(before)
-            .fetch_all(&mut *self.connection)
-            .await?;
-        rows.iter().map(sample).collect()
+    ) -> Result<HashMap<SeriesId, SampleColumns>, StoreError> {
+        let mut gathered = Gathered::default();
+        // In a transaction that sees one state or not: what is packed between the two is found twice
+        // at worst, and never missed.
+        match shape {
+            Shape::Numbers => self.gather_numbers(&mut gathered, ids, from, before).await?,
+            Shape::Distributions => self.gather_distributions(&mut gathered, ids, from, before).await?,
+        }
+        self.gather_chunks(&mut gathered, ids, from, before).await?;
+        Ok(gathered.finish())
     }
 
     async fn newest_samples(
@@ -79,9 +78,10 @@ impl SeriesStore for Postgres<'_> {
             .bind(before)
             .fetch_all(&mut *self.connection)
             .await?;
-        rows.iter()
-            .map(|row| Ok((SeriesId::new(row.try_get("series_id")?), row.try_get("timestamp")?)))
-            .collect()
+        let time = |row: &PgRow| Ok((SeriesId::new(row.try_get("series_id")?), row.try_get("timestamp")?));
+        let landed = rows.iter().map(time).collect::<Result<Vec<_>, StoreError>>()?;
+        let packed = self.newest_packed_within(ids, from, before).await?;
+        Ok(later(landed.into_iter().chain(packed)))
     }
 
     async fn totals_of_series(
@@ -93,14 +93,130 @@ impl SeriesStore for Postgres<'_> {
     }
 }
 
-fn registered(row: &PgRow) -> Result<RegisteredSeries, StoreError> {
-    Ok(RegisteredSeries { series: series(row)?, registered_at: row.try_get("created_at")? })
+impl Postgres<'_> {
+    /// Rows, one a series: a value apiece would be mostly wrapping.
+    async fn gather_numbers(
+        &mut self,
+        gathered: &mut Gathered,
+        ids: &[SeriesId],
+        from: DateTime<Utc>,
+        before: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let sql = self.sql(
+            "SELECT series_id, array_agg(timestamp) AS times, array_agg(value) AS numbers
+             FROM (
+                 SELECT series_id, timestamp, value
+                 FROM monitoring.metric_samples
+                 WHERE series_id = ANY($1) AND timestamp >= $2 AND timestamp < $3
+                 ORDER BY series_id, timestamp, origin
+             ) AS sample
+             GROUP BY series_id",
+        );
+        let rows = sqlx::query(sql)
+            .bind(numbers(ids))
+            .bind(from)
+            .bind(before)
+            .fetch_all(&mut *self.connection)
+            .await?;
+        for row in &rows {
+            let rows = gathered.rows(SeriesId::new(row.try_get("series_id")?));
+            let times: Vec<DateTime<Utc>> = row.try_get("times")?;
+            rows.times = times.iter().map(DateTime::timestamp_micros).collect();
+            rows.values = row.try_get("numbers")?;
+        }
+        Ok(())
+    }
+
+    async fn gather_distributions(
+        &mut self,
+        gathered: &mut Gathered,
+        ids: &[SeriesId],
+        from: DateTime<Utc>,
+        before: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let sql = self.sql(
+            "SELECT series_id, timestamp, value, count, buckets
+             FROM monitoring.metric_samples
+             WHERE series_id = ANY($1) AND timestamp >= $2 AND timestamp < $3
+             ORDER BY series_id, timestamp, origin",
+        );
+        let rows = sqlx::query(sql)
+            .bind(numbers(ids))
+            .bind(from)
+            .bind(before)
+            .fetch_all(&mut *self.connection)
+            .await?;
+        for row in &rows {
+            let time: DateTime<Utc> = row.try_get("timestamp")?;
+            let rows = gathered.rows(SeriesId::new(row.try_get("series_id")?));
+            rows.push(time.timestamp_micros(), &value(row)?);
+        }
+        Ok(())
+    }
+
+    async fn gather_chunks(
+        &mut self,
+        gathered: &mut Gathered,
+        ids: &[SeriesId],
+        from: DateTime<Utc>,
+        before: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let sql = self.sql(
+            "SELECT series_id, data
+             FROM monitoring.metric_chunks
+             WHERE series_id = ANY($1) AND end_time >= $2 AND start_time < $3 AND end_time < $4
+             ORDER BY series_id, end_time",
+        );
+        let rows = sqlx::query(sql)
+            .bind(numbers(ids))
+            .bind(from)
+            .bind(before)
+            .bind(before + SPAN_MAX)
+            .fetch_all(&mut *self.connection)
+            .await?;
+        for row in &rows {
+            let id = SeriesId::new(row.try_get("series_id")?);
+            let mut samples = read(id, row.try_get("data")?)?;
+            samples.clip(from.timestamp_micros(), before.timestamp_micros());
+            gathered.add_chunk(id, samples);
+        }
+        Ok(())
+    }
+
+    /// When the newest packed sample of each series was taken. The last chunk but one that touches
+    /// the span lies in it whole, so two of them say it.
+    async fn newest_packed_within(
+        &mut self,
+        ids: &[SeriesId],
+        from: DateTime<Utc>,
+        before: DateTime<Utc>,
+    ) -> Result<Vec<(SeriesId, DateTime<Utc>)>, StoreError> {
+        let sql = self.sql(
+            "SELECT series_id, newest.data
+             FROM UNNEST($1::bigint[]) AS asked (series_id) CROSS JOIN LATERAL (
+                 SELECT data
+                 FROM monitoring.metric_chunks
+                 WHERE series_id = asked.series_id AND end_time >= $2 AND start_time < $3 AND end_time < $4
+                 ORDER BY end_time DESC
+                 LIMIT 2
+             ) AS newest",
+        );
+        let rows = sqlx::query(sql)
+            .bind(numbers(ids))
+            .bind(from)
+            .bind(before)
+            .bind(before + SPAN_MAX)
+            .fetch_all(&mut *self.connection)
+            .await?;
+        let mut newest = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let id = SeriesId::new(row.try_get("series_id")?);
+            newest.extend(newest_within(id, row.try_get("data")?, from, before)?.map(|time| (id, time)));
+        }
+        Ok(newest)
+    }
 }
 
-fn sample(row: &PgRow) -> Result<SeriesSample, StoreError> {
-    Ok(SeriesSample {
-        series_id: SeriesId::new(row.try_get("series_id")?),
-        timestamp: row.try_get("timestamp")?,
-        value: value(row)?,
-    })
+fn registered(row: &PgRow) -> Result<RegisteredSeries, StoreError> {
+    Ok(RegisteredSeries { series: series(row)?, registered_at: row.try_get("created_at")? })
 }

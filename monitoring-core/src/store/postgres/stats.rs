@@ -6,9 +6,10 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 
 use super::Postgres;
-use crate::model::Labels;
+use crate::model::{Labels, SeriesId};
 use crate::store::StoreError;
-use crate::store::stats::StatsStore;
+use crate::store::series::{SeriesStore as _, Shape};
+use crate::store::stats::{INSTANT, StatsStore};
 
 impl StatsStore for Postgres<'_> {
     async fn counter_total(&mut self, name: &str) -> Result<f64, StoreError> {
@@ -27,18 +28,15 @@ impl StatsStore for Postgres<'_> {
         until: DateTime<Utc>,
     ) -> Result<Vec<(Labels, f64)>, StoreError> {
         let sql = self.sql(
-            "SELECT series.labels, sum(sample.value) AS gain
-             FROM (
-                 SELECT DISTINCT id, labels FROM monitoring.metric_series WHERE name = $1
-             ) AS series
-             JOIN monitoring.metric_samples AS sample ON sample.series_id = series.id
-             WHERE sample.timestamp > $2 AND sample.timestamp <= $3
-             GROUP BY series.id, series.labels
-             ORDER BY series.id",
+            "SELECT DISTINCT ON (id) id, labels FROM monitoring.metric_series WHERE name = $1 ORDER BY id",
         );
-        let rows =
-            sqlx::query(sql).bind(name).bind(since).bind(until).fetch_all(&mut *self.connection).await?;
-        rows.iter().map(gain).collect()
+        let rows = sqlx::query(sql).bind(name).fetch_all(&mut *self.connection).await?;
+        let series = rows.iter().map(labelled).collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<_> = series.iter().map(|(id, _)| *id).collect();
+        let (from, before) = (since + INSTANT, until + INSTANT);
+        let samples = self.samples_of_series(&ids, Shape::Numbers, from, before).await?;
+        let gain = |(id, labels)| Some((labels, samples.get(&id)?.values.iter().sum()));
+        Ok(series.into_iter().filter_map(gain).collect())
     }
 
     async fn open_incidents(&mut self) -> Result<i64, StoreError> {
@@ -49,7 +47,7 @@ impl StatsStore for Postgres<'_> {
     }
 }
 
-fn gain(row: &PgRow) -> Result<(Labels, f64), StoreError> {
+fn labelled(row: &PgRow) -> Result<(SeriesId, Labels), StoreError> {
     let Json(labels) = row.try_get("labels")?;
-    Ok((labels, row.try_get("gain")?))
+    Ok((SeriesId::new(row.try_get("id")?), labels))
 }

@@ -10,15 +10,17 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
 use sqlx::{QueryBuilder, Row as _, Sqlite as Database, TypeInfo as _, ValueRef as _};
 
-use super::{Sqlite, time};
+use super::Sqlite;
+use super::chunks::sample;
 use crate::model::{
     Labels, Metric, MetricFilter, MetricMetadata, NameUse, Page, Sample, SampleValue, Series, SeriesId,
     SeriesKind, Slice, to_micros,
 };
 use crate::store::StoreError;
+use crate::store::chunks::{NewestSamples, maybe_compacted};
 use crate::store::metrics::{
-    MetricStore, SampleKey, columns, cursor_at, cursor_key, from_columns, in_key_order, metric, time_range,
-    to_i64,
+    MetricStore, SampleKey, columns, cursor_key, from_columns, in_key_order, is_listed, listed, time_range,
+    to_i64, wanted,
 };
 use crate::store::totals::totals_of_inserted;
 
@@ -34,6 +36,7 @@ impl MetricStore for Sqlite<'_> {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         self.register(series, writer, now).await?;
+        self.unpack(&maybe_compacted(series, samples, now), u32::MAX).await?;
         let inserted = self.insert_samples(samples).await?;
         let totals = totals_of_inserted(series, samples, inserted)?;
         self.merge_totals(totals, writer, now).await
@@ -84,22 +87,14 @@ impl MetricStore for Sqlite<'_> {
 
     async fn samples(&mut self, filter: &MetricFilter, page: &Page) -> Result<Slice<Metric>, StoreError> {
         let (from, to) = time_range(filter, page);
-        let mut sql = QueryBuilder::<Database>::new(
-            "SELECT series_id, timestamp, origin, value, count, buckets
-             FROM monitoring_metric_samples
-             WHERE timestamp >= ",
-        );
-        sql.push_bind(to_micros(from)).push(" AND timestamp <= ").push_bind(to_micros(to));
-        if let Some(cursor) = page.after {
-            let (timestamp, series_id, origin) = cursor_key(cursor);
-            sql.push(" AND (timestamp, series_id, origin) < (").push_bind(to_micros(timestamp));
-            sql.push(", ").push_bind(series_id).push(", ").push_bind(origin).push(")");
+        let mut newest = NewestSamples::new(wanted(page));
+        for sample in self.samples_between(filter, page, (from, to)).await? {
+            newest.add(sample);
         }
-        push_series(&mut sql, filter);
-        sql.push(" ORDER BY timestamp DESC, series_id DESC, origin DESC LIMIT ").push_bind(page.fetch());
-        sql.push(" OFFSET ").push_bind(page.skip());
-        let rows = sql.build().fetch_all(&mut *self.connection).await?;
-        self.slice(rows, page).await
+        // Later, what rows hold may be packed already: it is the same sample, and shown once.
+        self.add_packed(&mut newest, filter, (from, to), |sample| is_listed(sample, page, (from, to)))
+            .await?;
+        self.slice(newest.into_samples(page), page).await
     }
 
     async fn describe_metric(&mut self, metadata: &MetricMetadata) -> Result<(), StoreError> {
@@ -188,7 +183,10 @@ impl Sqlite<'_> {
         kinds(&rows)
     }
 
-    async fn insert_samples(&mut self, samples: &[Sample]) -> Result<HashSet<SampleKey>, StoreError> {
+    pub(super) async fn insert_samples(
+        &mut self,
+        samples: &[Sample],
+    ) -> Result<HashSet<SampleKey>, StoreError> {
         let mut inserted = HashSet::with_capacity(samples.len());
         for samples in in_key_order(samples).chunks(ROWS_MAX) {
             let mut sql = QueryBuilder::<Database>::new(
@@ -214,19 +212,34 @@ impl Sqlite<'_> {
         Ok(inserted)
     }
 
-    async fn slice(&mut self, rows: Vec<SqliteRow>, page: &Page) -> Result<Slice<Metric>, StoreError> {
-        let ids = rows.iter().map(|row| row.try_get("series_id")).collect::<Result<HashSet<i64>, _>>()?;
-        let series = self.series_by_id(ids.into_iter().map(SeriesId::new).collect()).await?;
-        let item = |row: &SqliteRow| {
-            let id: i64 = row.try_get("series_id")?;
-            let of = series.get(&SeriesId::new(id)).ok_or_else(|| {
-                StoreError::inconsistent("monitoring_metric_samples", "series_id", id, "no such series")
-            })?;
-            let timestamp = time(row, "timestamp", "monitoring_metric_samples", id)?;
-            Ok((metric(of, &value(row)?, timestamp), cursor_at(timestamp, id, row.try_get("origin")?)))
-        };
-        let items = rows.iter().map(item).collect::<Result<Vec<_>, StoreError>>()?;
-        Ok(Slice::new(items, page, |(_, cursor)| *cursor).map(|(metric, _)| metric))
+    async fn samples_between(
+        &mut self,
+        filter: &MetricFilter,
+        page: &Page,
+        (from, to): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Result<Vec<Sample>, StoreError> {
+        let mut sql = QueryBuilder::<Database>::new(
+            "SELECT series_id, timestamp, origin, value, count, buckets, observations
+             FROM monitoring_metric_samples
+             WHERE timestamp >= ",
+        );
+        sql.push_bind(to_micros(from)).push(" AND timestamp <= ").push_bind(to_micros(to));
+        if let Some(cursor) = page.after {
+            let (timestamp, series_id, origin) = cursor_key(cursor);
+            sql.push(" AND (timestamp, series_id, origin) < (").push_bind(to_micros(timestamp));
+            sql.push(", ").push_bind(series_id).push(", ").push_bind(origin).push(")");
+        }
+        push_series(&mut sql, filter);
+        sql.push(" ORDER BY timestamp DESC, series_id DESC, origin DESC LIMIT ");
+        sql.push_bind(limit(wanted(page)));
+        let rows = sql.build().fetch_all(&mut *self.connection).await?;
+        rows.iter().map(sample).collect()
+    }
+
+    async fn slice(&mut self, samples: Vec<Sample>, page: &Page) -> Result<Slice<Metric>, StoreError> {
+        let ids: HashSet<_> = samples.iter().map(|sample| sample.series_id).collect();
+        let series = self.series_by_id(ids.into_iter().collect()).await?;
+        listed(samples, &series, page)
     }
 
     async fn series_by_id(&mut self, ids: Vec<SeriesId>) -> Result<HashMap<SeriesId, Series>, StoreError> {
@@ -244,7 +257,7 @@ impl Sqlite<'_> {
 }
 
 /// Keeps to the series the filter asks for.
-fn push_series(sql: &mut QueryBuilder<Database>, filter: &MetricFilter) {
+pub(super) fn push_series(sql: &mut QueryBuilder<Database>, filter: &MetricFilter) {
     if filter.name.is_none() && filter.metric_type.is_none() && filter.labels.is_empty() {
         return;
     }

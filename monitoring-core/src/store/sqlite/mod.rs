@@ -9,6 +9,7 @@ use crate::model::from_micros;
 
 mod alerts;
 mod audit;
+mod chunks;
 mod events;
 mod exemplars;
 mod incidents;

@@ -53,8 +53,22 @@ impl PartitionStore for Sqlite<'_> {
         .bind(rows_max)
         .execute(&mut *transaction)
         .await?;
+        let chunks = sqlx::query(
+            "DELETE FROM monitoring_metric_chunks WHERE (series_id, end_time) IN (
+                 SELECT series_id, end_time FROM monitoring_metric_chunks WHERE end_time < ?1 LIMIT ?2
+             )",
+        )
+        .bind(to_micros(samples_before))
+        .bind(rows_max)
+        .execute(&mut *transaction)
+        .await?;
         transaction.commit().await?;
-        let (events, samples) = (events.rows_affected(), samples.rows_affected());
-        Ok(Expired { events, samples, ..Expired::default() })
+        Ok(Expired {
+            events: events.rows_affected(),
+            samples: samples.rows_affected(),
+            chunks: chunks.rows_affected(),
+            exemplars: 0,
+            partitions: 0,
+        })
     }
 }

@@ -1,12 +1,13 @@
 //! Removing samples and series.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::totals::total;
 use super::{Sqlite, time};
 use crate::model::{Series, SeriesId, to_micros};
 use crate::store::StoreError;
-use crate::store::removal::{Deleted, Remains, RemovalStore, Span};
+use crate::store::chunks::SeriesSpan;
+use crate::store::removal::{CHUNKS_MAX, Deleted, Remains, RemovalStore, Span};
 use crate::store::totals::{COMMON_WRITER, Total};
 
 impl RemovalStore for Sqlite<'_> {
@@ -29,9 +30,12 @@ impl RemovalStore for Sqlite<'_> {
         limit: u32,
         now: DateTime<Utc>,
     ) -> Result<Deleted, StoreError> {
+        let last = span.before - TimeDelta::microseconds(1);
+        let packed = SeriesSpan { series_id: series.id, first: span.from, last };
+        let chunks_are_left = self.unpack(&[packed], CHUNKS_MAX).await?;
         let deleted = self.take_samples(series.id, span, limit).await?;
         let samples = u32::try_from(deleted.len()).unwrap_or(u32::MAX);
-        let is_finished = samples < limit;
+        let is_finished = samples < limit && !chunks_are_left;
         let kind = series.kind();
         // At the end even if this call found nothing: what earlier ones did may not be seen in them.
         if is_finished || kind.adds_up() {
@@ -116,7 +120,9 @@ impl Sqlite<'_> {
         .bind(id.as_i64())
         .fetch_optional(&mut *self.connection)
         .await?;
-        row.as_ref().map(total).transpose()
+        let landed = row.as_ref().map(total).transpose()?;
+        let packed = self.newest_packed(id).await?.as_ref().map(Total::of);
+        Ok(landed.into_iter().chain(packed).max_by_key(|newest| newest.timestamp))
     }
 
     /// Takes the totals of all writers.

@@ -10,7 +10,9 @@ use super::metrics::{numbers, series, value};
 use super::{Sqlite, time};
 use crate::model::{SampleValue, Series, SeriesId, to_micros};
 use crate::store::StoreError;
-use crate::store::series::{RegisteredSeries, SeriesSample, SeriesStore};
+use crate::store::chunks::{SPAN_MAX, newest_within, read};
+use crate::store::columns::{Gathered, SampleColumns};
+use crate::store::series::{RegisteredSeries, SeriesStore, Shape, later};
 
 impl SeriesStore for Sqlite<'_> {
     async fn series_registered(
@@ -38,21 +40,19 @@ impl SeriesStore for Sqlite<'_> {
     async fn samples_of_series(
         &mut self,
         ids: &[SeriesId],
+        shape: Shape,
         from: DateTime<Utc>,
         before: DateTime<Utc>,
-    ) -> Result<Vec<SeriesSample>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT series_id, timestamp, value, count, buckets
-             FROM monitoring_metric_samples
-             WHERE series_id IN (SELECT value FROM json_each(?1)) AND timestamp >= ?2 AND timestamp < ?3
-             ORDER BY series_id, timestamp, origin",
-        )
-        .bind(numbers(ids))
-        .bind(to_micros(from))
-        .bind(to_micros(before))
-        .fetch_all(&mut *self.connection)
-        .await?;
-        rows.iter().map(sample).collect()
+    ) -> Result<HashMap<SeriesId, SampleColumns>, StoreError> {
+        let mut gathered = Gathered::default();
+        // In a transaction that sees one state or not: what is packed between the two is found twice
+        // at worst, and never missed.
+        match shape {
+            Shape::Numbers => self.gather_numbers(&mut gathered, ids, from, before).await?,
+            Shape::Distributions => self.gather_distributions(&mut gathered, ids, from, before).await?,
+        }
+        self.gather_chunks(&mut gathered, ids, from, before).await?;
+        Ok(gathered.finish())
     }
 
     async fn newest_samples(
@@ -77,11 +77,13 @@ impl SeriesStore for Sqlite<'_> {
         .bind(to_micros(before))
         .fetch_all(&mut *self.connection)
         .await?;
-        let newest = |row| {
-            let id: i64 = sqlx::Row::try_get(row, "series_id")?;
+        let time = |row: &SqliteRow| {
+            let id: i64 = row.try_get("series_id")?;
             Ok((SeriesId::new(id), time(row, "timestamp", "monitoring_metric_samples", id)?))
         };
-        rows.iter().map(newest).collect()
+        let landed = rows.iter().map(time).collect::<Result<Vec<_>, StoreError>>()?;
+        let packed = self.newest_packed_within(ids, from, before).await?;
+        Ok(later(landed.into_iter().chain(packed)))
     }
 
     async fn totals_of_series(
@@ -93,14 +95,123 @@ impl SeriesStore for Sqlite<'_> {
     }
 }
 
+impl Sqlite<'_> {
+    async fn gather_numbers(
+        &mut self,
+        gathered: &mut Gathered,
+        ids: &[SeriesId],
+        from: DateTime<Utc>,
+        before: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let rows = sqlx::query(
+            "SELECT series_id, timestamp, value, NULL AS count, NULL AS buckets
+             FROM monitoring_metric_samples
+             WHERE series_id IN (SELECT value FROM json_each(?1)) AND timestamp >= ?2 AND timestamp < ?3
+             ORDER BY series_id, timestamp, origin",
+        )
+        .bind(numbers(ids))
+        .bind(to_micros(from))
+        .bind(to_micros(before))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        gather(gathered, &rows)
+    }
+
+    async fn gather_distributions(
+        &mut self,
+        gathered: &mut Gathered,
+        ids: &[SeriesId],
+        from: DateTime<Utc>,
+        before: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let rows = sqlx::query(
+            "SELECT series_id, timestamp, value, count, buckets
+             FROM monitoring_metric_samples
+             WHERE series_id IN (SELECT value FROM json_each(?1)) AND timestamp >= ?2 AND timestamp < ?3
+             ORDER BY series_id, timestamp, origin",
+        )
+        .bind(numbers(ids))
+        .bind(to_micros(from))
+        .bind(to_micros(before))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        gather(gathered, &rows)
+    }
+
+    async fn gather_chunks(
+        &mut self,
+        gathered: &mut Gathered,
+        ids: &[SeriesId],
+        from: DateTime<Utc>,
+        before: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let rows = sqlx::query(
+            "SELECT series_id, data
+             FROM monitoring_metric_chunks
+             WHERE series_id IN (SELECT value FROM json_each(?1)) AND end_time >= ?2 AND start_time < ?3
+                 AND end_time < ?4
+             ORDER BY series_id, end_time",
+        )
+        .bind(numbers(ids))
+        .bind(to_micros(from))
+        .bind(to_micros(before))
+        .bind(to_micros(before + SPAN_MAX))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for row in &rows {
+            let id = SeriesId::new(row.try_get("series_id")?);
+            let mut samples = read(id, row.try_get("data")?)?;
+            samples.clip(to_micros(from), to_micros(before));
+            gathered.add_chunk(id, samples);
+        }
+        Ok(())
+    }
+
+    /// When the newest packed sample of each series was taken. The last chunk but one that touches
+    /// the span lies in it whole, so two of them say it.
+    async fn newest_packed_within(
+        &mut self,
+        ids: &[SeriesId],
+        from: DateTime<Utc>,
+        before: DateTime<Utc>,
+    ) -> Result<Vec<(SeriesId, DateTime<Utc>)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT series_id, data
+             FROM json_each(?1) AS asked
+             CROSS JOIN monitoring_metric_chunks AS chunk ON chunk.series_id = asked.value
+             WHERE chunk.end_time IN (
+                 SELECT end_time
+                 FROM monitoring_metric_chunks
+                 WHERE series_id = asked.value AND end_time >= ?2 AND start_time < ?3 AND end_time < ?4
+                 ORDER BY end_time DESC
+                 LIMIT 2
+             )",
+        )
+        .bind(numbers(ids))
+        .bind(to_micros(from))
+        .bind(to_micros(before))
+        .bind(to_micros(before + SPAN_MAX))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut newest = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let id = SeriesId::new(row.try_get("series_id")?);
+            newest.extend(newest_within(id, row.try_get("data")?, from, before)?.map(|time| (id, time)));
+        }
+        Ok(newest)
+    }
+}
+
+fn gather(gathered: &mut Gathered, rows: &[SqliteRow]) -> Result<(), StoreError> {
+    for row in rows {
+        let id = SeriesId::new(row.try_get("series_id")?);
+        gathered.rows(id).push(row.try_get("timestamp")?, &value(row)?);
+    }
+    Ok(())
+}
+
 fn registered(row: &SqliteRow) -> Result<RegisteredSeries, StoreError> {
     let series = series(row)?;
     let registered_at = time(row, "created_at", "monitoring_metric_series", series.id)?;
     Ok(RegisteredSeries { series, registered_at })
-}
-
-fn sample(row: &SqliteRow) -> Result<SeriesSample, StoreError> {
-    let id: i64 = row.try_get("series_id")?;
-    let timestamp = time(row, "timestamp", "monitoring_metric_samples", id)?;
-    Ok(SeriesSample { series_id: SeriesId::new(id), timestamp, value: value(row)? })
 }

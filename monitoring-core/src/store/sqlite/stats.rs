@@ -6,9 +6,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
 
 use super::Sqlite;
-use crate::model::{Labels, to_micros};
+use crate::model::{Labels, SeriesId};
 use crate::store::StoreError;
-use crate::store::stats::StatsStore;
+use crate::store::series::{SeriesStore as _, Shape};
+use crate::store::stats::{INSTANT, StatsStore};
 
 impl StatsStore for Sqlite<'_> {
     async fn counter_total(&mut self, name: &str) -> Result<f64, StoreError> {
@@ -27,21 +28,17 @@ impl StatsStore for Sqlite<'_> {
         until: DateTime<Utc>,
     ) -> Result<Vec<(Labels, f64)>, StoreError> {
         let rows = sqlx::query(
-            "SELECT series.labels, total(sample.value) AS gain
-             FROM (
-                 SELECT DISTINCT id, labels FROM monitoring_metric_series WHERE name = ?1
-             ) AS series
-             JOIN monitoring_metric_samples AS sample ON sample.series_id = series.id
-             WHERE sample.timestamp > ?2 AND sample.timestamp <= ?3
-             GROUP BY series.id, series.labels
-             ORDER BY series.id",
+            "SELECT id, labels FROM monitoring_metric_series WHERE name = ?1 GROUP BY id ORDER BY id",
         )
         .bind(name)
-        .bind(to_micros(since))
-        .bind(to_micros(until))
         .fetch_all(&mut *self.connection)
         .await?;
-        rows.iter().map(gain).collect()
+        let series = rows.iter().map(labelled).collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<_> = series.iter().map(|(id, _)| *id).collect();
+        let (from, before) = (since + INSTANT, until + INSTANT);
+        let samples = self.samples_of_series(&ids, Shape::Numbers, from, before).await?;
+        let gain = |(id, labels)| Some((labels, samples.get(&id)?.values.iter().sum()));
+        Ok(series.into_iter().filter_map(gain).collect())
     }
 
     async fn open_incidents(&mut self) -> Result<i64, StoreError> {
@@ -53,7 +50,7 @@ impl StatsStore for Sqlite<'_> {
     }
 }
 
-fn gain(row: &SqliteRow) -> Result<(Labels, f64), StoreError> {
+fn labelled(row: &SqliteRow) -> Result<(SeriesId, Labels), StoreError> {
     let Json(labels) = row.try_get("labels")?;
-    Ok((labels, row.try_get("gain")?))
+    Ok((SeriesId::new(row.try_get("id")?), labels))
 }

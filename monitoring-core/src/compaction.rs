@@ -1,0 +1,47 @@
+//! Packs samples once they have settled: rows are where they land, chunks where they stay.
+
+use std::time::Instant;
+
+use crate::retention::in_time;
+use crate::store::chunks::{COMPACT_AFTER, ChunkStore as _, Compacted};
+use crate::store::metrics::SampleKey;
+use crate::store::{Access, Pool, StoreError};
+
+/// Rows packed in one transaction: a few milliseconds of work, during which SQLite's other writers
+/// wait.
+const ROWS_MAX: u32 = 5_000;
+
+/// Packs everything old enough that is not packed yet, and returns how many samples that were. Rests
+/// as long as it works, so that whoever needs the database has it half of the time.
+///
+/// # Errors
+///
+/// Storage failed. What was packed so far stays packed.
+pub(crate) async fn compact(pool: &Pool) -> Result<u64, StoreError> {
+    let (mut packed, mut after) = (0, None);
+    loop {
+        let begin = Instant::now();
+        let Compacted { samples, next } = in_time(compact_once(pool, after)).await?;
+        packed += samples;
+        if next.is_none() {
+            return Ok(packed);
+        }
+        after = next;
+        tokio::time::sleep(begin.elapsed()).await;
+    }
+}
+
+async fn compact_once(pool: &Pool, after: Option<SampleKey>) -> Result<Compacted, StoreError> {
+    let before = pool.context().settings.clock.now() - COMPACT_AFTER;
+    let mut work = pool.begin_work(Access::Write).await?;
+    let compacted = async {
+        let mut connection = work.connection();
+        let mut transaction = connection.begin().await?;
+        let compacted = transaction.store().compact(after, before, ROWS_MAX).await?;
+        transaction.commit().await?;
+        Ok(compacted)
+    }
+    .await;
+    work.done();
+    compacted
+}

@@ -1,0 +1,234 @@
+//! Packed samples.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row as _, Sqlite as Database};
+
+use super::metrics::{ROWS_MAX, push_series, value};
+use super::{Sqlite, time};
+use crate::model::{MetricFilter, Sample, SeriesId, to_micros};
+use crate::store::StoreError;
+use crate::store::chunk::{Chunk, SAMPLES, pack};
+use crate::store::chunks::{ChunkStore, Compacted, NewestSamples, SPAN_MAX, SeriesSpan, spans, unpack};
+use crate::store::metrics::{SampleKey, instants, sample_key, to_u64};
+
+/// Chunks looked at at once for a list.
+const CHUNKS_PER_PAGE: i64 = 256;
+
+impl ChunkStore for Sqlite<'_> {
+    async fn compact(
+        &mut self,
+        after: Option<SampleKey>,
+        before: DateTime<Utc>,
+        rows_max: u32,
+    ) -> Result<Compacted, StoreError> {
+        let after = after.unwrap_or((i64::MIN, to_micros(instants().0), i64::MIN));
+        let rows = self.take_rows(after, before, rows_max).await?;
+        if rows.is_empty() {
+            return Ok(Compacted::default());
+        }
+        let taken = rows.len() as u64;
+        let is_page = taken >= u64::from(rows_max);
+        let next = rows.iter().map(sample_key).max().filter(|_| is_page);
+        let mut samples = self.take_unfinished(&spans(&rows)).await?;
+        samples.extend(rows);
+        self.insert_chunks(&pack(samples)?).await?;
+        Ok(Compacted { samples: taken, next })
+    }
+}
+
+impl Sqlite<'_> {
+    async fn take_rows(
+        &mut self,
+        (series_id, micros, origin): SampleKey,
+        before: DateTime<Utc>,
+        rows_max: u32,
+    ) -> Result<Vec<Sample>, StoreError> {
+        let rows = sqlx::query(
+            "DELETE FROM monitoring_metric_samples
+             WHERE (series_id, timestamp, origin) IN (
+                 SELECT series_id, timestamp, origin
+                 FROM monitoring_metric_samples
+                 WHERE timestamp < ?1 AND (series_id, timestamp, origin) > (?2, ?3, ?4)
+                 ORDER BY series_id, timestamp, origin
+                 LIMIT ?5
+             )
+             RETURNING series_id, timestamp, origin, value, count, buckets, observations",
+        )
+        .bind(to_micros(before))
+        .bind(series_id)
+        .bind(micros)
+        .bind(origin)
+        .bind(rows_max)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.iter().map(sample).collect()
+    }
+
+    /// Takes the chunks that go on in these spans, and the one before each if there is room in it. So
+    /// chunks of a series never overlap.
+    async fn take_unfinished(&mut self, spans: &[SeriesSpan]) -> Result<Vec<Sample>, StoreError> {
+        const DAY: i64 = 86_400_000_000;
+        let rows = sqlx::query(
+            "DELETE FROM monitoring_metric_chunks
+             WHERE (series_id, end_time) IN (
+                 SELECT chunk.series_id, chunk.end_time
+                 FROM json_each(?1) AS span
+                 CROSS JOIN monitoring_metric_chunks AS chunk ON chunk.series_id = span.value ->> 0
+                     AND chunk.end_time >= span.value ->> 3
+                     AND chunk.end_time < (span.value ->> 2) + ?3
+                 WHERE chunk.start_time <= span.value ->> 2
+                     AND (chunk.end_time >= span.value ->> 1
+                         OR chunk.samples < ?2 AND chunk.end_time = (
+                             SELECT max(end_time)
+                             FROM monitoring_metric_chunks
+                             WHERE series_id = span.value ->> 0 AND end_time < span.value ->> 1
+                         ))
+             )
+             RETURNING series_id, data",
+        )
+        .bind(
+            spans
+                .iter()
+                .map(|span| {
+                    let (first, last) = (to_micros(span.first), to_micros(span.last));
+                    json!([span.series_id.as_i64(), first, last, first.div_euclid(DAY) * DAY])
+                })
+                .collect::<serde_json::Value>(),
+        )
+        .bind(SAMPLES as i64)
+        .bind(SPAN_MAX.num_microseconds())
+        .fetch_all(&mut *self.connection)
+        .await?;
+        unpacked(&rows)
+    }
+
+    async fn insert_chunks(&mut self, chunks: &[Chunk]) -> Result<(), StoreError> {
+        for chunks in chunks.chunks(ROWS_MAX) {
+            let mut sql = QueryBuilder::<Database>::new(
+                "INSERT INTO monitoring_metric_chunks (series_id, start_time, end_time, samples, data) ",
+            );
+            sql.push_values(chunks, |mut row, chunk| {
+                row.push_bind(chunk.series_id.as_i64())
+                    .push_bind(to_micros(chunk.start))
+                    .push_bind(to_micros(chunk.end))
+                    .push_bind(chunk.samples)
+                    .push_bind(chunk.data.clone());
+            });
+            sql.build().execute(&mut *self.connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes rows again of what chunks hold of these spans: of the oldest `chunks_max` of them.
+    /// Returns whether there are more.
+    pub(super) async fn unpack(&mut self, spans: &[SeriesSpan], chunks_max: u32) -> Result<bool, StoreError> {
+        if spans.is_empty() {
+            return Ok(false);
+        }
+        let rows = sqlx::query(
+            "DELETE FROM monitoring_metric_chunks
+             WHERE (series_id, end_time) IN (
+                 SELECT chunk.series_id, chunk.end_time
+                 FROM json_each(?1) AS span
+                 CROSS JOIN monitoring_metric_chunks AS chunk ON chunk.series_id = span.value ->> 0
+                     AND chunk.end_time >= span.value ->> 1
+                     AND chunk.end_time < (span.value ->> 2) + ?2
+                 WHERE chunk.start_time <= span.value ->> 2
+                 ORDER BY chunk.end_time, chunk.series_id
+                 LIMIT ?3
+             )
+             RETURNING series_id, data",
+        )
+        .bind(
+            spans
+                .iter()
+                .map(|span| json!([span.series_id.as_i64(), to_micros(span.first), to_micros(span.last)]))
+                .collect::<serde_json::Value>(),
+        )
+        .bind(SPAN_MAX.num_microseconds())
+        .bind(chunks_max)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let samples = unpacked(&rows)?;
+        if !samples.is_empty() {
+            self.insert_samples(&samples).await?;
+        }
+        Ok(rows.len() >= chunks_max as usize)
+    }
+
+    /// The newest sample in a series' chunks.
+    pub(super) async fn newest_packed(&mut self, id: SeriesId) -> Result<Option<Sample>, StoreError> {
+        let row = sqlx::query(
+            "SELECT series_id, data
+             FROM monitoring_metric_chunks
+             WHERE series_id = ?1
+             ORDER BY end_time DESC
+             LIMIT 1",
+        )
+        .bind(id.as_i64())
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(unpacked(row.as_slice())?.pop())
+    }
+
+    /// Adds what chunks hold of a list.
+    pub(super) async fn add_packed(
+        &mut self,
+        newest: &mut NewestSamples,
+        filter: &MetricFilter,
+        (from, to): (DateTime<Utc>, DateTime<Utc>),
+        is_wanted: impl Fn(&Sample) -> bool + Send,
+    ) -> Result<(), StoreError> {
+        let (from, to) = (to_micros(from), to_micros(to));
+        let span_max = SPAN_MAX.num_microseconds().unwrap_or_default();
+        let mut behind: Option<(i64, i64)> = None;
+        loop {
+            let oldest = newest.oldest_wanted().map_or(from, |oldest| oldest.max(from));
+            let mut sql = QueryBuilder::<Database>::new(
+                "SELECT series_id, end_time, data FROM monitoring_metric_chunks WHERE end_time >= ",
+            );
+            sql.push_bind(oldest).push(" AND start_time <= ").push_bind(to);
+            let latest = behind.map_or(to + span_max, |(time, _)| time);
+            sql.push(" AND end_time <= ").push_bind(latest);
+            if let Some((time, id)) = behind {
+                sql.push(" AND (end_time, series_id) < (").push_bind(time);
+                sql.push(", ").push_bind(id).push(")");
+            }
+            push_series(&mut sql, filter);
+            sql.push(" ORDER BY end_time DESC, series_id DESC LIMIT ").push_bind(CHUNKS_PER_PAGE);
+            let rows = sql.build().fetch_all(&mut *self.connection).await?;
+            for sample in unpacked(&rows)?.into_iter().filter(&is_wanted) {
+                newest.add(sample);
+            }
+            match rows.last() {
+                Some(last) if rows.len() as i64 >= CHUNKS_PER_PAGE => {
+                    behind = Some((last.try_get("end_time")?, last.try_get("series_id")?));
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+fn unpacked(rows: &[SqliteRow]) -> Result<Vec<Sample>, StoreError> {
+    let mut samples = Vec::new();
+    for row in rows {
+        samples.append(&mut unpack(SeriesId::new(row.try_get("series_id")?), row.try_get("data")?)?);
+    }
+    Ok(samples)
+}
+
+/// A row with all columns.
+pub(super) fn sample(row: &SqliteRow) -> Result<Sample, StoreError> {
+    let id: i64 = row.try_get("series_id")?;
+    Ok(Sample {
+        series_id: SeriesId::new(id),
+        timestamp: time(row, "timestamp", "monitoring_metric_samples", id)?,
+        origin: row.try_get("origin")?,
+        value: value(row)?,
+        observations: to_u64(row.try_get("observations")?),
+        exemplars: Vec::new(),
+    })
+}

@@ -12,7 +12,7 @@ use crate::model::{MetricType, SeriesId};
 use crate::promql::{Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
 use crate::store::metrics::MetricStore as _;
 use crate::store::removal::RemovalStore as _;
-use crate::store::series::SeriesStore as _;
+use crate::store::series::{SeriesNews, SeriesStore as _};
 use crate::store::{Access, AsConnection as _, Pool, StoreError};
 
 /// Queries evaluated at once; more wait their turn. They share connections with everything else.
@@ -20,6 +20,8 @@ const QUERIES_MAX: usize = 2;
 /// How far back series are looked for again: a transaction may have been open that long, and clocks
 /// of replicas differ.
 const OVERLAP: TimeDelta = TimeDelta::minutes(10);
+/// The same where nothing new has come for long: by this much our clock may be ahead.
+const OVERLAP_AT_REST: TimeDelta = TimeDelta::hours(1);
 /// Series read at once.
 const SERIES_PER_PAGE: u32 = 10_000;
 
@@ -62,8 +64,10 @@ pub(super) struct Shared {
 struct Followed {
     /// When the newest series known was registered.
     registered_to: Option<DateTime<Utc>>,
-    /// How many removals there were, and when that was looked up.
-    removals: Option<(i64, DateTime<Utc>)>,
+    /// Since when series were looked for the last time, and how many there were and were removed.
+    news: Option<(DateTime<Utc>, SeriesNews)>,
+    /// When that was.
+    looked_up_at: DateTime<Utc>,
 }
 
 /// What was removed since the last time.
@@ -205,12 +209,21 @@ impl PromQuery {
 
     async fn follow_store(&self) -> Result<(), StoreError> {
         let mut followed = self.shared.followed.lock().await;
-        let removals = self.removals().await?;
+        let now = self.now();
+        let since = followed.since(now);
+        let news = self.news(since).await?;
+        if followed.is_up_to_date(since, news) {
+            followed.looked_up_at = now;
+            return Ok(());
+        }
         // At first there is nothing to forget.
-        let known = *followed.removals.get_or_insert(removals);
-        let removed = if known.0 == removals.0 { Removed::default() } else { self.removed(known.1).await? };
+        let known = followed.news.map_or(news.removals, |(_, known)| known.removals);
+        let removed = match known == news.removals {
+            true => Removed::default(),
+            false => self.removed(followed.looked_up_at).await?,
+        };
         self.forget(&removed.gone, &mut followed.registered_to);
-        let since = followed.registered_to.map_or(DateTime::UNIX_EPOCH, |time| time - OVERLAP);
+        let since = if followed.registered_to.is_some() { since } else { DateTime::UNIX_EPOCH };
         let mut after = None;
         loop {
             let mut connection = self.shared.pool.acquire(Access::Read).await?;
@@ -230,15 +243,14 @@ impl PromQuery {
             }
         }
         // Only now: after a failure it is all looked up again.
-        followed.removals = Some(removals);
+        (followed.news, followed.looked_up_at) = (Some((since, news)), now);
         Ok(())
     }
 
-    /// How many removals there are, and when that is.
-    async fn removals(&self) -> Result<(i64, DateTime<Utc>), StoreError> {
-        let now = self.now();
+    /// Whether there is anything to look for.
+    async fn news(&self, since: DateTime<Utc>) -> Result<SeriesNews, StoreError> {
         let mut connection = self.shared.pool.acquire(Access::Read).await?;
-        Ok((connection.as_connection().store().removals().await?, now))
+        connection.as_connection().store().series_news(since).await
     }
 
     async fn removed(&self, looked_up_at: DateTime<Utc>) -> Result<Removed, StoreError> {
@@ -266,6 +278,23 @@ impl PromQuery {
         } else {
             index.remove(gone);
         }
+    }
+}
+
+impl Followed {
+    /// Since when to look for series.
+    fn since(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let Some(registered_to) = self.registered_to else { return DateTime::UNIX_EPOCH };
+        // Those that came together long ago are not looked at for ever.
+        (registered_to - OVERLAP).max(now - OVERLAP_AT_REST)
+    }
+
+    fn is_up_to_date(&self, since: DateTime<Utc>, news: SeriesNews) -> bool {
+        let is_known = |then: DateTime<Utc>, known: SeriesNews| {
+            let adds_nothing = news.registered == 0 || (then, known.registered) == (since, news.registered);
+            known.removals == news.removals && adds_nothing
+        };
+        self.news.is_some_and(|(then, known)| is_known(then, known))
     }
 }
 

@@ -16,9 +16,6 @@ super::store_trait! {
         /// Counts a removal that begins, and makes others wait until this transaction ends.
         fn begin_removal() -> ();
 
-        /// How many removals have begun, ever.
-        fn removals() -> i64;
-
         /// Removes up to `limit` samples of a series, and the series if that was all of it. To be
         /// called in a transaction that began with `begin_removal`.
         fn delete_samples(series: &Series, span: &Span, limit: u32, now: DateTime<Utc>) -> Deleted;

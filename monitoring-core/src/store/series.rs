@@ -15,6 +15,10 @@ super::store_trait! {
         fn series_registered(since: DateTime<Utc>, after: Option<&(DateTime<Utc>, SeriesId)>, limit: u32)
             -> Vec<RegisteredSeries>;
 
+        /// What tells whether there is anything new: how often series were registered at or after
+        /// `since`, and how many removals there were.
+        fn series_news(since: DateTime<Utc>) -> SeriesNews;
+
         /// The samples of these series from `from` on and before `before`, those of one instant in
         /// the order of their origins. Asked for as numbers, distributions are what they sum up to.
         fn samples_of_series(ids: &[SeriesId], shape: Shape, from: DateTime<Utc>, before: DateTime<Utc>)
@@ -35,6 +39,15 @@ super::store_trait! {
 pub(crate) struct RegisteredSeries {
     pub series: Series,
     pub registered_at: DateTime<Utc>,
+}
+
+/// What changes whenever a series is registered or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeriesNews {
+    /// How often series were registered, by whichever writer.
+    pub registered: i64,
+    /// How many removals have begun, ever.
+    pub removals: i64,
 }
 
 /// What is wanted of samples.

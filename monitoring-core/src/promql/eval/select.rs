@@ -9,8 +9,10 @@ use crate::promql::plan::{Select, Shift};
 use crate::promql::source::{Reach, Samples, SeriesSource, Wanted};
 use crate::promql::value::{ABSENT, Row, Steps, is_present};
 
-/// Series whose samples are read at once.
-const SERIES_PER_BATCH: usize = 256;
+/// Samples read at once, more or less: a few megabytes.
+const SAMPLES_PER_BATCH: i64 = 500_000;
+/// Series read at once, however few samples that makes.
+const SERIES_PER_BATCH_MAX: i64 = 2_048;
 
 impl<S: SeriesSource> Evaluator<'_, S> {
     /// The newest value of each series at each step.
@@ -53,7 +55,7 @@ impl<S: SeriesSource> Evaluator<'_, S> {
             let message = format!("the query selects more than {} series at once", self.series_max);
             return Err(QueryError::execution(message));
         }
-        for batch in found.chunks(SERIES_PER_BATCH) {
+        for batch in found.chunks(series_per_batch(reach)) {
             let samples = self.source.samples(batch, reach, wanted).await.map_err(QueryError::Source)?;
             let read: usize = samples.iter().map(Footprint::cells).sum();
             self.budget.take(read)?;
@@ -68,6 +70,12 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         }
         Ok(made)
     }
+}
+
+/// How many series to read at once, if each has a sample every fifteen seconds.
+fn series_per_batch(reach: Reach) -> usize {
+    let samples = (reach.until.saturating_sub(reach.after) / 15_000).clamp(1, SAMPLES_PER_BATCH);
+    usize::try_from((SAMPLES_PER_BATCH / samples).min(SERIES_PER_BATCH_MAX)).unwrap_or(1)
 }
 
 /// What holding it costs, in samples.

@@ -18,11 +18,6 @@ impl RemovalStore for Postgres<'_> {
         Ok(())
     }
 
-    async fn removals(&mut self) -> Result<i64, StoreError> {
-        let sql = self.sql("SELECT count FROM monitoring.metric_removals");
-        Ok(sqlx::query_scalar(sql).fetch_one(&mut *self.connection).await?)
-    }
-
     async fn delete_samples(
         &mut self,
         series: &Series,

@@ -12,7 +12,7 @@ use crate::model::{SampleValue, Series, SeriesId};
 use crate::store::StoreError;
 use crate::store::chunks::{SPAN_MAX, newest_within, read};
 use crate::store::columns::{Gathered, SampleColumns};
-use crate::store::series::{RegisteredSeries, SeriesStore, Shape, later};
+use crate::store::series::{RegisteredSeries, SeriesNews, SeriesStore, Shape, later};
 
 impl SeriesStore for Postgres<'_> {
     async fn series_registered(
@@ -36,6 +36,16 @@ impl SeriesStore for Postgres<'_> {
             .fetch_all(&mut *self.connection)
             .await?;
         rows.iter().map(registered).collect()
+    }
+
+    async fn series_news(&mut self, since: DateTime<Utc>) -> Result<SeriesNews, StoreError> {
+        let sql = self.sql(
+            "SELECT (SELECT count(*) FROM monitoring.metric_series WHERE created_at >= $1 AND removed_at IS NULL)
+                 AS registered,
+                 (SELECT count FROM monitoring.metric_removals) AS removals",
+        );
+        let row = sqlx::query(sql).bind(since).fetch_one(&mut *self.connection).await?;
+        Ok(SeriesNews { registered: row.try_get("registered")?, removals: row.try_get("removals")? })
     }
 
     async fn samples_of_series(

@@ -18,11 +18,6 @@ impl RemovalStore for Sqlite<'_> {
         Ok(())
     }
 
-    async fn removals(&mut self) -> Result<i64, StoreError> {
-        let count = sqlx::query_scalar("SELECT count FROM monitoring_metric_removals");
-        Ok(count.fetch_one(&mut *self.connection).await?)
-    }
-
     async fn delete_samples(
         &mut self,
         series: &Series,

@@ -55,14 +55,15 @@ async fn run(folder: &Path) -> Outcome<()> {
     let end = end - end % STEP_MILLIS;
 
     let (ours, monitoring) = Server::ours(&database.url).await?;
-    for set in Set::all() {
-        let took = load(&set, end, percent, [&prometheus, &ours]).await?;
-        report_load(&set, percent, took);
-    }
+    let sets = Set::all();
+    let took = load(&sets, end, percent, [&prometheus, &ours]).await?;
+    report_load(sets.iter().map(|set| set.series.len() as i64 * set.steps(percent)).sum(), took);
     monitoring.shutdown(Duration::from_secs(30)).await;
     // What runs at its start packs what has settled.
     let (ours, _monitoring) = Server::ours(&database.url).await?;
+    let begin = Instant::now();
     wait_until_packed(&database.url).await?;
+    report_packed(begin.elapsed());
 
     std::fs::write("/proc/self/clear_refs", "5")?; // the peak begins anew
     for question in questions(end) {
@@ -89,7 +90,6 @@ async fn run(folder: &Path) -> Outcome<()> {
 
 /// Series of one metric.
 struct Set {
-    name: &'static str,
     series: Vec<Vec<Label>>,
     hours: i64,
 }
@@ -97,8 +97,7 @@ struct Set {
 impl Set {
     fn all() -> [Self; 3] {
         let label = |name: &str, value: String| Label { name: name.to_owned(), value };
-        let counter = |name: &'static str, count: usize, hours| Self {
-            name,
+        let counter = |name: &str, count: usize, hours| Self {
             hours,
             series: (0..count)
                 .map(|n| {
@@ -139,19 +138,25 @@ impl Set {
     }
 }
 
-/// Writes the same to both; returns how long each took.
-async fn load(set: &Set, end: i64, percent: i64, servers: [&Server; 2]) -> Outcome<[Duration; 2]> {
-    let steps = set.steps(percent);
+/// Writes the same to both, in the order of time; returns how long each took.
+async fn load(sets: &[Set], end: i64, percent: i64, servers: [&Server; 2]) -> Outcome<[Duration; 2]> {
+    let steps = sets.iter().map(|set| set.steps(percent)).max().unwrap_or(1);
     let start = end - (steps - 1) * STEP_MILLIS;
     let mut took = [Duration::ZERO; 2];
     for first_step in (0..steps).step_by(SAMPLES_PER_WRITE as usize) {
-        for first_series in (0..set.series.len()).step_by(SERIES_PER_WRITE) {
-            let steps = first_step..(first_step + SAMPLES_PER_WRITE).min(steps);
-            let body = set.write(first_series, steps, start)?;
-            for (server, took) in servers.iter().zip(&mut took) {
-                let begin = Instant::now();
-                server.write(&body).await?;
-                *took += begin.elapsed();
+        let until = (first_step + SAMPLES_PER_WRITE).min(steps);
+        for set in sets {
+            let first_step = first_step.max(steps - set.steps(percent));
+            if first_step >= until {
+                continue;
+            }
+            for first_series in (0..set.series.len()).step_by(SERIES_PER_WRITE) {
+                let body = set.write(first_series, first_step..until, start)?;
+                for (server, took) in servers.iter().zip(&mut took) {
+                    let begin = Instant::now();
+                    server.write(&body).await?;
+                    *took += begin.elapsed();
+                }
             }
         }
     }
@@ -328,10 +333,14 @@ fn median<T: Copy + PartialOrd>(mut values: Vec<T>) -> T {
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are the point of the program")]
-fn report_load(set: &Set, percent: i64, took: [Duration; 2]) {
-    let samples = set.series.len() as f64 * set.steps(percent) as f64;
-    let [theirs, ours] = took.map(|took| samples / took.as_secs_f64());
-    println!("{:20} {samples:10} samples written   Prometheus {theirs:8.0}/s   ours {ours:8.0}/s", set.name);
+fn report_load(samples: i64, took: [Duration; 2]) {
+    let [theirs, ours] = took.map(|took| samples as f64 / took.as_secs_f64());
+    println!("{samples} samples written, a request at a time: Prometheus {theirs:8.0}/s   ours {ours:8.0}/s");
+}
+
+#[expect(clippy::print_stdout, reason = "the figures are the point of the program")]
+fn report_packed(took: Duration) {
+    println!("packed after {took:.1?}");
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are the point of the program")]

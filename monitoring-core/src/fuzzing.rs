@@ -14,7 +14,8 @@ use crate::promql::{
     LabelSet, Memory, NAME, Query, QueryError, QueryLimits, QueryResult, QueryValue, STALE, format_query,
     parse_query,
 };
-use crate::services::{SentReport, SentSeries, checked_samples};
+use crate::services::{SentReport, SentSeries, check_samples_only};
+use crate::store::Context;
 
 /// When queries are asked, in milliseconds since 1970.
 const NOW: i64 = 3_600_000;
@@ -83,10 +84,8 @@ fn series() -> Memory {
 #[must_use]
 pub fn stored(sent: Vec<SentSeries>) -> (usize, SentReport) {
     let clock = Clock::fixed(DateTime::from_timestamp_millis(NOW).expect("a time of this calendar"));
-    let settings = Settings { clock, ..Settings::default() };
-    let mut report = SentReport::default();
-    let checked = checked_samples(sent, &settings, &mut report);
-    (checked.iter().map(|(_, samples)| samples.len()).sum(), report)
+    let context = Context::new(Settings { clock, ..Settings::default() }).expect("the defaults are fine");
+    check_samples_only(sent, &context)
 }
 
 #[cfg(test)]
@@ -108,8 +107,8 @@ mod tests {
         let labels = [(NAME, "up"), ("job", "a")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         let now = DateTime::from_timestamp_millis(NOW).unwrap();
         let sent = vec![
-            SentSeries { labels: labels.to_vec(), samples: vec![(now, 1.0)] },
-            SentSeries { labels: Vec::new(), samples: vec![(now, 1.0)] },
+            SentSeries { labels: labels.to_vec(), samples: vec![(now, 1.0)], ..SentSeries::default() },
+            SentSeries { samples: vec![(now, 1.0)], ..SentSeries::default() },
         ];
         let (stored, report) = stored(sent);
         assert_eq!((stored, report.refused), (1, 1));

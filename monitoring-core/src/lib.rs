@@ -43,6 +43,8 @@ pub use promql::{
     Label, LabelSet, QueryAnswer, QueryError, QueryLimits, QueryResult, QueryValue, SeriesValues,
     format_query, format_value, parse_query,
 };
-pub use query::{Comparison, MetricDescription, PromQuery, Selector, SeriesFigures};
+pub use query::{
+    Comparison, MetricDescription, PromQuery, QueryExemplars, Selector, SeriesExemplars, SeriesFigures,
+};
 pub use random::{random_u64, random_u128};
 pub use store::{AsConnection, Connection, PooledConnection, StoreError};

@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Days, TimeDelta, Utc};
 
 use crate::config::Retention;
+use crate::store::exemplars::{ExemplarBucket, ExemplarStore as _};
 use crate::store::partitions::{Expired, PartitionStore as _};
 use crate::store::totals::TotalStore as _;
 use crate::store::{Access, Connection, Pool, StoreError};
@@ -21,6 +22,12 @@ const STEP_MAX: Duration = Duration::from_secs(5 * 60);
 const DAYS_AHEAD: Days = Days::new(7);
 /// Rows deleted at once. Small, because SQLite's other writers wait meanwhile.
 const ROWS_MAX: u32 = 2_000;
+
+/// Exemplars that stay of each bucket. A process adds one every ten seconds at most, so they cover half an
+/// hour of a bucket that is hit all the time, and far more of a rare one, such as that of slow requests.
+const EXEMPLARS_KEPT: u32 = 200;
+/// Buckets looked at at once.
+const BUCKETS_MAX: u32 = 200;
 
 /// Totals of writers silent for so long are folded; a writer that is at work is left alone.
 const FOLD_AFTER: TimeDelta = TimeDelta::minutes(5);
@@ -67,9 +74,47 @@ pub(crate) async fn apply(pool: &Pool) -> Result<Expired, StoreError> {
         .await?;
         total += expired;
         if expired.is_nothing() && moved == 0 {
-            return Ok(total);
+            break;
         }
     }
+    total.exemplars = trim_exemplars(pool, samples_before).await?;
+    Ok(total)
+}
+
+/// Leaves each bucket the newest of its exemplars, of those that are not too old. It walks through all
+/// buckets that have any, few at a time.
+async fn trim_exemplars(pool: &Pool, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    let (mut after, mut trimmed) = (None, 0);
+    loop {
+        let (removed, last) = in_time(async {
+            let mut work = pool.begin_work(Access::Write).await?;
+            let trimmed = trim_some(&mut work.connection(), after, before).await;
+            work.done();
+            trimmed
+        })
+        .await?;
+        trimmed += u64::from(removed);
+        match last {
+            None => return Ok(trimmed),
+            // There may be more of the same.
+            Some(_) if removed >= ROWS_MAX => {}
+            Some(last) => after = Some(last),
+        }
+    }
+}
+
+/// How many exemplars were removed, and the last bucket looked at; `None` at the end.
+async fn trim_some(
+    connection: &mut Connection<'_>,
+    after: Option<ExemplarBucket>,
+    before: DateTime<Utc>,
+) -> Result<(u32, Option<ExemplarBucket>), StoreError> {
+    let buckets = connection.store().exemplar_buckets(after, BUCKETS_MAX).await?;
+    let removed = match *buckets {
+        [] => 0,
+        _ => connection.store().trim_exemplars(&buckets, before, EXEMPLARS_KEPT, ROWS_MAX).await?,
+    };
+    Ok((removed, buckets.last().copied()))
 }
 
 /// Removes some of what is old, or moves some strays if nothing is.

@@ -18,6 +18,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use chrono::{TimeDelta, Utc};
 use monitoring_core::{Monitoring, Principal, Role};
 use monitoring_tower::FromExtensions;
 use prost::Message;
@@ -166,9 +167,9 @@ async fn load(sets: &[Set], end: i64, percent: i64, servers: [&Server; 2]) -> Ou
 /// Waits until only the samples of the last minutes are rows.
 async fn wait_until_packed(url: &str) -> Outcome<()> {
     let mut connection = PgConnection::connect(url).await?;
-    let settled = "SELECT EXISTS (SELECT FROM monitoring.metric_samples
-                   WHERE timestamp < now() - interval '11 minutes')";
-    while sqlx::query_scalar(settled).fetch_one(&mut connection).await? {
+    let settled = "SELECT EXISTS (SELECT FROM monitoring.metric_samples WHERE timestamp < $1)";
+    let before = Utc::now() - TimeDelta::minutes(11);
+    while sqlx::query_scalar(settled).bind(before).fetch_one(&mut connection).await? {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     sqlx::query("VACUUM ANALYZE monitoring.metric_samples").execute(&mut connection).await?;

@@ -175,6 +175,8 @@ impl Panel {
             json!({
                 "refId": name, "datasource": data_source(), "editorMode": "code",
                 "expr": query.expr, "legendFormat": query.legend,
+                // Durations lead to requests.
+                "exemplar": query.expr.contains("_bucket"),
                 "range": !matches!(self.picture, Picture::Bars), "instant": matches!(self.picture, Picture::Bars),
             })
         });

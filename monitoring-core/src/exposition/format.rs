@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use crate::model::Labels;
+use crate::model::{Exemplar, Labels};
 
 /// Which text a scrape asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +87,18 @@ impl Display for LabelSet<'_> {
             separator = ',';
         }
         if separator == ',' { f.write_char('}') } else { Ok(()) }
+    }
+}
+
+/// What an exemplar adds to its line: ` # {trace_id="a"} 0.25 1764062141.123`, or nothing.
+pub(super) struct ExemplarOf<'e>(pub Option<&'e Exemplar>);
+
+impl Display for ExemplarOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Exemplar { labels, value, timestamp }) = self.0 else { return Ok(()) };
+        let labels = LabelSet { labels, le: None };
+        let (seconds, millis) = (timestamp.timestamp(), timestamp.timestamp_subsec_millis());
+        write!(f, " # {labels} {} {seconds}.{millis:03}", Number(*value))
     }
 }
 

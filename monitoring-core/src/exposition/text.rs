@@ -4,9 +4,19 @@ use std::fmt::{Arguments, Write as _};
 
 use super::ExpositionFormat;
 use super::family::{Family, Kind};
-use super::format::{Bound, Help, LabelSet, Number};
+use super::format::{Bound, ExemplarOf, Help, LabelSet, Number};
 use super::layout::cumulated;
-use crate::model::{Distribution, Labels, MetricMetadata, MetricType, SampleValue, default_metadata};
+use crate::model::{
+    Distribution, Exemplar, Labels, MetricMetadata, MetricType, SampleValue, default_metadata,
+};
+
+/// What a series comes to.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub bounds: Vec<f64>,
+    pub value: SampleValue,
+    pub exemplars: Vec<Exemplar>,
+}
 
 /// Text in one of the formats, growing line by line.
 #[derive(Debug)]
@@ -61,28 +71,32 @@ impl Text {
         }
     }
 
-    pub(super) fn sample(&mut self, family: &Family, labels: &Labels, bounds: &[f64], value: &SampleValue) {
-        match value {
-            SampleValue::Number(number) => self.number(family, labels, *number),
+    pub(super) fn sample(&mut self, family: &Family, labels: &Labels, shown: &Shown) {
+        match &shown.value {
+            SampleValue::Number(number) => self.number(family, labels, *number, &shown.exemplars),
             SampleValue::Distribution(of) if family.kind == Kind::Is(MetricType::Histogram) => {
-                self.histogram(&family.name, labels, bounds, of);
+                self.histogram(&family.name, labels, of, shown);
             }
             SampleValue::Distribution(of) => self.summary(&family.name, labels, of),
         }
     }
 
-    fn number(&mut self, family: &Family, labels: &Labels, value: f64) {
+    fn number(&mut self, family: &Family, labels: &Labels, value: f64, exemplars: &[Exemplar]) {
         let is_counter = family.kind == Kind::Is(MetricType::Counter);
         let is_total = is_counter && self.format == ExpositionFormat::OpenMetrics;
         let suffix = if is_total { "_total" } else { "" };
         let labels = LabelSet { labels, le: None };
-        self.line(format_args!("{}{suffix}{labels} {}", family.name, Number(value)));
+        let exemplar = ExemplarOf(if is_total { newest(exemplars.iter()) } else { None });
+        self.line(format_args!("{}{suffix}{labels} {}{exemplar}", family.name, Number(value)));
     }
 
-    fn histogram(&mut self, family: &str, labels: &Labels, bounds: &[f64], of: &Distribution) {
+    fn histogram(&mut self, family: &str, labels: &Labels, of: &Distribution, shown: &Shown) {
+        let (bounds, mut lower) = (&*shown.bounds, f64::NEG_INFINITY);
         for (bound, below) in cumulated(bounds, of) {
+            let exemplar = self.exemplar_between(lower, bound, &shown.exemplars);
             let labels = LabelSet { labels, le: Some(Bound(bound, self.format)) };
-            self.line(format_args!("{family}_bucket{labels} {below}"));
+            self.line(format_args!("{family}_bucket{labels} {below}{exemplar}"));
+            lower = bound;
         }
         let may_be_negative = of.sum < 0.0 || bounds.first().is_some_and(|bound| *bound < 0.0);
         if self.has_sum(may_be_negative) {
@@ -90,6 +104,14 @@ impl Text {
             self.line(format_args!("{family}_sum{labels} {}", Number(of.sum)));
             self.line(format_args!("{family}_count{labels} {}", of.count));
         }
+    }
+
+    /// The newest exemplar of a bucket, by its bounds: those of merged histograms are not the ones the
+    /// exemplars were made by.
+    fn exemplar_between<'e>(&self, lower: f64, upper: f64, exemplars: &'e [Exemplar]) -> ExemplarOf<'e> {
+        let is_shown = self.format == ExpositionFormat::OpenMetrics;
+        let is_within = |one: &&Exemplar| is_shown && one.value <= upper && one.value > lower;
+        ExemplarOf(newest(exemplars.iter().filter(is_within)))
     }
 
     fn summary(&mut self, family: &str, labels: &Labels, of: &Distribution) {
@@ -116,4 +138,8 @@ impl Text {
         let _ = self.text.write_fmt(line); // writing to a String cannot fail
         self.text.push('\n');
     }
+}
+
+fn newest<'e>(exemplars: impl Iterator<Item = &'e Exemplar>) -> Option<&'e Exemplar> {
+    exemplars.max_by_key(|one| one.timestamp)
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::ExpositionFormat;
 use super::family::{Family, Names};
 use super::layout::Layout;
-use super::text::Text;
-use crate::model::{Labels, MetricMetadata, MetricType, SampleValue, Series};
+use super::text::{Shown, Text};
+use crate::model::{Exemplar, Labels, MetricMetadata, MetricType, SampleValue, Series};
 
 /// A portion of the text is full at this size. It ends with a whole series, so it may be longer by one.
 const PORTION_BYTES: usize = 256 * 1024;
@@ -29,7 +29,7 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 enum Piece {
     Header { family: Arc<Family>, metric: String, metadata: Option<MetricMetadata> },
-    Sample { family: Arc<Family>, labels: Labels, bounds: Vec<f64>, value: SampleValue },
+    Sample { family: Arc<Family>, labels: Labels, shown: Shown },
     LeftOut { metric: String },
     Remark(String),
     EndOfFile,
@@ -43,7 +43,7 @@ struct Current {
     /// `None` if its names are taken, so that it does not appear.
     family: Option<Arc<Family>>,
     /// Of a mixed histogram: what has been merged so far, by labels.
-    merged: Option<BTreeMap<Labels, Layout>>,
+    merged: Option<BTreeMap<Labels, (Layout, Vec<Exemplar>)>>,
 }
 
 impl Writer {
@@ -66,7 +66,8 @@ impl Writer {
     /// A metric with one series without labels.
     pub(crate) fn single(&mut self, name: &str, metric_type: MetricType, value: f64) {
         self.begin(name, metric_type, None);
-        self.sample(Labels::new(), Vec::new(), SampleValue::Number(value));
+        let value = SampleValue::Number(value);
+        self.sample(Labels::new(), Shown { bounds: Vec::new(), value, exemplars: Vec::new() });
     }
 
     /// A line for people.
@@ -80,15 +81,26 @@ impl Writer {
         self.current.as_ref().is_none_or(|current| current.metric != metric)
     }
 
+    /// Whether exemplars are written.
+    pub(crate) fn takes_exemplars(&self) -> bool {
+        self.text.format == ExpositionFormat::OpenMetrics
+    }
+
     /// One series of a metric. Those of one metric must follow each other.
-    pub(crate) fn series(&mut self, series: Series, value: SampleValue, metadata: Option<&MetricMetadata>) {
+    pub(crate) fn series(
+        &mut self,
+        series: Series,
+        value: SampleValue,
+        exemplars: Vec<Exemplar>,
+        metadata: Option<&MetricMetadata>,
+    ) {
         if self.begins(&series.name) {
             self.begin(&series.name, series.metric_type, metadata);
         }
         // Two writers that register a name at the same instant can give it two types; a family has
         // one.
         if self.current.as_ref().is_some_and(|current| current.metric_type == series.metric_type) {
-            self.sample(series.labels, series.bounds, value);
+            self.sample(series.labels, Shown { bounds: series.bounds, value, exemplars });
         }
     }
 
@@ -119,9 +131,7 @@ impl Writer {
             Piece::Header { family, metric, metadata } => {
                 self.text.header(&family, &metric, metadata.as_ref());
             }
-            Piece::Sample { family, labels, bounds, value } => {
-                self.text.sample(&family, &labels, &bounds, &value);
-            }
+            Piece::Sample { family, labels, shown } => self.text.sample(&family, &labels, &shown),
             Piece::LeftOut { metric } => self.text.left_out(&metric),
             Piece::Remark(text) => self.text.remark(&text),
             Piece::EndOfFile => self.text.end_of_file(),
@@ -143,29 +153,31 @@ impl Writer {
         self.current = Some(Current { metric, metric_type, family, merged });
     }
 
-    fn sample(&mut self, labels: Labels, bounds: Vec<f64>, value: SampleValue) {
+    fn sample(&mut self, labels: Labels, shown: Shown) {
         let Some(Current { family: Some(family), merged, .. }) = &mut self.current else {
             return;
         };
-        match (merged, value) {
-            (Some(merged), SampleValue::Distribution(distribution)) => {
+        match (merged, shown) {
+            (Some(merged), Shown { bounds, value: SampleValue::Distribution(distribution), exemplars }) => {
                 let layout = Layout { bounds, distribution };
                 match merged.get_mut(&labels) {
-                    Some(others) => *others = others.merge(&layout),
-                    None => drop(merged.insert(labels, layout)),
+                    Some((others, of_others)) => {
+                        *others = others.merge(&layout);
+                        of_others.extend(exemplars);
+                    }
+                    None => drop(merged.insert(labels, (layout, exemplars))),
                 }
             }
-            (_, value) => {
-                self.waiting.push_back(Piece::Sample { family: family.clone(), labels, bounds, value });
-            }
+            (_, shown) => self.waiting.push_back(Piece::Sample { family: family.clone(), labels, shown }),
         }
     }
 
     fn end(&mut self) {
         if let Some(Current { family: Some(family), merged: Some(merged), .. }) = self.current.take() {
-            self.waiting.extend(merged.into_iter().map(|(labels, Layout { bounds, distribution })| {
+            self.waiting.extend(merged.into_iter().map(|(labels, (layout, exemplars))| {
+                let Layout { bounds, distribution } = layout;
                 let value = SampleValue::Distribution(distribution);
-                Piece::Sample { family: family.clone(), labels, bounds, value }
+                Piece::Sample { family: family.clone(), labels, shown: Shown { bounds, value, exemplars } }
             }));
         }
     }

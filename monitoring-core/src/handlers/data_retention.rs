@@ -28,6 +28,7 @@ impl TaskHandler for DataRetention {
                 "events_deleted": expired.events,
                 "samples_deleted": expired.samples,
                 "chunks_deleted": expired.chunks,
+                "exemplars_deleted": expired.exemplars,
                 "partitions_dropped": expired.partitions,
                 "samples_packed": packed,
             }))

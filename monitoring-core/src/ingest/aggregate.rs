@@ -1,7 +1,8 @@
 //! Observations summed per series and interval, so that a million requests make one row.
 //!
 //! Labels are cut to the limits and rid of secrets where a series has no entry yet, once a series and
-//! interval: an observation of a series that has one pays nothing for it.
+//! interval: an observation of a series that has one pays nothing for it. Of each bucket the newest
+//! observation that says where it came from is kept as an exemplar.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,7 +12,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::model::{Distribution, MetricType, Sample, SampleValue, Series, SeriesId, is_own_metric};
+use crate::model::{
+    Distribution, Exemplar, Labels, MetricType, Sample, SampleValue, Series, SeriesId, is_news,
+    is_own_metric, keep_newest,
+};
 use crate::random::random_u64;
 use crate::store::Context;
 
@@ -45,11 +49,20 @@ struct Mended {
     was_cut: bool,
 }
 
+/// A measurement, and when it was made.
+#[derive(Clone, Copy)]
+pub(crate) struct Measured<'m> {
+    pub value: f64,
+    pub time: DateTime<Utc>,
+    /// Makes the labels of an exemplar, which is done for few.
+    pub exemplar: Option<&'m dyn Fn() -> Labels>,
+}
+
 /// What became of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Observed {
     Whole,
-    /// It counts for a series whose labels were cut.
+    /// It counts for a series whose labels were cut, or without its exemplar.
     Cut,
     /// There is no room for its series.
     Shed,
@@ -79,39 +92,68 @@ impl Aggregator {
 
     /// Adds an observation.
     pub(crate) fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) -> Observed {
-        let interval = self.interval(time);
+        self.measure(series, Measured { value, time, exemplar: None })
+    }
+
+    /// Adds an observation that may serve as an exemplar.
+    pub(crate) fn measure(&mut self, series: &Series, measured: Measured<'_>) -> Observed {
+        let interval = self.interval(measured.time);
         match self.entries.get_mut(&(series.id, interval)) {
-            Some(entry) => add(entry, value, time),
-            None => return self.observe_another(series, value, time),
+            Some(entry) => {
+                add(entry, measured);
+                Observed::kept(self.keep_exemplar(series.id, measured))
+            }
+            None => self.measure_another(series, measured),
         }
-        Observed::Whole
     }
 
     /// Adds an observation of a series that has no entry, unless as what it is stored as.
-    fn observe_another(&mut self, series: &Series, value: f64, time: DateTime<Utc>) -> Observed {
-        let interval = self.interval(time);
-        if let Some(known) = self.mended.get(&series.id)
+    fn measure_another(&mut self, series: &Series, measured: Measured<'_>) -> Observed {
+        let interval = self.interval(measured.time);
+        if let Some(known) = self.mended.get(&series.id).copied()
             && let Some(entry) = self.entries.get_mut(&(known.id, interval))
         {
-            add(entry, value, time);
-            return Observed::kept(known.was_cut);
+            add(entry, measured);
+            return Observed::kept(self.keep_exemplar(known.id, measured) | known.was_cut);
         }
         let (series, was_cut) = self.mend(series);
-        if !self.entries.contains_key(&(series.id, interval)) && !self.has_room_for(&series) {
+        let id = series.id;
+        if !self.entries.contains_key(&(id, interval)) && !self.has_room_for(&series) {
             self.merge_intervals();
         }
-        let (interval, has_room) = (self.interval(time), self.has_room_for(&series));
-        let entry = match self.entries.entry((series.id, interval)) {
+        let (interval, has_room) = (self.interval(measured.time), self.has_room_for(&series));
+        let entry = match self.entries.entry((id, interval)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(_) if !has_room => return Observed::Shed,
             Entry::Vacant(entry) => {
                 self.bytes += entry_bytes(&series);
-                let sample = empty_sample(&series, time);
+                let sample = empty_sample(&series, measured.time);
                 entry.insert((series.into_owned(), sample))
             }
         };
-        add(entry, value, time);
-        Observed::kept(was_cut)
+        add(entry, measured);
+        Observed::kept(self.keep_exemplar(id, measured) | was_cut)
+    }
+
+    /// Keeps an observation as an exemplar, if it is one and news; true if it cannot be stored as one.
+    /// Secrets are removed here, and so from few.
+    fn keep_exemplar(&mut self, id: SeriesId, measured: Measured<'_>) -> bool {
+        let Some(labels) = measured.exemplar else { return false };
+        let Measured { value, time: timestamp, .. } = measured;
+        let interval = self.interval(timestamp);
+        let Some((series, sample)) = self.entries.get_mut(&(id, interval)) else { return false };
+        if !is_news(&sample.exemplars, value, timestamp, &series.bounds) {
+            return false;
+        }
+        let labels = self.context.redactor.exemplar(labels());
+        let exemplar = Exemplar { labels, value, timestamp };
+        let is_possible = series.metric_type.has_exemplars() && exemplar.is_possible();
+        let held = sample.exemplars.len();
+        if is_possible && self.bytes + Exemplar::BYTES <= self.bytes_max {
+            keep_newest(&mut sample.exemplars, exemplar, &series.bounds);
+        }
+        self.bytes += (sample.exemplars.len() - held) * Exemplar::BYTES;
+        !is_possible
     }
 
     fn mend<'s>(&mut self, series: &'s Series) -> (Cow<'s, Series>, bool) {
@@ -148,7 +190,7 @@ impl Aggregator {
                 }
             }
         }
-        self.bytes = merged.values().map(|(series, _)| entry_bytes(series)).sum();
+        self.bytes = merged.values().map(bytes_of).sum();
         self.entries = merged;
     }
 
@@ -186,7 +228,7 @@ pub(crate) fn records_in<'s>(samples: impl IntoIterator<Item = &'s SeriesSample>
     of_others.map(|(_, sample)| sample.observations).sum()
 }
 
-fn add((series, sample): &mut SeriesSample, value: f64, time: DateTime<Utc>) {
+fn add((series, sample): &mut SeriesSample, Measured { value, time, .. }: Measured<'_>) {
     sample.observations += 1;
     match &mut sample.value {
         SampleValue::Distribution(distribution) => distribution.observe(value, &series.bounds),
@@ -206,11 +248,17 @@ fn empty_sample(series: &Series, time: DateTime<Utc>) -> Sample {
     } else {
         SampleValue::Number(0.0)
     };
-    Sample { series_id: series.id, timestamp: time, origin: random_origin(), value, observations: 0 }
+    let (series_id, exemplars) = (series.id, Vec::new());
+    Sample { series_id, timestamp: time, origin: random_origin(), value, observations: 0, exemplars }
 }
 
-/// What an entry of this series weighs, whatever was observed.
-pub(super) fn entry_bytes(series: &Series) -> usize {
+/// What an entry weighs.
+pub(super) fn bytes_of((series, sample): &SeriesSample) -> usize {
+    entry_bytes(series) + sample.exemplars.len() * Exemplar::BYTES
+}
+
+/// What an entry of this series weighs, whatever was observed, without exemplars.
+fn entry_bytes(series: &Series) -> usize {
     let buckets = if series.bounds.is_empty() { 0 } else { series.bounds.len() + 1 };
     size_of::<((SeriesId, i64), Sample)>() + series.approximate_bytes() + buckets * size_of::<u64>()
 }
@@ -238,6 +286,9 @@ pub(super) fn merge(series: &Series, into: &mut Sample, from: Sample) {
     }
     into.timestamp = into.timestamp.max(from.timestamp);
     into.observations += from.observations;
+    for exemplar in from.exemplars {
+        keep_newest(&mut into.exemplars, exemplar, &series.bounds);
+    }
 }
 
 #[cfg(test)]
@@ -326,6 +377,34 @@ mod tests {
         let mut sums: Vec<_> = aggregator.take().into_iter().map(|(_, sample)| sample.observations).collect();
         sums.sort_unstable();
         assert_eq!(sums, [1, 5]);
+    }
+
+    #[test]
+    fn the_newest_observation_of_each_bucket_is_an_exemplar() {
+        let mut aggregator = aggregator();
+        let histogram = series(MetricType::Histogram);
+        let seen = [(1, 0.5, "a"), (2, 0.25, "b"), (2, 3.0, "c"), (4, 0.75, "hunter2 password=hunter2")];
+        for (second, value, trace) in seen {
+            let labels = || [("trace_id", trace)].into_iter().collect();
+            let measured = Measured { value, time: at(second), exemplar: Some(&labels) };
+            assert_eq!(aggregator.measure(&histogram, measured), Observed::Whole);
+        }
+        aggregator.observe(&histogram, 0.5, at(5));
+        assert_eq!(aggregator.bytes, bytes_of(aggregator.entries.values().next().unwrap()));
+        let exemplars = aggregator.take().remove(0).1.exemplars;
+        let shown: Vec<_> = exemplars.iter().map(|one| (one.value, one.labels.to_string())).collect();
+        let redacted = r#"{trace_id="hunter2 password=[redacted]"}"#.to_owned();
+        assert_eq!(shown, [(0.75, redacted), (3.0, r#"{trace_id="c"}"#.to_owned())]);
+    }
+
+    #[test]
+    fn an_impossible_exemplar_costs_no_observation() {
+        let mut aggregator = aggregator();
+        let labels = || [("trace_id", "a".repeat(200))].into_iter().collect();
+        let measured = Measured { value: 1.0, time: at(1), exemplar: Some(&labels) };
+        assert_eq!(aggregator.measure(&series(MetricType::Counter), measured), Observed::Cut);
+        let sample = aggregator.take().remove(0).1;
+        assert_eq!((sample.observations, sample.exemplars.len()), (1, 0));
     }
 
     #[test]

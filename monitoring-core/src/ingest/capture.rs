@@ -4,9 +4,7 @@
 
 use std::sync::PoisonError;
 
-use chrono::{DateTime, Utc};
-
-use super::aggregate::mend;
+use super::aggregate::{Measured, mend};
 use super::deferred::Sink;
 use super::{Anchor, Decoded, Record, Recorder};
 use crate::model::{Event, Observation, Series};
@@ -68,8 +66,9 @@ impl Sink for Capture<'_> {
         self.captured.events.push(event);
     }
 
-    fn observe(&mut self, series: &Series, value: f64, timestamp: DateTime<Utc>) {
+    fn observe(&mut self, series: &Series, Measured { value, time: timestamp, exemplar }: Measured<'_>) {
         let series = mend(series, self.context).0.into_owned();
-        self.captured.observations.push(Observation { series, value, timestamp });
+        let exemplar = exemplar.map(|labels| self.context.redactor.exemplar(labels()));
+        self.captured.observations.push(Observation { series, value, timestamp, exemplar });
     }
 }

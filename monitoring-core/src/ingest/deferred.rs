@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use tracing_core::Metadata;
 
 use super::Ticks;
-use crate::model::{Event, Series};
+use super::aggregate::Measured;
+use crate::model::{Event, Labels, Series};
 
 /// Bytes a record carries without touching the heap.
 const INLINE_BYTES: usize = 216;
@@ -144,7 +145,7 @@ pub struct Decoded<'d> {
 /// Takes what is decoded.
 pub(crate) trait Sink {
     fn event(&mut self, event: Event);
-    fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>);
+    fn observe(&mut self, series: &Series, measured: Measured<'_>);
 }
 
 impl<'d> Decoded<'d> {
@@ -166,7 +167,23 @@ impl<'d> Decoded<'d> {
     /// Adds an observation of a series. Building the series once and keeping it is cheaper than
     /// building it for each observation.
     pub fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) {
-        self.sink.observe(series, value, time);
+        self.sink.observe(series, Measured { value, time, exemplar: None });
+    }
+
+    /// Adds an observation that may serve as an exemplar: one of those a series is shown with, by
+    /// labels that say where it came from, such as a `trace_id`. Of each series and bucket few are kept,
+    /// and `labels` is called for those only. They must be as [`Exemplar::check_labels`] demands, or the
+    /// observation counts without.
+    ///
+    /// [`Exemplar::check_labels`]: crate::Exemplar::check_labels
+    pub fn observe_with_exemplar(
+        &mut self,
+        series: &Series,
+        value: f64,
+        time: DateTime<Utc>,
+        labels: impl Fn() -> Labels,
+    ) {
+        self.sink.observe(series, Measured { value, time, exemplar: Some(&labels) });
     }
 }
 

@@ -7,6 +7,7 @@ use super::writer::Destination;
 use crate::model::{Event, NameUse, Sample, Series, SeriesId, SeriesKind};
 use crate::random::random_u64;
 use crate::store::events::EventStore as _;
+use crate::store::exemplars::{ExemplarStore as _, exemplars_of};
 use crate::store::metrics::MetricStore as _;
 use crate::store::{Access, Connection, Pool, StoreError};
 
@@ -63,8 +64,10 @@ async fn store(
         transaction.store().insert_events(events).await?;
     }
     if !samples.is_empty() {
+        let exemplars = exemplars_of(samples.iter().map(|(series, sample)| (&*series.bounds, sample)));
         let (series, samples) = apart(samples);
         transaction.store().record(&series, &samples, writer, now).await?;
+        transaction.store().insert_exemplars(&exemplars).await?;
     }
     transaction.commit().await
 }

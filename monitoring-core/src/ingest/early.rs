@@ -5,13 +5,15 @@
 //! by the collector on the way to the buffer, and until then nothing can print it.
 
 use super::{Counters, Record, ShedReason};
-use crate::model::{CreateEventRequest, CreateMetricRequest, IntoEventType, Invalid};
+use crate::model::{
+    CreateEventRequest, CreateMetricRequest, Exemplar, IntoEventType, Invalid, Labels, Observation,
+};
 use crate::store::Context;
 
 /// A request that waits for settings. Not `Debug`: it holds what it was given, secrets too.
 pub(crate) enum Early {
     Event(CreateEventRequest),
-    Metric(CreateMetricRequest),
+    Metric(CreateMetricRequest, Option<Labels>),
 }
 
 impl Early {
@@ -25,15 +27,17 @@ impl Early {
     }
 
     /// Keeps an observation, dated now if it has no date.
-    pub(super) fn metric(request: CreateMetricRequest) -> Self {
+    pub(super) fn metric(request: CreateMetricRequest, exemplar: Option<Labels>) -> Self {
         let timestamp = request.timestamp.or_else(|| Some(now()));
-        Self::Metric(CreateMetricRequest { timestamp, ..request })
+        Self::Metric(CreateMetricRequest { timestamp, ..request }, exemplar)
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
             Self::Event(request) => request.approximate_bytes(),
-            Self::Metric(request) => request.approximate_bytes(),
+            Self::Metric(request, exemplar) => {
+                request.approximate_bytes() + exemplar.as_ref().map_or(0, |_| Exemplar::BYTES)
+            }
         }
     }
 
@@ -41,7 +45,7 @@ impl Early {
     pub(super) fn into_record(self, context: &Context, counters: &Counters) -> Option<Record> {
         match self {
             Self::Event(request) => event_record(request, context, counters),
-            Self::Metric(request) => observation_record(request, context, counters),
+            Self::Metric(request, exemplar) => observation_record(request, exemplar, context, counters),
         }
     }
 }
@@ -76,6 +80,7 @@ pub(super) fn event_record<T: IntoEventType>(
 /// An observation as it is queued.
 pub(super) fn observation_record(
     request: CreateMetricRequest,
+    exemplar: Option<Labels>,
     context: &Context,
     counters: &Counters,
 ) -> Option<Record> {
@@ -83,5 +88,5 @@ pub(super) fn observation_record(
     if made.is_err() {
         counters.shed(ShedReason::Invalid, 1);
     }
-    made.ok().map(|observation| Record::Observation(Box::new(observation)))
+    made.ok().map(|observation| Record::Observation(Box::new(Observation { exemplar, ..observation })))
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
-use super::aggregate::{Aggregator, Observed, SeriesSample, records_in};
+use super::aggregate::{Aggregator, Measured, Observed, SeriesSample, records_in};
 use super::batch_limit::BatchLimit;
 use super::buffer::Buffer;
 use super::deferred::Sink;
@@ -23,7 +23,7 @@ use super::writer::{Commit, Job, Kind, Outcome};
 use super::{Anchor, Decoded, Early, Queue, Record, Recorder, ShedReason};
 use crate::config::IngestSettings;
 use crate::error::{Error, Result};
-use crate::model::{Event, Series};
+use crate::model::{Event, Labels, Observation, Series};
 use crate::store::{Context, StoreError};
 
 /// Shortest and longest wait after a failed write.
@@ -156,7 +156,7 @@ impl Pipeline {
                     None => queue.counters.shed(ShedReason::Invalid, 1),
                 },
                 Record::Event(event, bytes) => self.intake.take_event(*event, bytes),
-                Record::Observation(seen) => self.intake.observe(&seen.series, seen.value, seen.timestamp),
+                Record::Observation(seen) => self.intake.take_observation(&seen),
                 Record::Early(early) => self.intake.take_early(*early),
             }
         }
@@ -408,10 +408,16 @@ impl Intake {
         }
     }
 
+    fn take_observation(&mut self, seen: &Observation) {
+        let labels = seen.exemplar.as_ref().map(|labels| || labels.clone());
+        let exemplar = labels.as_ref().map(|labels| labels as &dyn Fn() -> Labels);
+        self.observe(&seen.series, Measured { value: seen.value, time: seen.timestamp, exemplar });
+    }
+
     fn take_early(&mut self, early: Early) {
         match early.into_record(&self.context, &self.recorder.shared().queue.counters) {
             Some(Record::Event(event, bytes)) => self.take_event(*event, bytes),
-            Some(Record::Observation(seen)) => self.observe(&seen.series, seen.value, seen.timestamp),
+            Some(Record::Observation(seen)) => self.take_observation(&seen),
             Some(Record::Deferred(..) | Record::Early(_)) | None => {}
         }
     }
@@ -453,13 +459,13 @@ impl Sink for Intake {
         self.take_event(event, bytes);
     }
 
-    fn observe(&mut self, series: &Series, value: f64, time: DateTime<Utc>) {
+    fn observe(&mut self, series: &Series, measured: Measured<'_>) {
         let counters = &self.recorder.shared().queue.counters;
-        if !series.metric_type.takes(value) {
+        if !series.metric_type.takes(measured.value) {
             // One bad number would spoil the sum for good.
             return counters.shed(ShedReason::Invalid, 1);
         }
-        match self.aggregator.observe(series, value, time) {
+        match self.aggregator.measure(series, measured) {
             Observed::Shed => return counters.shed(ShedReason::BufferFull, 1),
             Observed::Cut => counters.truncated(),
             Observed::Whole => {}

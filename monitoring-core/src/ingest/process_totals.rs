@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::aggregate::{SeriesSample, entry_bytes, merge};
-use crate::model::{Sample, SampleValue, Series, SeriesId};
+use super::aggregate::{SeriesSample, bytes_of, merge};
+use crate::model::SeriesId;
 
 /// Memory for series: some 50,000 histograms with a few labels each. Those that come later are missing,
 /// and the exposition says how many samples they had.
@@ -36,28 +36,35 @@ impl ProcessTotals {
             return;
         }
         let mut totals = self.lock();
-        for (series, sample) in stored {
+        for (series, mut sample) in stored {
+            if totals.bytes >= BYTES_MAX {
+                sample.exemplars.clear();
+            }
             let key = (series.name.clone(), series.id);
-            if let Some((series, total)) = totals.series.get_mut(&key) {
-                merge(series, total, sample);
+            if let Some(total) = totals.series.get_mut(&key) {
+                let before = bytes_of(total);
+                merge(&series, &mut total.1, sample);
+                let more = bytes_of(total) - before;
+                totals.bytes += more;
                 continue;
             }
-            let bytes = entry_bytes(&series) + series.name.len();
+            let entry = (series, sample);
+            let bytes = bytes_of(&entry) + key.0.len();
             if totals.bytes + bytes > BYTES_MAX {
                 totals.left_out += 1;
                 continue;
             }
             totals.bytes += bytes;
-            totals.series.insert(key, (series, sample));
+            totals.series.insert(key, entry);
         }
     }
 
     /// Up to `max` series behind one.
-    pub(crate) fn page(&self, after: Option<&Key>, max: usize) -> Vec<(Series, SampleValue)> {
+    pub(crate) fn page(&self, after: Option<&Key>, max: usize) -> Vec<SeriesSample> {
         let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let totals = self.lock();
         let page = totals.series.range::<Key, _>(behind).take(max);
-        page.map(|(_, (series, Sample { value, .. }))| (series.clone(), value.clone())).collect()
+        page.map(|(_, total)| total.clone()).collect()
     }
 
     /// Samples of series there was no room for.
@@ -75,13 +82,14 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::model::{Labels, MetricType, Temporality};
+    use crate::model::{Labels, MetricType, Sample, SampleValue, Series, Temporality};
 
     fn stored(name: &str, metric_type: MetricType, value: f64, second: i64) -> SeriesSample {
         let series = Series::new(name.to_owned(), Labels::new(), metric_type, Temporality::Delta, vec![]);
         let timestamp = DateTime::from_timestamp(second, 0).unwrap();
         let value = SampleValue::Number(value);
-        let sample = Sample { series_id: series.id, timestamp, origin: 1, value, observations: 1 };
+        let (series_id, exemplars) = (series.id, Vec::new());
+        let sample = Sample { series_id, timestamp, origin: 1, value, observations: 1, exemplars };
         (series, sample)
     }
 
@@ -92,7 +100,8 @@ mod tests {
         totals.add(vec![stored("b", counter, 2.0, 1), stored("a", gauge, 5.0, 9)]);
         totals.add(vec![stored("b", counter, 3.0, 2), stored("a", gauge, 4.0, 8)]);
         let page = totals.page(None, 10);
-        let values: Vec<_> = page.iter().map(|(series, value)| (&*series.name, value.clone())).collect();
+        let values: Vec<_> =
+            page.iter().map(|(series, total)| (&*series.name, total.value.clone())).collect();
         assert_eq!(values, [("a", SampleValue::Number(5.0)), ("b", SampleValue::Number(5.0))]);
         let after = (page[0].0.name.clone(), page[0].0.id);
         assert_eq!(totals.page(None, 1), page[..1]);

@@ -159,7 +159,8 @@ mod tests {
     fn an_observation_weighs_what_its_labels_do() {
         let labels = (0..50).map(|n| (format!("label{n}"), "v".repeat(500))).collect();
         let series = Series::new("m".to_owned(), labels, MetricType::Gauge, Temporality::Delta, Vec::new());
-        let observation = Observation { series, value: 1.0, timestamp: chrono::DateTime::UNIX_EPOCH };
+        let timestamp = chrono::DateTime::UNIX_EPOCH;
+        let observation = Observation { series, value: 1.0, timestamp, exemplar: None };
         let queue = Queue::new(10_000);
         let taken =
             (0..10_000).take_while(|_| queue.push(Record::Observation(Box::new(observation.clone()))));

@@ -11,7 +11,9 @@ use super::writer::Commit;
 use super::{Decode, Deferred, Early, ProcessTotals, Queue, Record, ShedReason};
 use crate::config::IngestSettings;
 use crate::error::{Error, Result};
-use crate::model::{CreateEventRequest, CreateMetricRequest, Event, IntoEventType, Observation};
+use crate::model::{
+    CreateEventRequest, CreateMetricRequest, Event, Exemplar, IntoEventType, Labels, Observation,
+};
 use crate::store::{Context, StoreError};
 
 /// Takes telemetry from anywhere: cheap to clone, never blocks, never waits, never panics.
@@ -92,10 +94,48 @@ impl Recorder {
 
     /// Records an observation of a metric, whatever becomes of it.
     pub fn metric(&self, request: CreateMetricRequest) {
+        self.observe(request, None);
+    }
+
+    /// Records an observation with labels that say where it came from, such as a `trace_id`. It may then
+    /// serve as an exemplar: of each series, and of each bucket of a histogram, the newest observation is
+    /// kept whole and shown by exposition and queries.
+    ///
+    /// Labels that are not as [`Exemplar::check_labels`] demands, and those of a summary, are left out
+    /// and the observation is counted as cut.
+    ///
+    /// ```
+    /// use monitoring_core::{CreateMetricRequest, MetricType, Recorder};
+    ///
+    /// # let recorder = Recorder::detached();
+    /// let waited = CreateMetricRequest {
+    ///     name: "queue_wait_seconds".to_string(),
+    ///     metric_type: MetricType::Histogram,
+    ///     value: 0.25,
+    ///     labels: Default::default(),
+    ///     timestamp: None,
+    /// };
+    /// let trace = [("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736")].into_iter().collect();
+    /// recorder.metric_with_exemplar(waited, trace);
+    /// ```
+    ///
+    /// [`Exemplar::check_labels`]: crate::Exemplar::check_labels
+    pub fn metric_with_exemplar(&self, request: CreateMetricRequest, labels: Labels) {
+        self.observe(request, Some(labels));
+    }
+
+    fn observe(&self, request: CreateMetricRequest, exemplar: Option<Labels>) {
         let counters = &self.shared.queue.counters;
+        let exemplar = exemplar.filter(|labels| {
+            let is_possible = Exemplar::check_labels(labels).is_ok();
+            if !is_possible {
+                counters.truncated();
+            }
+            is_possible
+        });
         self.push(match self.shared.context.get() {
-            Some(context) => observation_record(request, context, counters),
-            None => Some(Record::Early(Box::new(Early::metric(request)))),
+            Some(context) => observation_record(request, exemplar, context, counters),
+            None => Some(Record::Early(Box::new(Early::metric(request, exemplar)))),
         });
     }
 

@@ -335,6 +335,7 @@ fn sample_of(seen: &Observation) -> Sample {
         origin: random_origin(),
         value: seen.sample_value(),
         observations: 1,
+        exemplars: seen.exemplar().into_iter().collect(),
     }
 }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Invalid, Labels, Limits, MetricType, SeriesId, Temporality, check_chars, is_label_name, is_metric_name,
-    truncate,
+    Exemplar, Invalid, Labels, Limits, MetricType, SeriesId, Temporality, bucket_of, check_chars,
+    is_label_name, is_metric_name, truncate,
 };
 
 /// One observation to be stored: an increment, a reading or a measurement, by type.
@@ -69,7 +69,7 @@ impl CreateMetricRequest {
         invalid.or(())?;
         let timestamp = truncate(self.timestamp.unwrap_or(now));
         let series = Series::new(self.name, self.labels.into(), self.metric_type, Temporality::Delta, bounds);
-        Ok(Observation { series, value: self.value, timestamp })
+        Ok(Observation { series, value: self.value, timestamp, exemplar: None })
     }
 }
 
@@ -152,12 +152,21 @@ pub struct Observation {
     pub value: f64,
     /// When it was observed.
     pub timestamp: DateTime<Utc>,
+    /// Labels that say where it came from, if it may serve as an exemplar.
+    pub exemplar: Option<Labels>,
 }
 
 impl Observation {
     /// A rough size in memory, for bounding queues in bytes.
     pub(crate) fn approximate_bytes(&self) -> usize {
-        size_of::<Self>() - size_of::<Series>() + self.series.approximate_bytes()
+        let exemplar = if self.exemplar.is_some() { Exemplar::BYTES } else { 0 };
+        size_of::<Self>() - size_of::<Series>() + self.series.approximate_bytes() + exemplar
+    }
+
+    /// The exemplar it is, if it may serve as one.
+    pub(crate) fn exemplar(&self) -> Option<Exemplar> {
+        let Self { value, timestamp, ref exemplar, .. } = *self;
+        exemplar.clone().map(|labels| Exemplar { labels, value, timestamp })
     }
 
     /// The sample this observation alone amounts to.
@@ -267,8 +276,7 @@ impl Distribution {
     pub fn observe(&mut self, value: f64, bounds: &[f64]) {
         self.count += 1;
         self.sum += value;
-        let bucket = bounds.partition_point(|bound| *bound < value);
-        if let Some(count) = self.buckets.get_mut(bucket) {
+        if let Some(count) = self.buckets.get_mut(bucket_of(value, bounds)) {
             *count += 1;
         }
     }
@@ -315,6 +323,8 @@ pub struct Sample {
     pub value: SampleValue,
     /// How many observations it sums up.
     pub observations: u64,
+    /// Some of these on their way in, at most one of each bucket. They are stored apart.
+    pub exemplars: Vec<Exemplar>,
 }
 
 /// A sample with the series it belongs to, as queries return it.

@@ -9,6 +9,7 @@ mod event;
 mod event_filter;
 mod event_request;
 mod event_type;
+mod exemplar;
 mod hex;
 mod id;
 mod incident;
@@ -38,6 +39,8 @@ pub use event_filter::EventFilter;
 pub use event_request::CreateEventRequest;
 pub(crate) use event_request::check_chars;
 pub use event_type::{EventType, IntoEventType};
+pub use exemplar::Exemplar;
+pub(crate) use exemplar::{bucket_of, is_news, keep_newest};
 pub use hex::HexDigits;
 pub use id::{AlertRuleId, CommentId, EventId, IncidentId, SeriesId};
 pub use incident::{

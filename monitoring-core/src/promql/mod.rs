@@ -19,6 +19,7 @@ mod plan;
 mod planner;
 mod position;
 mod query;
+mod selectors;
 mod source;
 mod tokens;
 mod value;
@@ -39,6 +40,7 @@ pub(crate) use parse::parse;
 pub(crate) use planner::matchers;
 pub(crate) use query::Query;
 pub use query::{QueryAnswer, QueryValue, SeriesValues, format_query, format_value, parse_query};
+pub(crate) use selectors::selections;
 pub(crate) use source::{Delta, Found, Reach, Samples, SeriesSource, SourceError, Wanted};
 #[cfg(any(test, fuzzing))]
 pub(crate) use value::ABSENT as STALE;

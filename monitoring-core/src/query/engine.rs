@@ -314,7 +314,8 @@ mod tests {
 
     async fn add(pool: &Pool, series: Series, timestamp: DateTime<Utc>) {
         let value = SampleValue::Number(1.0);
-        let sample = Sample { series_id: series.id, timestamp, origin: 0, value, observations: 1 };
+        let (series_id, exemplars) = (series.id, Vec::new());
+        let sample = Sample { series_id, timestamp, origin: 0, value, observations: 1, exemplars };
         let mut conn = pool.acquire(Access::Write).await.unwrap();
         conn.as_connection().store().record(&[series], &[sample], 1, timestamp).await.unwrap();
     }

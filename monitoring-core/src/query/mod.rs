@@ -4,6 +4,7 @@
 //! read when a query needs them ([`stored`]).
 
 mod engine;
+mod exemplars;
 mod index;
 mod listing;
 mod part;
@@ -13,6 +14,7 @@ mod selector;
 mod stored;
 
 pub use engine::{MetricDescription, PromQuery};
+pub use exemplars::{QueryExemplars, SeriesExemplars};
 pub use index::SeriesFigures;
 pub(crate) use registered::registered_series;
 pub use selector::{Comparison, Selector};

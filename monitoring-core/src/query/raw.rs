@@ -91,7 +91,7 @@ impl PromQuery {
         Ok(read)
     }
 
-    fn check_series(&self, found: usize) -> QueryResult<()> {
+    pub(super) fn check_series(&self, found: usize) -> QueryResult<()> {
         let max = self.limits().series_max;
         if found > max {
             return Err(QueryError::execution(format!("the selectors find more than {max} series")));

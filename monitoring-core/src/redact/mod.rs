@@ -26,7 +26,7 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 
 use crate::config::Redaction;
-use crate::model::{Event, Invalid, Series};
+use crate::model::{Event, Invalid, Labels, Series};
 use hints::Hints;
 use keys::SecretKeys;
 use patterns::Patterns;
@@ -71,19 +71,29 @@ impl Redactor {
     /// The series without the secrets in its labels, which makes it another series; `None` if there
     /// are none.
     pub(crate) fn series(&self, series: &Series) -> Option<Series> {
-        let names_secret = ["name", "key"]
-            .iter()
-            .filter_map(|key| series.labels.value(key))
-            .any(|named| self.is_secret_key(named));
+        Some(series.with_labels(self.labels(&series.labels, |_| false)?))
+    }
+
+    /// The labels of an exemplar without secrets. Ids are treated as those of events.
+    pub(crate) fn exemplar(&self, labels: Labels) -> Labels {
+        let is_id = |name: &str| matches!(name, "trace_id" | "span_id" | "request_id");
+        self.labels(&labels, is_id).unwrap_or(labels)
+    }
+
+    /// The labels without secrets; `None` if there are none.
+    fn labels(&self, labels: &Labels, is_id: impl Fn(&str) -> bool) -> Option<Labels> {
+        let names_secret =
+            ["name", "key"].iter().filter_map(|key| labels.value(key)).any(|named| self.is_secret_key(named));
         let hidden = |(name, value)| {
             let is_secret = self.is_secret_key(name) || (names_secret && name == "value");
-            Some((name, self.label(is_secret, value)?))
+            let is_open = is_id(name) && !is_secret && is_plain_id(value);
+            if is_open { None } else { Some((name, self.label(is_secret, value)?)) }
         };
-        let mut hidden = series.labels.iter().filter_map(hidden).peekable();
+        let mut hidden = labels.iter().filter_map(hidden).peekable();
         hidden.peek()?;
-        let mut labels = series.labels.clone();
-        hidden.for_each(|(name, value)| labels.set(name, value));
-        Some(series.with_labels(labels))
+        let mut without = labels.clone();
+        hidden.for_each(|(name, value)| without.set(name, value));
+        Some(without)
     }
 
     /// What stands in place of a label's value, if it must not stay.
@@ -120,7 +130,7 @@ impl Redactor {
     /// Removes secrets from an id. One made of hexadecimal digits and dashes is left alone, however
     /// much it looks like a card's number: people find things by it.
     fn id(&self, id: &mut String) {
-        if !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
+        if !is_plain_id(id) {
             self.text_in_place(id);
         }
     }
@@ -164,6 +174,11 @@ impl Redactor {
             Value::Null | Value::Bool(_) => {}
         }
     }
+}
+
+/// Whether it is made of hexadecimal digits and dashes.
+fn is_plain_id(id: &str) -> bool {
+    id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 /// Null, true and false give nothing away: `has_password: true` may stay.

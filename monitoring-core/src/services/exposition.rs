@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::get_monitoring_stats;
 use crate::error::Result;
 use crate::exposition::{ExpositionFormat, Writer};
-use crate::model::{MetricMetadata, MetricType, MonitoringStats, SeriesId};
+use crate::model::{Exemplar, MetricMetadata, MetricType, MonitoringStats, SampleValue, SeriesId};
+use crate::store::exemplars::{ExemplarBucket, ExemplarStore as _};
 use crate::store::metrics::MetricStore as _;
 use crate::store::totals::{SeriesTotal, TotalStore as _};
 use crate::store::{AsConnection, Connection};
@@ -97,14 +98,32 @@ impl Exposition {
         };
         let last = (last.series.name.clone(), last.series.id);
         let metadata = self.metadata_of(connection, &page).await?;
+        let mut exemplars = self.exemplars_of(connection, &page).await?;
         for SeriesTotal { series, value } in page {
             if let Some(value) = value {
                 let metadata = metadata.get(&series.name);
-                self.writer.series(series, value, metadata);
+                let exemplars = exemplars.remove(&series.id).unwrap_or_default();
+                self.writer.series(series, value, exemplars, metadata);
             }
         }
         self.progress = Progress::SeriesUpTo(Some(last));
         Ok(())
+    }
+
+    /// The newest exemplar of each bucket and counter on this page, in a format that has any.
+    async fn exemplars_of(
+        &self,
+        connection: &mut Connection<'_>,
+        page: &[SeriesTotal],
+    ) -> Result<HashMap<SeriesId, Vec<Exemplar>>> {
+        let mut exemplars = HashMap::<_, Vec<_>>::new();
+        if self.writer.takes_exemplars() {
+            let buckets: Vec<_> = page.iter().flat_map(buckets).collect();
+            for (of, exemplar) in connection.store().newest_exemplars(&buckets).await? {
+                exemplars.entry(of.series_id).or_default().push(exemplar);
+            }
+        }
+        Ok(exemplars)
     }
 
     /// Of the metrics that begin on this page.
@@ -121,6 +140,20 @@ impl Exposition {
         }
         let metadata = connection.store().metric_metadata(&names).await?;
         Ok(metadata.into_iter().map(|metadata| (metadata.name.clone(), metadata)).collect())
+    }
+}
+
+/// The buckets of a series that may have exemplars: those something was counted in.
+fn buckets(total: &SeriesTotal) -> Vec<ExemplarBucket> {
+    let SeriesTotal { series, value } = total;
+    let of_series = |bucket| ExemplarBucket { series_id: series.id, bucket };
+    match value {
+        Some(SampleValue::Distribution(of)) if series.metric_type == MetricType::Histogram => {
+            let counted = of.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+            counted.map(|(bucket, _)| of_series(bucket)).collect()
+        }
+        Some(SampleValue::Number(_)) if series.metric_type == MetricType::Counter => vec![of_series(0)],
+        _ => Vec::new(),
     }
 }
 

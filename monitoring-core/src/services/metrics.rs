@@ -282,7 +282,8 @@ impl Recording {
         observations: u64,
     ) {
         let origin = random_u64().cast_signed();
-        self.samples.push(Sample { series_id, timestamp, origin, value, observations });
+        let exemplars = Vec::new();
+        self.samples.push(Sample { series_id, timestamp, origin, value, observations, exemplars });
     }
 
     /// Stores it under a writer id nobody else has, so it waits for no other transaction, however

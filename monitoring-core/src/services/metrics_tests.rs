@@ -100,7 +100,7 @@ fn series(metric_type: MetricType, temporality: Temporality) -> Series {
 }
 
 fn sample(series: &Series, origin: i64, value: SampleValue) -> Sample {
-    Sample { series_id: series.id, timestamp: now(), origin, value, observations: 1 }
+    Sample { series_id: series.id, timestamp: now(), origin, value, observations: 1, exemplars: Vec::new() }
 }
 
 fn distribution(values: &[f64]) -> SampleValue {

@@ -2,7 +2,7 @@
 
 use crate::exposition::{ExpositionFormat, Writer};
 use crate::ingest::{Recorder, TotalsKey};
-use crate::model::MetricMetadata;
+use crate::model::{MetricMetadata, Sample};
 
 /// Series copied at once. Few, because the labels of one may take 100 KB, and because the writer of
 /// the telemetry waits meanwhile.
@@ -52,10 +52,10 @@ impl ProcessExposition {
         };
         self.after = Some((last.name.clone(), last.id));
         let descriptions = shared.context.get().map_or(&[][..], |context| &context.settings.descriptions);
-        for (series, value) in page {
+        for (series, Sample { value, exemplars, .. }) in page {
             let is_it = |metadata: &&MetricMetadata| metadata.name == series.name;
             let metadata = descriptions.iter().find(is_it);
-            self.writer.series(series, value, metadata);
+            self.writer.series(series, value, exemplars, metadata);
         }
     }
 }

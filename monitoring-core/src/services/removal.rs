@@ -10,11 +10,14 @@ use super::record_audit;
 use crate::error::{Error, Result};
 use crate::model::{Invalid, Series};
 use crate::query::{Selector, registered_series};
+use crate::store::exemplars::ExemplarStore as _;
 use crate::store::removal::{RemovalStore as _, Span};
 use crate::store::{AsConnection, Connection};
 
 /// Samples removed in one transaction. Few, because SQLite's other writers wait meanwhile.
 const SAMPLES_MAX: u32 = 2_000;
+/// Exemplars, likewise.
+const EXEMPLARS_MAX: u32 = 2_000;
 /// Series looked at in one transaction.
 const SERIES_MAX: usize = 100;
 /// Nothing is stored so far from 1970, and both databases know the time.
@@ -47,7 +50,7 @@ struct Ordered<'d> {
 /// made, so later totals are smaller: whoever scrapes them sees a counter that starts anew. What
 /// retention dropped long ago stays in the totals, unless the whole past of the series is removed
 /// and nothing comes after it. All of a distribution is removed, whichever of its buckets, count and
-/// sum a selector finds: they are one.
+/// sum a selector finds: they are one. Exemplars of the span go with the samples; they are not counted.
 ///
 /// The work is done in many small transactions, the first of which holds the entry of the audit log;
 /// what was removed before a failure stays removed. On a connection with a transaction of the host's
@@ -111,7 +114,13 @@ async fn delete_some(
         record_audit(&mut transaction.connection(), actor, "metrics.delete_series", "metrics", states)
             .await?;
     }
+    let mut exemplars = 0;
     for series in left.iter().take(SERIES_MAX) {
+        // First, for a series whose samples are gone is not looked at again.
+        exemplars += transaction.store().delete_exemplars(series.id, span, EXEMPLARS_MAX - exemplars).await?;
+        if exemplars == EXEMPLARS_MAX {
+            break;
+        }
         let done = transaction.store().delete_samples(series, span, SAMPLES_MAX - deleted, now).await?;
         deleted += done.samples;
         if !done.is_finished {

@@ -1,21 +1,22 @@
 //! Samples of series that another system keeps, stored as they were sent: cumulative counters with
 //! their resets, readings, staleness markers bit for bit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 
-use crate::config::{Retention, Settings};
+use crate::config::Retention;
 use crate::error::Result;
 use crate::model::{
-    Invalid, Labels, Limits, MetricType, Sample, SampleValue, Series, Temporality, is_any_label_name,
-    is_metric_name, is_own_metric,
+    Exemplar, Invalid, Labels, Limits, MetricType, Sample, SampleValue, Series, Temporality,
+    is_any_label_name, is_metric_name, is_own_metric,
 };
 use crate::promql::NAME;
 use crate::random::random_u64;
+use crate::store::exemplars::{ExemplarBucket, ExemplarStore as _};
 use crate::store::metrics::{MetricStore as _, registered};
-use crate::store::{AsConnection, Connection};
+use crate::store::{AsConnection, Connection, Context, Transaction};
 
 /// Refusals told in one report.
 const REFUSALS_MAX: usize = 20;
@@ -27,6 +28,8 @@ pub struct SentSeries {
     pub labels: Vec<(String, String)>,
     /// Times and values.
     pub samples: Vec<(DateTime<Utc>, f64)>,
+    /// Exemplars; they may come without samples, for a series that has some already.
+    pub exemplars: Vec<Exemplar>,
 }
 
 /// What became of the series that were sent.
@@ -35,6 +38,10 @@ pub struct SentSeries {
 pub struct SentReport {
     /// Samples stored, those among them that were stored before.
     pub samples_stored: usize,
+    /// Exemplars stored, likewise.
+    pub exemplars_stored: usize,
+    /// Exemplars that cannot be stored, or are of no known series. That is no reason to refuse a sample.
+    pub exemplars_dropped: usize,
     /// Series and samples that cannot be stored, whenever they are sent again.
     pub refused: usize,
     /// Why, for the first of them.
@@ -51,7 +58,7 @@ impl SentReport {
 }
 
 /// Stores samples of another system's series in one transaction. What makes no sense is left out
-/// and reported; the rest is stored. A sample that is sent again changes nothing.
+/// and reported; the rest is stored. A sample or exemplar that is sent again changes nothing.
 ///
 /// # Errors
 ///
@@ -63,7 +70,9 @@ pub async fn store_samples(conn: &mut impl AsConnection, sent: Vec<SentSeries>) 
 async fn store(connection: &mut Connection<'_>, sent: Vec<SentSeries>) -> Result<SentReport> {
     let context = connection.context().clone();
     let mut report = SentReport::default();
-    let checked = checked(sent, &context.settings, &mut report);
+    let mut exemplars = Vec::new();
+    let mut check = |sent| checked(sent, &context, &mut exemplars, &mut report);
+    let checked: Vec<_> = sent.into_iter().filter_map(&mut check).collect();
     let mut transaction = connection.begin().await?;
     let max = context.settings.limits.series_per_metric_max;
     let all = checked.iter().map(|(series, _)| series);
@@ -82,9 +91,29 @@ async fn store(connection: &mut Connection<'_>, sent: Vec<SentSeries>) -> Result
         let series: Vec<_> = series.into_values().collect();
         transaction.store().record(&series, &samples, writer(), context.settings.clock.now()).await?;
     }
+    store_exemplars(&mut transaction, exemplars, &mut report).await?;
     transaction.commit().await?;
     report.samples_stored = samples.len();
     Ok(report)
+}
+
+/// Stores those of known series: a series is not there for its exemplars alone.
+async fn store_exemplars(
+    transaction: &mut Transaction<'_>,
+    mut exemplars: Vec<(ExemplarBucket, Exemplar)>,
+    report: &mut SentReport,
+) -> Result<()> {
+    if exemplars.is_empty() {
+        return Ok(());
+    }
+    let sent = exemplars.len();
+    let ids: BTreeSet<_> = exemplars.iter().map(|(of, _)| of.series_id).collect();
+    let known = transaction.store().known_series(&ids.into_iter().collect::<Vec<_>>()).await?;
+    exemplars.retain(|(of, _)| known.contains_key(&of.series_id));
+    transaction.store().insert_exemplars(&exemplars).await?;
+    report.exemplars_stored = exemplars.len();
+    report.exemplars_dropped += sent - exemplars.len();
+    Ok(())
 }
 
 /// Whoever sends to this process shares one writer of totals: transactions are short.
@@ -93,29 +122,40 @@ fn writer() -> i64 {
     *WRITER
 }
 
-/// The series that can be kept, each with those of its samples that can.
-pub(crate) fn checked(
-    sent: Vec<SentSeries>,
-    settings: &Settings,
-    report: &mut SentReport,
-) -> Vec<(Series, Vec<Sample>)> {
-    sent.into_iter().filter_map(|sent| checked_one(sent, settings, report)).collect()
+/// How many samples would be stored, and what is refused.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check_only(sent: Vec<SentSeries>, context: &Context) -> (usize, SentReport) {
+    let (mut report, mut exemplars) = (SentReport::default(), Vec::new());
+    let check = |sent| checked(sent, context, &mut exemplars, &mut report);
+    let samples = sent.into_iter().filter_map(check).map(|(_, samples)| samples.len()).sum();
+    (samples, report)
 }
 
-fn checked_one(
+/// The series and those of its samples that can be kept. What can be kept of its exemplars is added to
+/// the others.
+fn checked(
     sent: SentSeries,
-    settings: &Settings,
+    context: &Context,
+    exemplars: &mut Vec<(ExemplarBucket, Exemplar)>,
     report: &mut SentReport,
 ) -> Option<(Series, Vec<Sample>)> {
+    let settings = &context.settings;
     let count = sent.samples.len().max(1);
     let series = match series(sent.labels, &settings.limits) {
         Ok(series) => series,
         Err(invalid) => {
+            report.exemplars_dropped += sent.exemplars.len();
             report.refuse(count, || invalid.to_string());
             return None;
         }
     };
     let now = settings.clock.now();
+    for exemplar in sent.exemplars {
+        match checked_exemplar(exemplar, context, now) {
+            Some(one) => exemplars.push((ExemplarBucket::of(series.id, one.value, &series.bounds), one)),
+            None => report.exemplars_dropped += 1,
+        }
+    }
     let mut samples = Vec::with_capacity(sent.samples.len());
     for (timestamp, value) in sent.samples {
         match Retention::check(settings.retention.metrics, timestamp, now) {
@@ -126,9 +166,23 @@ fn checked_one(
     (!samples.is_empty()).then_some((series, samples))
 }
 
+/// The exemplar without secrets, if it can be kept.
+fn checked_exemplar(exemplar: Exemplar, context: &Context, now: DateTime<Utc>) -> Option<Exemplar> {
+    let exemplar = Exemplar { labels: context.redactor.exemplar(exemplar.labels), ..exemplar };
+    let is_of_time = Retention::check(context.settings.retention.metrics, exemplar.timestamp, now).is_ok();
+    (is_of_time && exemplar.is_possible()).then_some(exemplar)
+}
+
 fn sample(series: &Series, timestamp: DateTime<Utc>, value: f64) -> Sample {
     // Origin zero: series and time alone say which sample it is.
-    Sample { series_id: series.id, timestamp, origin: 0, value: SampleValue::Number(value), observations: 1 }
+    Sample {
+        series_id: series.id,
+        timestamp,
+        origin: 0,
+        value: SampleValue::Number(value),
+        observations: 1,
+        exemplars: Vec::new(),
+    }
 }
 
 fn series(labels: Vec<(String, String)>, limits: &Limits) -> std::result::Result<Series, Invalid> {

@@ -74,7 +74,8 @@ pub(super) fn maybe_compacted(series: &[Series], samples: &[Sample], now: DateTi
     spans(old.into_iter().filter(|sample| summed.contains(&sample.series_id)))
 }
 
-/// The earliest and latest time of spans, by which days are told apart.
+/// The earliest and the latest time of spans, by which days are told apart.
+#[cfg(feature = "postgres")]
 pub(super) fn reach(spans: &[SeriesSpan]) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     let first = spans.iter().map(|span| span.first).min()?;
     let last = spans.iter().map(|span| span.last).max()?;

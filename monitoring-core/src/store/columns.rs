@@ -21,6 +21,16 @@ pub(crate) struct SampleColumns {
 }
 
 impl SampleColumns {
+    /// Numbers in whatever order; those of one instant are put in the order of their origins.
+    #[cfg(feature = "postgres")]
+    pub(super) fn of_numbers(times: Vec<i64>, origins: &[i64], values: Vec<f64>) -> Self {
+        let samples = Self { times, values, ..Self::default() };
+        match samples.times.is_sorted_by(|a, b| a < b) {
+            true => samples,
+            false => samples.in_order_of(|n| (origins.get(n), n)),
+        }
+    }
+
     /// Adds one sample.
     pub(super) fn push(&mut self, time: i64, value: &SampleValue) {
         let (number, count, buckets) = columns(value);
@@ -71,9 +81,10 @@ impl SampleColumns {
         self.buckets.iter_mut().for_each(|column| keep(column, start, end));
     }
 
-    fn in_order_of_time(self) -> Self {
+    /// In the order of time, and of something else at one instant.
+    fn in_order_of<K: Ord>(self, at_one_instant: impl Fn(usize) -> K) -> Self {
         let mut order: Vec<_> = (0..self.times.len()).collect();
-        order.sort_by_key(|n| self.times[*n]);
+        order.sort_by_key(|n| (self.times[*n], at_one_instant(*n)));
         Self {
             times: picked(&self.times, &order),
             values: picked(&self.values, &order),
@@ -123,7 +134,7 @@ impl Gathered {
             }
         }
         for samples in chunks.values_mut().filter(|samples| !samples.times.is_sorted()) {
-            *samples = std::mem::take(samples).in_order_of_time();
+            *samples = std::mem::take(samples).in_order_of(|n| n);
         }
         chunks
     }
@@ -159,6 +170,13 @@ mod tests {
         assert_eq!((all.times, all.values), (vec![1, 2, 4, 4], vec![1.0, 2.0, 2.0, 1.0]));
         assert_eq!(gathered(&[&[5, 6], &[1, 2]], &[]).times, [1, 2, 5, 6]);
         assert_eq!(gathered(&[], &[1]).times, [1]);
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn numbers_are_put_in_order() {
+        let columns = SampleColumns::of_numbers(vec![3, 1, 3, 2], &[9, 0, 8, 0], vec![3.9, 1.0, 3.8, 2.0]);
+        assert_eq!((columns.times, columns.values), (vec![1, 2, 3, 3], vec![1.0, 2.0, 3.8, 3.9]));
     }
 
     #[test]

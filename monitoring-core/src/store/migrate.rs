@@ -39,6 +39,7 @@ pub(super) async fn postgres(
         script!("postgres", 2, "0002_series_order"),
         script!("postgres", 3, "0003_replicas"),
         script!("postgres", 4, "0004_series_removal"),
+        script!("postgres", 5, "0005_exemplars"),
         script!("postgres", 6, "0006_metric_chunks"),
     ];
 
@@ -110,6 +111,7 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 2, "0002_series_order"),
         script!("sqlite", 3, "0003_replicas"),
         script!("sqlite", 4, "0004_series_removal"),
+        script!("sqlite", 5, "0005_exemplars"),
         script!("sqlite", 6, "0006_metric_chunks"),
     ];
 

@@ -20,6 +20,7 @@ pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod chunks;
 pub(crate) mod events;
+pub(crate) mod exemplars;
 pub(crate) mod incidents;
 pub(crate) mod metrics;
 pub(crate) mod partitions;

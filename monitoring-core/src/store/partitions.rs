@@ -35,6 +35,8 @@ pub(crate) struct Expired {
     pub samples: u64,
     /// Chunks of samples removed one by one.
     pub chunks: u64,
+    /// Exemplars removed one by one, for their number or their age.
+    pub exemplars: u64,
     /// Partitions removed whole, whatever was in them.
     pub partitions: u64,
 }
@@ -51,6 +53,7 @@ impl AddAssign for Expired {
         self.events += other.events;
         self.samples += other.samples;
         self.chunks += other.chunks;
+        self.exemplars += other.exemplars;
         self.partitions += other.partitions;
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use monitoring_core::{Exemplar, Labels};
 
-use super::{RequestId, TraceContext, current};
+use super::{RequestId, SpanId, TraceContext, TraceId, current};
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -44,6 +45,25 @@ impl RequestContext {
         current::context()
     }
 
+    /// Labels of an exemplar for something observed on behalf of this request: its trace, its span and, as
+    /// far as there is room, its id.
+    ///
+    /// ```
+    /// use monitoring_core::{CreateMetricRequest, Recorder};
+    /// use monitoring_tower::RequestContext;
+    ///
+    /// fn observed(recorder: &Recorder, request: CreateMetricRequest) {
+    ///     match RequestContext::current() {
+    ///         Some(context) => recorder.metric_with_exemplar(request, context.exemplar()),
+    ///         None => recorder.metric(request),
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn exemplar(&self) -> Labels {
+        exemplar(self.trace.trace_id, self.trace.span_id, self.request_id.as_str())
+    }
+
     /// Adds the headers that carry this context to another service: `x-request-id`, `traceparent`
     /// and, if there was one, `tracestate`.
     pub fn propagate(&self, headers: &mut HeaderMap) {
@@ -76,6 +96,15 @@ impl RequestContext {
     fn new() -> Self {
         Self { request_id: RequestId::random(), trace: TraceContext::begin(), tracestate: None }
     }
+}
+
+/// Labels that lead to a request.
+pub(super) fn exemplar(trace_id: TraceId, span_id: SpanId, request_id: &str) -> Labels {
+    let ids = [("trace_id", trace_id.to_string()), ("span_id", span_id.to_string())];
+    let ids: Labels = ids.into_iter().collect();
+    let mut with_request = ids.clone();
+    with_request.set("request_id", request_id);
+    if Exemplar::check_labels(&with_request).is_ok() { with_request } else { ids }
 }
 
 /// Sets a header, or leaves it out where the map has no room: it holds 32,768 headers and panics at
@@ -163,6 +192,19 @@ mod tests {
         assert!(outgoing[&TRACEPARENT].to_str().unwrap().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
         assert_ne!(outgoing[&TRACEPARENT], TRACEPARENT_VALUE);
         assert_eq!(outgoing.get_all(&TRACESTATE).iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
+    }
+
+    #[test]
+    fn an_exemplar_leads_to_the_request() {
+        let of = |id: &str| {
+            let id = HeaderValue::from_str(id).unwrap();
+            let context = headers(&[(&X_REQUEST_ID, id), (&TRACEPARENT, TRACEPARENT_VALUE)]);
+            RequestContext::of(&context, true).exemplar()
+        };
+        assert_eq!(of("order-7").value("trace_id"), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(of("order-7").value("request_id"), Some("order-7"));
+        let long = of(&"x".repeat(56));
+        assert_eq!((long.len(), long.value("request_id")), (2, None), "there are 128 characters for all");
     }
 
     #[test]

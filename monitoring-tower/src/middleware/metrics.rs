@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use monitoring_core::{Decoded, Labels, MetricType, Series, Temporality, Ticks, default_bounds};
 
+use super::correlation::exemplar;
 use super::facts::{Facts, RequestRecord};
 use super::{Outcome, route};
 
@@ -70,7 +71,9 @@ impl HttpMetrics {
         decoded: &mut Decoded<'_>,
     ) {
         let series = self.series(request);
-        decoded.observe(&series.duration, duration.as_secs_f64(), time);
+        let Facts { trace_id, span_id, .. } = request.facts;
+        let labels = || exemplar(trace_id, span_id, &String::from_utf8_lossy(request.request_id));
+        decoded.observe_with_exemplar(&series.duration, duration.as_secs_f64(), time, labels);
         if let Some(bytes) = request.facts.request_bytes {
             decoded.observe(&series.request_size, bytes as f64, time);
         }

@@ -1,6 +1,7 @@
 //! Prometheus itself reads the exposition, in both formats, and has what was counted. The wait for
 //! its scrapes ends when they have happened, not after a time.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,7 +10,9 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
+use chrono::Utc;
 use http::Method;
+use monitoring_core::{CreateMetricRequest, MetricType};
 use monitoring_tower::MonitoringLayer;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
@@ -24,6 +27,7 @@ on_both_databases! {
     prometheus_scrapes_both_formats_and_has_what_was_counted
     promtool_has_nothing_to_say_about_our_series
     prometheus_writes_to_us_federates_from_us_and_reads_back
+    prometheus_has_our_exemplars_and_writes_them_back
     prometheus_discovers_replicas_and_scrapes_each_for_its_own
 }
 
@@ -190,6 +194,68 @@ remote_read:
     let log = server.log();
     let complaints: Vec<_> =
         log.lines().filter(|line| line.contains("remote") && line.contains("level=error")).collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+async fn prometheus_has_our_exemplars_and_writes_them_back(service: &Service) {
+    if !is_installed("prometheus") {
+        return;
+    }
+    fill(service).await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for (name, metric_type, value) in
+        [("wait_seconds", MetricType::Histogram, 0.2), ("orders_total", MetricType::Counter, 2.0)]
+    {
+        let (name, labels) = (name.to_owned(), HashMap::new());
+        let request = CreateMetricRequest { name, metric_type, value, labels, timestamp: None };
+        // Nothing to escape: this version of Prometheus keeps the backslashes in exemplars.
+        let exemplar = [("trace_id", trace), ("note", "a é")].into_iter().collect();
+        service.monitoring.recorder().metric_with_exemplar(request, exemplar);
+    }
+    let address = serve(service).await;
+    let jobs = format!(
+        "  - job_name: shop
+    metrics_path: {MOUNT}/metrics/prometheus
+    authorization: {{credentials: alice}}
+    static_configs: [{{targets: ['{address}']}}]
+remote_write:
+  - url: http://{address}{MOUNT}/prometheus/api/v1/write
+    authorization: {{credentials: alice}}
+    send_exemplars: true
+    queue_config: {{batch_send_deadline: 1s}}
+    write_relabel_configs:
+      - {{source_labels: [__name__], regex: wait_seconds_bucket, action: keep}}
+      - {{target_label: __name__, replacement: sent_bucket}}
+"
+    );
+    let server = Prometheus::start(&jobs).await;
+    server.wait_for("wait_seconds_count", &[3.0]).await;
+    let times = format!("start={}&end={}", Utc::now().timestamp() - 600, Utc::now().timestamp() + 600);
+    let theirs = async |query: &str| {
+        let path = format!("/api/v1/query_exemplars?query={query}&{times}");
+        server.api(&path).await
+    };
+    let ours = async |query: &str| {
+        let path = format!("/prometheus/api/v1/query_exemplars?query={query}&{times}");
+        service.get(&path, ALICE).await.json()["data"].take()
+    };
+    for query in ["wait_seconds_bucket", "orders_total", "http_server_request_duration_seconds_bucket"] {
+        let (theirs, ours) = (theirs(query).await, ours(query).await);
+        assert_eq!(ours.as_array().unwrap().len(), 1, "{query}: {ours}");
+        assert_eq!(theirs[0]["exemplars"], ours[0]["exemplars"], "{query}");
+        assert_eq!(theirs[0]["seriesLabels"]["le"], ours[0]["seriesLabels"]["le"], "{query}");
+    }
+    assert_eq!(ours("wait_seconds_bucket").await[0]["exemplars"][0]["labels"]["trace_id"], trace);
+    until("what it scraped from us has been written to us", async || {
+        let sent = ours("sent_bucket").await;
+        let own = ours("wait_seconds_bucket").await;
+        !sent[0].is_null() && sent[0]["exemplars"] == own[0]["exemplars"]
+    })
+    .await;
+    let log = server.log();
+    let is_complaint =
+        |line: &&str| line.contains("xemplar") && ["warn", "rror"].iter().any(|word| line.contains(word));
+    let complaints: Vec<_> = log.lines().filter(is_complaint).collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 

@@ -136,6 +136,7 @@ pub(super) fn unpack(series_id: SeriesId, data: &[u8]) -> Result<Vec<Sample>, Da
             origin: origins[n],
             value: from_columns(columns.values[n], count, buckets),
             observations: to_u64(observations[n]),
+            exemplars: Vec::new(),
         })
     };
     (0..count).map(sample).collect()
@@ -177,6 +178,7 @@ mod tests {
             origin: 0,
             value: value(n),
             observations: 1,
+            exemplars: Vec::new(),
         };
         (0..count).map(sample).collect()
     }
@@ -259,6 +261,7 @@ mod tests {
                 origin,
                 value,
                 observations: observations >> 1,
+                exemplars: Vec::new(),
             },
         )
     }

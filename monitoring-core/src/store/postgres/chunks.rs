@@ -253,5 +253,6 @@ pub(super) fn sample(row: &PgRow) -> Result<Sample, StoreError> {
         origin: row.try_get("origin")?,
         value: value(row)?,
         observations: to_u64(row.try_get("observations")?),
+        exemplars: Vec::new(),
     })
 }

@@ -52,7 +52,7 @@ impl PartitionStore for Postgres<'_> {
             self.expire_table(Table::MetricSamples, samples_before, rows_max).await?;
         let (chunk_days, chunks) = self.expire_table(Table::MetricChunks, samples_before, rows_max).await?;
         let partitions = event_days + sample_days + chunk_days;
-        Ok(Expired { events, samples, chunks, partitions })
+        Ok(Expired { events, samples, chunks, exemplars: 0, partitions })
     }
 }
 

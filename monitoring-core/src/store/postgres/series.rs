@@ -104,7 +104,8 @@ impl SeriesStore for Postgres<'_> {
 }
 
 impl Postgres<'_> {
-    /// Rows, one a series: a value apiece would be mostly wrapping.
+    /// One row a series: a sample apiece would be mostly wrapping. The database need not sort them,
+    /// they lie about in the order they came.
     async fn gather_numbers(
         &mut self,
         gathered: &mut Gathered,
@@ -113,13 +114,10 @@ impl Postgres<'_> {
         before: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let sql = self.sql(
-            "SELECT series_id, array_agg(timestamp) AS times, array_agg(value) AS numbers
-             FROM (
-                 SELECT series_id, timestamp, value
-                 FROM monitoring.metric_samples
-                 WHERE series_id = ANY($1) AND timestamp >= $2 AND timestamp < $3
-                 ORDER BY series_id, timestamp, origin
-             ) AS sample
+            "SELECT series_id, array_agg(timestamp) AS times, array_agg(origin) AS origins,
+                 array_agg(value) AS numbers
+             FROM monitoring.metric_samples
+             WHERE series_id = ANY($1) AND timestamp >= $2 AND timestamp < $3
              GROUP BY series_id",
         );
         let rows = sqlx::query(sql)
@@ -129,10 +127,14 @@ impl Postgres<'_> {
             .fetch_all(&mut *self.connection)
             .await?;
         for row in &rows {
-            let rows = gathered.rows(SeriesId::new(row.try_get("series_id")?));
             let times: Vec<DateTime<Utc>> = row.try_get("times")?;
-            rows.times = times.iter().map(DateTime::timestamp_micros).collect();
-            rows.values = row.try_get("numbers")?;
+            let times = times.iter().map(DateTime::timestamp_micros).collect();
+            let samples = SampleColumns::of_numbers(
+                times,
+                &row.try_get::<Vec<_>, _>("origins")?,
+                row.try_get("numbers")?,
+            );
+            *gathered.rows(SeriesId::new(row.try_get("series_id")?)) = samples;
         }
         Ok(())
     }

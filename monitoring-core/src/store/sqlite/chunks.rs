@@ -229,5 +229,6 @@ pub(super) fn sample(row: &SqliteRow) -> Result<Sample, StoreError> {
         origin: row.try_get("origin")?,
         value: value(row)?,
         observations: to_u64(row.try_get("observations")?),
+        exemplars: Vec::new(),
     })
 }

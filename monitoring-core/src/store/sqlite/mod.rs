@@ -11,6 +11,7 @@ mod alerts;
 mod audit;
 mod chunks;
 mod events;
+mod exemplars;
 mod incidents;
 mod metrics;
 mod partitions;

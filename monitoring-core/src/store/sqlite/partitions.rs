@@ -67,6 +67,7 @@ impl PartitionStore for Sqlite<'_> {
             events: events.rows_affected(),
             samples: samples.rows_affected(),
             chunks: chunks.rows_affected(),
+            exemplars: 0,
             partitions: 0,
         })
     }

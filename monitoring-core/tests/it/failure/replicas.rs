@@ -72,8 +72,9 @@ async fn reckon(database: &Database) {
 async fn one_of_ten() {
     let Ok(url) = std::env::var(URL_VARIABLE) else { return };
     let monitoring = Monitoring::builder().database_url(&url).start().await.unwrap();
-    // Looks ten minutes ahead, so that to it everybody's totals seem to be left behind.
-    let clock = Clock::fixed(Utc::now() + TimeDelta::minutes(10));
+    // Looks six minutes ahead, so that to it everybody's totals seem to be left behind, but no sample
+    // seems to have settled.
+    let clock = Clock::fixed(Utc::now() + TimeDelta::minutes(6));
     let folder = Monitoring::builder().database_url(&url).clock(clock).start().await.unwrap();
     let tasks = Tasks::of_monitoring(&monitoring).await;
     for _ in 0..ROUNDS {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, whatever fails fails the test")]
 
 mod compaction;
+mod exemplars;
 mod exposition;
 mod fixture;
 mod parser;

@@ -55,8 +55,8 @@ async fn old_events_leave_with_their_tags_and_the_rest_stays(database: &Database
     assert_eq!(found(&fixture, &tagged).await, ["young"]);
     let again = tasks.run("monitoring_data_retention", Value::Null).await.unwrap();
     let nothing = json!({
-        "events_deleted": 0, "samples_deleted": 0, "chunks_deleted": 0, "partitions_dropped": 0,
-        "samples_packed": 0,
+        "events_deleted": 0, "samples_deleted": 0, "chunks_deleted": 0, "exemplars_deleted": 0,
+        "partitions_dropped": 0, "samples_packed": 0,
     });
     assert_eq!(again, nothing);
 }

@@ -12,7 +12,13 @@ const PARTS_MAX: usize = 1_000_000;
 
 /// Refuses a message of version 1.0 that would be too large.
 pub(super) fn check_one(content: &[u8]) -> Answer<()> {
-    check_parts(content, 1)
+    const SERIES: u64 = 1;
+    const EXEMPLAR: u64 = 3;
+    let parts = |series| {
+        let of_exemplars: usize = messages(series, EXEMPLAR).map(|exemplar| Fields(exemplar).count()).sum();
+        Fields(series).count() + of_exemplars
+    };
+    check_parts(messages(content, SERIES).map(parts))
 }
 
 /// Refuses a message of version 2.0 that would be too large, or in which all the labels together,
@@ -22,19 +28,21 @@ pub(super) fn check_two(content: &[u8], bytes_max: usize) -> Answer<()> {
     const SERIES: u64 = 5;
     const LABELS: u64 = 1;
     const EXEMPLAR: u64 = 4;
-    check_parts(content, SERIES)?;
+    check_parts(messages(content, SYMBOL).map(|_| 0))?;
     let symbols: Vec<_> = messages(content, SYMBOL).map(<[u8]>::len).collect();
-    if symbols.len() > PARTS_MAX {
-        return Err(too_many_parts());
-    }
-    let named = |message| {
+    let named = |message| numbers(message, LABELS).count();
+    let parts = |series| {
+        Fields(series).count() + named(series) + messages(series, EXEMPLAR).map(named).sum::<usize>()
+    };
+    check_parts(messages(content, SERIES).map(parts))?;
+    let named_bytes = |message| {
         let length = |number: u64| usize::try_from(number).ok().and_then(|number| symbols.get(number));
         numbers(message, LABELS).filter_map(length).sum::<usize>()
     };
     let mut bytes = 0_usize;
     for series in messages(content, SERIES) {
-        let of_exemplars: usize = messages(series, EXEMPLAR).map(named).sum();
-        bytes = bytes.saturating_add(named(series)).saturating_add(of_exemplars);
+        let of_exemplars: usize = messages(series, EXEMPLAR).map(named_bytes).sum();
+        bytes = bytes.saturating_add(named_bytes(series)).saturating_add(of_exemplars);
         if bytes > bytes_max {
             let detail = format!("the labels must have at most {bytes_max} bytes when they are written out");
             return Err(Problem::new(Code::PayloadTooLarge, detail));
@@ -43,20 +51,17 @@ pub(super) fn check_two(content: &[u8], bytes_max: usize) -> Answer<()> {
     Ok(())
 }
 
-fn check_parts(content: &[u8], series: u64) -> Answer<()> {
+/// Takes the number of parts of each message; it is one itself.
+fn check_parts(messages: impl Iterator<Item = usize>) -> Answer<()> {
     let mut parts = 0;
-    for series in messages(content, series) {
-        parts += 1 + Fields(series).count();
+    for of_message in messages {
+        parts += 1 + of_message;
         if parts > PARTS_MAX {
-            return Err(too_many_parts());
+            let detail = format!("the body must have at most {PARTS_MAX} series, labels and samples");
+            return Err(Problem::new(Code::PayloadTooLarge, detail));
         }
     }
     Ok(())
-}
-
-fn too_many_parts() -> Problem {
-    let detail = format!("the body must have at most {PARTS_MAX} series, labels and samples");
-    Problem::new(Code::PayloadTooLarge, detail)
 }
 
 /// The messages and texts under a tag.
@@ -141,19 +146,26 @@ mod tests {
         assert!(check_two(&empty_series(5, PARTS_MAX + 1), MIB).is_err());
         assert!(check_two(&empty_series(4, PARTS_MAX + 1), MIB).is_err(), "of nothing but symbols");
         let empty_labels = [0x0a, 0].repeat(PARTS_MAX);
-        let series = [&[0x0a, 0x80, 0x89, 0x7a][..], &empty_labels].concat();
-        assert_eq!(Fields(&series).count(), 1);
-        assert!(check_one(&series).is_err());
+        assert!(check_one(&message(1, &empty_labels)).is_err());
+        assert!(check_one(&message(1, &message(3, &empty_labels))).is_err(), "of an exemplar");
+        let references = message(1, &vec![0; PARTS_MAX]);
+        assert!(check_two(&message(5, &references), MIB).is_err(), "of names without a text");
+        assert!(check_two(&message(5, &message(4, &references)), MIB).is_err(), "of an exemplar's");
+    }
+
+    /// A field of this tag that holds these bytes.
+    fn message(tag: u8, content: &[u8]) -> Vec<u8> {
+        let mut field = vec![tag << 3 | 2];
+        prost::encode_length_delimiter(content.len(), &mut field).unwrap();
+        [&field[..], content].concat()
     }
 
     /// A text of a thousand bytes, and a series that names it so many times, itself and in an
     /// exemplar.
     fn repeating(times: u8) -> Vec<u8> {
-        let symbol = [&[0x22, 0xe8, 0x07][..], &[b'x'; 1_000]].concat();
-        let references = [&[0x0a, times][..], &vec![0; usize::from(times)]].concat();
-        let exemplar = [&[0x22, references.len() as u8][..], &references].concat();
-        let length = (references.len() + exemplar.len()) as u8;
-        [&symbol[..], &[0x2a, length], &references, &exemplar].concat()
+        let references = message(1, &vec![0; usize::from(times)]);
+        let series = [&references[..], &message(4, &references)].concat();
+        [message(4, &[b'x'; 1_000]), message(5, &series)].concat()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use monitoring_core::{LabelSet, QueryValue, SeriesValues};
+use monitoring_core::{Exemplar, LabelSet, QueryValue, SeriesExemplars, SeriesValues};
 
 /// A text as a JSON string.
 pub(super) fn quoted(text: &str) -> String {
@@ -57,6 +57,22 @@ fn list(all: &[SeriesValues], member: &str, values: impl Fn(&SeriesValues) -> St
     }
     list.push(']');
     list
+}
+
+/// Series with their exemplars.
+pub(super) fn exemplars(all: &[SeriesExemplars]) -> String {
+    let exemplar = |one: &Exemplar| {
+        let (of, value) = (labels(&one.labels.iter().collect()), number(one.value));
+        let time = seconds(one.timestamp.timestamp_millis());
+        format!("{{\"labels\":{of},\"value\":\"{value}\",\"timestamp\":{time}}}")
+    };
+    let series = |series: &SeriesExemplars| {
+        let exemplars: Vec<_> = series.exemplars.iter().map(exemplar).collect();
+        let of = labels(&series.labels);
+        format!("{{\"seriesLabels\":{of},\"exemplars\":[{}]}}", exemplars.join(","))
+    };
+    let all: Vec<_> = all.iter().map(series).collect();
+    format!("[{}]", all.join(","))
 }
 
 fn point(time: i64, value: f64) -> String {

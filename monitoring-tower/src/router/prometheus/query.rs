@@ -1,12 +1,17 @@
 //! Queries.
 
 use axum::extract::State;
-use monitoring_core::{PromQuery, QueryAnswer, QueryError, QueryValue, format_query, parse_query};
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+use monitoring_core::{
+    PromQuery, QueryAnswer, QueryError, QueryExemplars, QueryValue, format_query, parse_query,
+};
 use serde_json::json;
 
 use super::answer::{PromAnswer, PromData, PromError};
 use super::form::Form;
-use super::json::result;
+use super::json::{exemplars as written_exemplars, result};
 use crate::router::state::RouterState;
 
 /// A query at one instant.
@@ -31,16 +36,20 @@ pub(super) async fn range(State(state): State<RouterState>, form: Form) -> PromA
     Ok(shown(answer, limit))
 }
 
-/// Exemplars of the series in a query. None are recorded yet.
-pub(super) async fn exemplars(form: Form) -> PromAnswer {
-    let (start, end) = (form.time("start")?, form.time("end")?);
-    if let (Some(start), Some(end)) = (start, end)
-        && end < start
-    {
+/// Exemplars of the series in a query. Like Prometheus, it says nothing of a query without any.
+pub(super) async fn exemplars(State(state): State<RouterState>, form: Form) -> Result<Response, PromError> {
+    let start = form.time("start")?.unwrap_or(DateTime::<Utc>::MIN_UTC);
+    let end = form.time("end")?.unwrap_or(DateTime::<Utc>::MAX_UTC);
+    if end < start {
         return Err(PromError::bad_data("end timestamp must not be before start timestamp"));
     }
-    parse_query(form.query()).map_err(PromError::from)?;
-    Ok(json!([]).into())
+    state.flush().await;
+    let found = state.monitoring().promql().exemplars(form.query(), start, end).await?;
+    let Some(QueryExemplars { series, is_complete, .. }) = found else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    let warnings = if is_complete { Vec::new() } else { vec!["results truncated due to limit".to_owned()] };
+    Ok(PromData::written(written_exemplars(&series)).with_notes(warnings, Vec::new()).into_response())
 }
 
 /// The query, laid out for reading.

@@ -93,6 +93,7 @@ impl From<SeriesValues> for TimeSeries {
         Self {
             labels: series.labels.iter().map(label).collect(),
             samples: series.samples.into_iter().map(sample).collect(),
+            exemplars: Vec::new(),
             histograms: Vec::new(),
         }
     }

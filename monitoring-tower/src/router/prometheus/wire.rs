@@ -5,6 +5,7 @@
 //! <https://github.com/prometheus/prometheus/blob/main/prompb/remote.proto>.
 
 use chrono::DateTime;
+use monitoring_core::Exemplar;
 use monitoring_core::services::SentSeries;
 use prost::Message;
 
@@ -22,9 +23,23 @@ pub(super) struct TimeSeries {
     pub labels: Vec<Label>,
     #[prost(message, repeated, tag = "2")]
     pub samples: Vec<Sample>,
+    #[prost(message, repeated, tag = "3")]
+    pub exemplars: Vec<SentExemplar>,
     /// Native histograms, which are only counted.
     #[prost(bytes = "vec", repeated, tag = "4")]
     pub histograms: Vec<Vec<u8>>,
+}
+
+/// `prometheus.Exemplar`
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SentExemplar {
+    #[prost(message, repeated, tag = "1")]
+    pub labels: Vec<Label>,
+    #[prost(double, tag = "2")]
+    pub value: f64,
+    /// Milliseconds since 1970.
+    #[prost(int64, tag = "3")]
+    pub timestamp: i64,
 }
 
 /// `prometheus.Label`
@@ -66,6 +81,20 @@ pub(super) struct SymbolSeries {
     /// Native histograms, which are only counted.
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub histograms: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "4")]
+    pub exemplars: Vec<SymbolExemplar>,
+}
+
+/// `io.prometheus.write.v2.Exemplar`
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SymbolExemplar {
+    #[prost(uint32, repeated, tag = "1")]
+    pub labels_refs: Vec<u32>,
+    #[prost(double, tag = "2")]
+    pub value: f64,
+    /// Milliseconds since 1970.
+    #[prost(int64, tag = "3")]
+    pub timestamp: i64,
 }
 
 /// `prometheus.ReadRequest`
@@ -122,14 +151,21 @@ pub(super) struct Sent {
     pub histograms: usize,
     /// Series whose symbols are missing, and samples of no possible time.
     pub malformed: usize,
+    /// Exemplars likewise.
+    pub malformed_exemplars: usize,
 }
+
+/// Names and values.
+type Pairs = Vec<(String, String)>;
 
 impl From<WriteRequest> for Sent {
     fn from(request: WriteRequest) -> Self {
         let mut sent = Self::default();
         for series in request.timeseries {
-            let labels = series.labels.into_iter().map(|label| (label.name, label.value)).collect();
-            sent.add(Some(labels), &series.samples, series.histograms.len());
+            let exemplars = series.exemplars.into_iter();
+            let exemplars = exemplars.map(|one| exemplar(Some(pairs(one.labels)), one.value, one.timestamp));
+            let exemplars = exemplars.collect();
+            sent.add(Some(pairs(series.labels)), &series.samples, exemplars, series.histograms.len());
         }
         sent
     }
@@ -139,21 +175,43 @@ impl From<Request> for Sent {
     fn from(request: Request) -> Self {
         let mut sent = Self::default();
         let symbol = |number: &u32| request.symbols.get(*number as usize).cloned();
+        let labels = |references: &[u32]| {
+            let (pairs, rest) = references.as_chunks::<2>();
+            let pairs = pairs.iter().map(|[name, value]| Some((symbol(name)?, symbol(value)?))).collect();
+            if rest.is_empty() { pairs } else { None::<Pairs> }
+        };
         for series in &request.timeseries {
-            let (pairs, rest) = series.labels_refs.as_chunks::<2>();
-            let labels = pairs.iter().map(|[name, value]| Some((symbol(name)?, symbol(value)?))).collect();
-            let labels = if rest.is_empty() { labels } else { None };
-            sent.add(labels, &series.samples, series.histograms.len());
+            let exemplars = series.exemplars.iter();
+            let exemplars = exemplars.map(|one| exemplar(labels(&one.labels_refs), one.value, one.timestamp));
+            let exemplars = exemplars.collect();
+            sent.add(labels(&series.labels_refs), &series.samples, exemplars, series.histograms.len());
         }
         sent
     }
 }
 
+fn pairs(labels: Vec<Label>) -> Pairs {
+    labels.into_iter().map(|label| (label.name, label.value)).collect()
+}
+
+/// `None` if there is no such exemplar.
+fn exemplar(labels: Option<Pairs>, value: f64, timestamp: i64) -> Option<Exemplar> {
+    let timestamp = DateTime::from_timestamp_millis(timestamp)?;
+    Some(Exemplar { labels: labels?.into_iter().collect(), value, timestamp })
+}
+
 impl Sent {
-    fn add(&mut self, labels: Option<Vec<(String, String)>>, samples: &[Sample], histograms: usize) {
+    fn add(
+        &mut self,
+        labels: Option<Pairs>,
+        samples: &[Sample],
+        exemplars: Vec<Option<Exemplar>>,
+        histograms: usize,
+    ) {
         self.histograms += histograms;
         let Some(labels) = labels else {
             self.malformed += 1;
+            self.malformed_exemplars += exemplars.len();
             return;
         };
         let timed = samples
@@ -161,8 +219,11 @@ impl Sent {
             .filter_map(|sample| Some((DateTime::from_timestamp_millis(sample.timestamp)?, sample.value)));
         let timed: Vec<_> = timed.collect();
         self.malformed += samples.len() - timed.len();
-        if !samples.is_empty() {
-            self.series.push(SentSeries { labels, samples: timed });
+        let count = exemplars.len();
+        let exemplars: Vec<_> = exemplars.into_iter().flatten().collect();
+        self.malformed_exemplars += count - exemplars.len();
+        if !samples.is_empty() || !exemplars.is_empty() {
+            self.series.push(SentSeries { labels, samples: timed, exemplars });
         }
     }
 }
@@ -179,21 +240,33 @@ mod tests {
             timeseries: vec![TimeSeries {
                 labels: vec![label("__name__", "up"), label("job", "a")],
                 samples: samples.clone(),
+                exemplars: vec![SentExemplar {
+                    labels: vec![label("trace_id", "a")],
+                    value: 1.5,
+                    timestamp: 1_999,
+                }],
                 histograms: Vec::new(),
             }],
         };
         let second = Request {
-            symbols: ["", "__name__", "up", "job", "a"].map(str::to_owned).to_vec(),
-            timeseries: vec![SymbolSeries { labels_refs: vec![1, 2, 3, 4], samples, histograms: Vec::new() }],
+            symbols: ["", "__name__", "up", "job", "a", "trace_id"].map(str::to_owned).to_vec(),
+            timeseries: vec![SymbolSeries {
+                labels_refs: vec![1, 2, 3, 4],
+                samples,
+                exemplars: vec![SymbolExemplar { labels_refs: vec![5, 4], value: 1.5, timestamp: 1_999 }],
+                histograms: Vec::new(),
+            }],
         };
         assert_eq!(Sent::from(first), Sent::from(second));
     }
 
     #[test]
     fn a_symbol_that_is_missing_costs_its_series_only() {
+        let exemplar = |labels_refs| SymbolExemplar { labels_refs, value: 1.0, timestamp: 0 };
         let series = |labels_refs| SymbolSeries {
             labels_refs,
             samples: vec![Sample { value: 1.0, timestamp: 0 }],
+            exemplars: vec![exemplar(vec![0, 1]), exemplar(vec![0, 7])],
             histograms: Vec::new(),
         };
         let request = Request {
@@ -202,5 +275,6 @@ mod tests {
         };
         let sent = Sent::from(request);
         assert_eq!((sent.series.len(), sent.malformed), (1, 2));
+        assert_eq!((sent.series[0].exemplars.len(), sent.malformed_exemplars), (1, 5));
     }
 }

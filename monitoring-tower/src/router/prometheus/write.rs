@@ -14,7 +14,8 @@ use crate::router::error::{Answer, Code, Problem};
 use crate::router::state::RouterState;
 
 /// Stores the samples of a request: of each series those that can be stored. The sender is told of
-/// the rest with a status that keeps it from trying again.
+/// the rest with a status that keeps it from trying again. An exemplar that cannot be stored is left out
+/// without one, as Prometheus does: the number of those that are is in the answer.
 pub(super) async fn write(
     State(state): State<RouterState>,
     headers: HeaderMap,
@@ -31,11 +32,15 @@ pub(super) async fn write(
     if sent.malformed > 0 {
         report.reasons.push(format!("{} series or samples that cannot be read", sent.malformed));
     }
+    let dropped = report.exemplars_dropped + sent.malformed_exemplars;
+    if dropped > 0 {
+        tracing::debug!(target: "monitoring_tower", dropped, "exemplars of remote write cannot be stored");
+    }
     let written = HeaderValue::from(report.samples_stored);
     let headers = [
         ("x-prometheus-remote-write-samples-written", written),
         ("x-prometheus-remote-write-histograms-written", HeaderValue::from_static("0")),
-        ("x-prometheus-remote-write-exemplars-written", HeaderValue::from_static("0")),
+        ("x-prometheus-remote-write-exemplars-written", HeaderValue::from(report.exemplars_stored)),
     ];
     if report.refused + unreadable == 0 {
         return Ok((StatusCode::NO_CONTENT, headers).into_response());

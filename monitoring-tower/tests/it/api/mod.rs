@@ -5,6 +5,7 @@ mod bodies;
 #[cfg(feature = "prometheus")]
 mod descriptions;
 mod events;
+mod exemplars;
 mod federation;
 mod grafana;
 mod health;

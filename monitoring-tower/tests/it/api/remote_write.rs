@@ -12,6 +12,7 @@ on_both_databases! {
     a_sample_sent_twice_counts_once
     what_cannot_be_stored_is_named_and_the_rest_kept
     staleness_markers_survive
+    exemplars_are_stored_and_bad_ones_fail_nothing
     what_is_no_remote_write_is_refused
     a_body_that_expands_without_bound_is_refused
 }
@@ -28,6 +29,18 @@ pub(super) struct TimeSeries {
     pub labels: Vec<Label>,
     #[prost(message, repeated, tag = "2")]
     pub samples: Vec<Sample>,
+    #[prost(message, repeated, tag = "3")]
+    pub exemplars: Vec<Exemplar>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Exemplar {
+    #[prost(message, repeated, tag = "1")]
+    pub labels: Vec<Label>,
+    #[prost(double, tag = "2")]
+    pub value: f64,
+    #[prost(int64, tag = "3")]
+    pub timestamp: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -47,9 +60,13 @@ pub(super) struct Sample {
 }
 
 fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
-    let label = |(name, value): &(&str, &str)| Label { name: (*name).into(), value: (*value).into() };
     let sample = |(timestamp, value): &(i64, f64)| Sample { value: *value, timestamp: *timestamp };
-    TimeSeries { labels: labels.iter().map(label).collect(), samples: samples.iter().map(sample).collect() }
+    let (labels, samples) = (labels.iter().map(label).collect(), samples.iter().map(sample).collect());
+    TimeSeries { labels, samples, exemplars: Vec::new() }
+}
+
+fn label((name, value): &(&str, &str)) -> Label {
+    Label { name: (*name).into(), value: (*value).into() }
 }
 
 async fn send(service: &Service, body: Vec<u8>) -> Answer {
@@ -132,6 +149,33 @@ async fn staleness_markers_survive(service: &Service) {
     assert_eq!(ask(service, "up", begin + 15_000).await, json!([]));
     assert_eq!(ask(service, "up", begin + 30_000).await[0]["value"][1], "NaN");
     assert_eq!(ask(service, "count_over_time(up[5m])", begin + 30_000).await[0]["value"][1], "2");
+}
+
+async fn exemplars_are_stored_and_bad_ones_fail_nothing(service: &Service) {
+    let begin = begin();
+    let exemplar = |trace: &str| Exemplar {
+        labels: vec![label(&("trace_id", trace))],
+        value: 0.4,
+        timestamp: begin - 1_500,
+    };
+    // Prometheus sends them apart from the samples, and after them.
+    let labels = [("__name__", "latency_bucket"), ("le", "0.5")];
+    let alone = |trace: &str| TimeSeries { exemplars: vec![exemplar(trace)], ..series(&labels, &[]) };
+    let sent = vec![series(&labels, &[(begin, 1.0)]), alone("abc"), alone(&"x".repeat(121)), alone("abc")];
+    let answer = write(service, sent).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.text());
+    assert_eq!(answer.header("x-prometheus-remote-write-samples-written"), "1");
+    assert_eq!(answer.header("x-prometheus-remote-write-exemplars-written"), "2");
+    let path = format!(
+        "/prometheus/api/v1/query_exemplars?query=latency_bucket&start={}&end={}",
+        (begin - 1_500) as f64 / 1000.0,
+        begin / 1_000
+    );
+    let found = service.get(&path, ALICE).await.json()["data"].take();
+    let time = (begin - 1_500) as f64 / 1_000.0;
+    let exemplars = json!([{"labels": {"trace_id": "abc"}, "value": "0.4", "timestamp": time}]);
+    let labels = json!({"__name__": "latency_bucket", "le": "0.5"});
+    assert_eq!(found, json!([{"seriesLabels": labels, "exemplars": exemplars}]));
 }
 
 async fn what_is_no_remote_write_is_refused(service: &Service) {

@@ -92,6 +92,26 @@ fn metrics_follow_the_conventions() {
 }
 
 #[test]
+fn the_duration_leads_to_the_request() {
+    let monitored = Monitored::new();
+    let request = |id: &str| Request::get("/").header("x-request-id", id).body(()).unwrap();
+    for id in ["order-7", &"x".repeat(56)] {
+        monitored.serve(request(id), answer(200));
+        let captured = monitored.captured();
+        let event = &captured.events[0];
+        for observation in captured.observations {
+            let is_duration = observation.series.name == "http_server_request_duration_seconds";
+            assert_eq!(observation.exemplar.is_some(), is_duration, "{}", observation.series.name);
+            let Some(labels) = observation.exemplar else { continue };
+            assert_eq!(labels.value("trace_id"), event.trace_id.as_deref());
+            assert_eq!(labels.value("span_id"), event.span_id.as_deref());
+            let fits = id.len() < 56;
+            assert_eq!(labels.value("request_id"), fits.then_some(id), "there are 128 characters for all");
+        }
+    }
+}
+
+#[test]
 fn a_size_nobody_announced_is_not_observed() {
     let monitored = Monitored::new();
     monitored.serve(get("/"), answer(200));

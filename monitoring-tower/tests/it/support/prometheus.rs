@@ -54,7 +54,7 @@ impl Prometheus {
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.0.join("data").display()))
             .arg(format!("--web.listen-address={address}"))
-            .arg("--log.level=debug")
+            .args(["--log.level=debug", "--enable-feature=exemplar-storage"])
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .kill_on_drop(true)

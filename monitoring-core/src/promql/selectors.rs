@@ -1,0 +1,68 @@
+//! The selectors in a query, wherever they stand.
+
+use promql_parser::parser::Expr;
+
+use super::error::{QueryError, QueryResult};
+use super::matcher::Matcher;
+use super::planner::matchers;
+
+/// The conditions of each selector in a query, in the order they are written.
+///
+/// # Errors
+///
+/// [`QueryError::BadData`] if the text is no query.
+pub(crate) fn selections(query: &str) -> QueryResult<Vec<Vec<Matcher>>> {
+    let expression =
+        super::parse(query).map_err(|error| QueryError::bad_data(error.in_prometheus_words()))?;
+    let mut found = Vec::new();
+    collect(&expression, &mut found)?;
+    Ok(found)
+}
+
+/// The parser bounds how deep an expression is.
+fn collect(expression: &Expr, found: &mut Vec<Vec<Matcher>>) -> QueryResult<()> {
+    match expression {
+        Expr::VectorSelector(selector) => found.push(matchers(selector)?),
+        Expr::MatrixSelector(matrix) => found.push(matchers(&matrix.vs)?),
+        Expr::Subquery(subquery) => collect(&subquery.expr, found)?,
+        Expr::Paren(paren) => collect(&paren.expr, found)?,
+        Expr::Unary(unary) => collect(&unary.expr, found)?,
+        Expr::Binary(binary) => {
+            collect(&binary.lhs, found)?;
+            collect(&binary.rhs, found)?;
+        }
+        Expr::Aggregate(aggregate) => {
+            collect(&aggregate.expr, found)?;
+            if let Some(parameter) = &aggregate.param {
+                collect(parameter, found)?;
+            }
+        }
+        Expr::Call(call) => {
+            for argument in &call.args.args {
+                collect(argument, found)?;
+            }
+        }
+        Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_are_found_wherever_they_stand() {
+        let query = r#"histogram_quantile(0.9, sum by (le) (rate(a{x="1"}[5m]))) > -(b)
+            or topk(scalar(c), max_over_time(d[1h:5m])) + 1"#;
+        let names = selections(query).unwrap().into_iter().map(|matchers| {
+            let name = matchers.iter().find(|matcher| matcher.name == "__name__").unwrap();
+            ["a", "b", "c", "d"].into_iter().find(|text| name.accepts(text)).unwrap()
+        });
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        assert_eq!(names, ["a", "b", "c", "d"]);
+        assert!(selections("1 + time()").unwrap().is_empty());
+        assert!(selections("up{").is_err());
+    }
+}

@@ -25,7 +25,7 @@ use evaluate::{Answer, Element, Reference, Worth};
 use series::{Kind, Labels, NAME, Series, memory, some_series};
 
 /// Cases of an ordinary run.
-const CASES: u32 = 1_000;
+const CASES: u32 = 600;
 
 /// Sums over groups may be made in another order of series, and means of means are divided elsewhere:
 /// results may differ by rounding, relative to their size, or to one, where they cancel out.

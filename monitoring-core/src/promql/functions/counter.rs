@@ -40,8 +40,11 @@ fn extrapolated(window: &Window<'_>, is_counter: bool, per_seconds: f64) -> Opti
         return None;
     };
     let mut growth = last - first;
+    // A counter that began anew had reached something. One after the other, as Prometheus adds: next
+    // to huge values the order tells.
     if is_counter {
-        growth += lost_at_resets(window.values);
+        let fell = |pair: &&[f64]| pair[1] < pair[0];
+        window.values.windows(2).filter(fell).for_each(|pair| growth += pair[0]);
     }
     let sampled = seconds(last_time - first_time);
     let average_gap = sampled / (window.times.len() - 1) as f64;
@@ -56,11 +59,6 @@ fn extrapolated(window: &Window<'_>, is_counter: bool, per_seconds: f64) -> Opti
     let after = to_edge(seconds(window.end - last_time));
     // In this order it is Prometheus's number to the last bit.
     Some(growth * ((sampled + before + after) / sampled / per_seconds))
-}
-
-/// What a counter had reached each time it began anew.
-fn lost_at_resets(values: &[f64]) -> f64 {
-    values.windows(2).filter(|pair| pair[1] < pair[0]).map(|pair| pair[0]).sum()
 }
 
 /// Growth per second between the last two samples.

@@ -112,7 +112,8 @@ impl Reference<'_> {
         let start = end - millis(subquery.range);
         let step = subquery.step.map_or(SUBQUERY_STEP, millis);
         let mut all: Vec<Ranged> = Vec::new();
-        for time in (start..=end).filter(|time| *time > start && time.rem_euclid(step) == 0) {
+        let first = (start.div_euclid(step) + 1) * step;
+        for time in (first..=end).step_by(step as usize) {
             let Worth::Vector(elements) = self.evaluate(&subquery.expr, time)? else {
                 return Err("a subquery is of an instant vector".to_owned());
             };

@@ -183,7 +183,8 @@ struct Question {
 }
 
 fn questions(end: i64) -> Vec<Question> {
-    let now = end / 1_000;
+    // Between two samples, because version 2 of Prometheus counts both ends of a window.
+    let now = end / 1_000 + 1;
     let instant = |name, query: &str, time: i64| Question {
         name,
         path: format!("/query?query={}&time={time}", percent_encoded(query)),

@@ -21,6 +21,9 @@ mod retention;
 mod store;
 mod tasks;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handlers;
 pub mod own_work;
 pub mod services;

@@ -10,6 +10,9 @@ pub use middleware::{
     MonitoringBody, MonitoringFuture, MonitoringLayer, MonitoringRoute, MonitoringService, MonitoringTags,
     Outcome, RequestContext, RequestId, RequestSummary, SpanId, TraceContext, TraceId,
 };
+#[cfg(all(any(test, fuzzing), feature = "prometheus"))]
+#[doc(hidden)]
+pub use router::fuzzing;
 #[cfg(feature = "api")]
 pub use router::{
     Access, Authentication, Authenticator, Endpoint, FromExtensions, RouterBuilder, endpoints, router,

@@ -10,7 +10,10 @@ mod functions;
 mod labels;
 mod limits;
 mod matcher;
+#[cfg(any(test, fuzzing))]
+mod memory;
 mod notes;
+mod numbers;
 mod parse;
 mod plan;
 mod planner;
@@ -23,18 +26,22 @@ mod value;
 
 #[cfg(test)]
 mod promqltest;
+#[cfg(test)]
+mod reference;
 
 pub use error::{QueryError, QueryResult};
 pub(crate) use labels::NAME;
 pub use labels::{Label, LabelSet};
 pub use limits::QueryLimits;
 pub(crate) use matcher::{Condition, Matcher, anchored};
+#[cfg(any(test, fuzzing))]
+pub(crate) use memory::Memory;
 pub(crate) use parse::parse;
 pub(crate) use planner::matchers;
 pub(crate) use query::Query;
 pub use query::{QueryAnswer, QueryValue, SeriesValues, format_query, format_value, parse_query};
 pub(crate) use selectors::selections;
 pub(crate) use source::{Delta, Found, Reach, Samples, SeriesSource, SourceError, Wanted};
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use value::ABSENT as STALE;
 pub(crate) use value::is_present;

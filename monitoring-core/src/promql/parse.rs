@@ -5,6 +5,7 @@ use std::fmt;
 
 use promql_parser::parser::Expr;
 
+use super::numbers;
 use super::position::{end_of_query, position};
 use super::tokens::{Kind, Token, tokens};
 
@@ -15,9 +16,6 @@ const CHARS_MAX: usize = 10_000;
 const DEPTH_MAX: usize = 100;
 /// Signs and operators, each of which may deepen the tree by one.
 const OPERATORS_MAX: usize = 500;
-/// Where a number stands for a duration, the most seconds it may mean: three hundred years. The
-/// parser panics on some that are longer.
-const DURATION_SECONDS_MAX: f64 = 1e10;
 
 /// What the parser says where it has nothing to say.
 pub(super) const UNEXPLAINED: &str = "invalid promql query";
@@ -101,7 +99,7 @@ pub(crate) fn parse(query: &str) -> Result<Expr, SyntaxError> {
     if let Err((at, message)) = check_bounds(&tokens) {
         return Err(located(query, at, message));
     }
-    let readable = match with_bytes_read(query, &tokens) {
+    let readable = match readable(query, &tokens) {
         Ok(readable) => readable,
         Err(at) => return Err(located(query, at, "the bytes of the string are no UTF-8".to_owned())),
     };
@@ -111,20 +109,24 @@ pub(crate) fn parse(query: &str) -> Result<Expr, SyntaxError> {
     })
 }
 
-/// The query with the bytes that strings name as `\xc3\xa9` or `\303\251` replaced by the characters
-/// they make up. The parser takes each for a character of its own.
+/// The query in words the parser reads right: durations in numbers it can count, and the bytes that
+/// strings name as `\xc3\xa9` or `\303\251` replaced by the characters they make up. The parser takes
+/// each for a character of its own.
 ///
 /// # Errors
 ///
-/// The offset of a string whose bytes make up none.
-fn with_bytes_read<'q>(query: &'q str, tokens: &[Token<'_>]) -> Result<Cow<'q, str>, usize> {
-    let names_bytes = |token: &&Token<'_>| {
-        token.kind == Kind::String && !token.text.starts_with('`') && token.text.contains('\\')
-    };
+/// The offset of a string whose bytes make up no characters.
+fn readable<'q>(query: &'q str, tokens: &[Token<'_>]) -> Result<Cow<'q, str>, usize> {
     let mut readable = Cow::Borrowed(query);
-    for token in tokens.iter().rev().filter(names_bytes) {
-        let read = read_bytes(token.text).ok_or(token.start)?;
-        if read != token.text {
+    for token in tokens.iter().rev() {
+        let read = match token.kind {
+            Kind::Number => numbers::countable(token.text),
+            Kind::String if !token.text.starts_with('`') && token.text.contains('\\') => {
+                Some(read_bytes(token.text).ok_or(token.start)?)
+            }
+            _ => None,
+        };
+        if let Some(read) = read.filter(|read| read != token.text) {
             readable.to_mut().replace_range(token.start..token.end(), &read);
         }
     }
@@ -178,9 +180,7 @@ fn check_bounds(tokens: &[Token<'_>]) -> Result<(), (usize, String)> {
         if operators > OPERATORS_MAX {
             return Err((token.start, format!("there are more than {OPERATORS_MAX} operators")));
         }
-        if stands_for_duration(&tokens[..n]) && !is_sane_duration(token) {
-            return Err((token.start, "the duration is too long".to_owned()));
-        }
+        numbers::check(token, stands_for_duration(&tokens[..n])).map_err(|why| (token.start, why))?;
     }
     Ok(())
 }
@@ -199,11 +199,6 @@ fn stands_for_duration(before: &[Token<'_>]) -> bool {
         [.., offset, sign] => offset.is_word("offset") && matches!(sign.text, "+" | "-"),
         _ => false,
     }
-}
-
-/// Plain numbers, `Inf` and `NaN` are what the parser takes for seconds unchecked.
-fn is_sane_duration(token: &Token<'_>) -> bool {
-    token.text.parse::<f64>().map_or(true, |seconds| seconds < DURATION_SECONDS_MAX)
 }
 
 fn explain(tokens: &[Token<'_>], at: usize, message: String) -> String {

@@ -8,6 +8,7 @@ use super::notes::{Note, Notes};
 use super::plan::Node;
 use super::planner::{Planner, type_name};
 use super::source::SeriesSource;
+use super::tokens::tokens;
 use super::value::{Row, SampleRow, Steps, Value, is_present};
 
 /// A query that is ready to be evaluated at given instants.
@@ -205,7 +206,24 @@ pub fn format_value(value: f64) -> String {
 ///
 /// [`QueryError::BadData`] if the text is no query.
 pub fn format_query(text: &str) -> QueryResult<String> {
-    parsed(text).map(|expression| expression.prettify())
+    parsed(text).map(|expression| with_signed_infinities(&expression.prettify()))
+}
+
+/// Prometheus writes a positive infinity with its sign.
+fn with_signed_infinities(text: &str) -> String {
+    let mut signed = text.to_owned();
+    let (mut in_braces, mut places) = (0_u32, Vec::new());
+    for token in tokens(text) {
+        match token.text {
+            "{" => in_braces += 1,
+            "}" => in_braces = in_braces.saturating_sub(1),
+            // In braces it is the name of a label.
+            "Inf" if in_braces == 0 && !text[..token.start].ends_with('-') => places.push(token.start),
+            _ => {}
+        }
+    }
+    places.into_iter().rev().for_each(|place| signed.insert(place, '+'));
+    signed
 }
 
 /// The syntax tree of a query, in Prometheus's JSON.
@@ -220,4 +238,23 @@ pub fn parse_query(text: &str) -> QueryResult<serde_json::Value> {
 
 fn parsed(text: &str) -> QueryResult<promql_parser::parser::Expr> {
     super::parse(text).map_err(|error| QueryError::bad_data(error.in_prometheus_words()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_positive_infinity_is_laid_out_with_its_sign() {
+        for (text, laid_out) in [
+            ("Inf", "+Inf"),
+            ("-inf + NaN", "-Inf + NaN"),
+            ("x > Inf", "x > +Inf"),
+            ("x - Inf", "x - +Inf"),
+            ("clamp(x, -Inf, +Inf)", "clamp(x, -Inf, +Inf)"),
+            (r#"x{Inf="Inf"}"#, r#"x{Inf="Inf"}"#),
+        ] {
+            assert_eq!(format_query(text).unwrap(), laid_out);
+        }
+    }
 }

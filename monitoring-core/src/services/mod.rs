@@ -39,6 +39,8 @@ pub use metrics::{
 pub use process_exposition::ProcessExposition;
 pub use removal::{SeriesDeletion, clean_tombstones, delete_series};
 pub use replicas::replicas;
+#[cfg(any(test, fuzzing))]
+pub(crate) use samples::check_only as check_samples_only;
 pub use samples::{SentReport, SentSeries, store_samples};
 pub use stats::{get_monitoring_stats, get_stats_summary};
 pub use timeline::get_incident_timeline;

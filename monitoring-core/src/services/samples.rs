@@ -122,6 +122,15 @@ fn writer() -> i64 {
     *WRITER
 }
 
+/// How many samples would be stored, and what is refused.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check_only(sent: Vec<SentSeries>, context: &Context) -> (usize, SentReport) {
+    let (mut report, mut exemplars) = (SentReport::default(), Vec::new());
+    let check = |sent| checked(sent, context, &mut exemplars, &mut report);
+    let samples = sent.into_iter().filter_map(check).map(|(_, samples)| samples.len()).sum();
+    (samples, report)
+}
+
 /// The series and those of its samples that can be kept. What can be kept of its exemplars is added to
 /// the others.
 fn checked(

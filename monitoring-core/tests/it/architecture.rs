@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 /// - `ingest` to `retention`: the stages in the life of the data, each using the ones before.
 /// - `services` act for a person, `tasks` for the clock; neither calls the other.
 /// - `monitor` starts it all; `event_logger` and `handlers` are conveniences over all of it.
-const ORDER: [&str; 25] = [
+/// - `fuzzing` exists for the fuzz targets only.
+const ORDER: [&str; 26] = [
     "own_work",
     "random",
     "model",
@@ -38,6 +39,7 @@ const ORDER: [&str; 25] = [
     "monitor",
     "event_logger",
     "handlers",
+    "fuzzing",
     "http",
     "lib",
 ];

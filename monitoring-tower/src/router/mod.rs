@@ -31,6 +31,8 @@ use monitoring_core::Permission;
 
 pub use authenticator::{Authentication, Authenticator, FromExtensions};
 pub use builder::{RouterBuilder, router};
+#[cfg(all(any(test, fuzzing), feature = "prometheus"))]
+pub use prometheus::fuzzing;
 pub use security::Access;
 
 use state::RouterState;

@@ -33,7 +33,7 @@ impl<S: SeriesSource> Evaluator<'_, S> {
             Op::Min => fold::<Min>(&rows, groups, steps_count),
             Op::Max => fold::<Max>(&rows, groups, steps_count),
             Op::StdVar => fold::<Moments>(&rows, groups, steps_count),
-            Op::StdDev => super::rows::map(fold::<Moments>(&rows, groups, steps_count), f64::sqrt),
+            Op::StdDev => fold::<Deviation>(&rows, groups, steps_count),
             Op::Quantile => quantiles(&rows, groups, &parameter),
             op => Ranked { op, parameter: &parameter, rows: &rows, groups: &groups }.chosen(),
         };
@@ -157,6 +157,9 @@ macro_rules! accumulator {
 }
 
 #[derive(Clone, Copy, Default)]
+struct Deviation(Moments);
+
+#[derive(Clone, Copy, Default)]
 struct Count(f64);
 
 #[derive(Clone, Copy, Default)]
@@ -185,6 +188,7 @@ accumulator! {
     Sum: add(sum, value) Sum::add(sum, value), value(sum) Sum::value(*sum);
     Mean: add(mean, value) Mean::add(mean, value), value(mean) Mean::value(*mean);
     Moments: add(moments, value) Moments::add(moments, value), value(moments) moments.variance();
+    Deviation: add(deviation, value) deviation.0.add(value), value(deviation) deviation.0.variance().sqrt();
     Count: add(count, _value) count.0 += 1.0, value(count) count.0;
     One: add(_one, _value) (), value(_one) 1.0;
     Min: add(min, value) if value < min.0 || min.0.is_nan() { min.0 = value }, value(min) min.0;

@@ -116,8 +116,14 @@ fn newest(
             return before.map_or(ABSENT, |value| wanted(time, value));
         };
         let (sampled, value) = (samples.times[last], samples.values[last]);
-        let is_fresh = samples.delta.is_some() || sampled > time - lookback;
-        if is_fresh && is_present(value) { wanted(sampled, value) } else { ABSENT }
+        let is_fresh = sampled > time - lookback;
+        match (is_fresh && is_present(value), &samples.delta) {
+            (true, _) => wanted(sampled, value),
+            // What was counted stays, as if it were measured now: whether an earlier sample has been
+            // read is the query's business, not the answer's.
+            (false, Some(_)) => wanted(time, value),
+            (false, None) => ABSENT,
+        }
     });
     column.collect()
 }

@@ -10,7 +10,7 @@ use super::{Sum, Window, seconds};
 pub(super) fn rate(window: &Window<'_>) -> Option<f64> {
     match window.increments {
         Some(increments) => Some(sum_of(window, increments)? / window.seconds()),
-        None => extrapolated(window, true).map(|growth| growth / window.seconds()),
+        None => extrapolated(window, true, window.seconds()),
     }
 }
 
@@ -18,13 +18,13 @@ pub(super) fn rate(window: &Window<'_>) -> Option<f64> {
 pub(super) fn increase(window: &Window<'_>) -> Option<f64> {
     match window.increments {
         Some(increments) => sum_of(window, increments),
-        None => extrapolated(window, true),
+        None => extrapolated(window, true, 1.0),
     }
 }
 
 /// Difference of a gauge within the window.
 pub(super) fn delta(window: &Window<'_>) -> Option<f64> {
-    extrapolated(window, false)
+    extrapolated(window, false, 1.0)
 }
 
 /// A delta series is known from its first sample on; while nothing is added to it, it grows by zero.
@@ -35,7 +35,7 @@ fn sum_of(window: &Window<'_>, increments: &[f64]) -> Option<f64> {
     Some(increments.iter().copied().collect::<Sum>().value())
 }
 
-fn extrapolated(window: &Window<'_>, is_counter: bool) -> Option<f64> {
+fn extrapolated(window: &Window<'_>, is_counter: bool, per_seconds: f64) -> Option<f64> {
     let ([first_time, .., last_time], [first, .., last]) = (window.times, window.values) else {
         return None;
     };
@@ -54,7 +54,8 @@ fn extrapolated(window: &Window<'_>, is_counter: bool) -> Option<f64> {
         before = before.min(sampled * (first / growth));
     }
     let after = to_edge(seconds(window.end - last_time));
-    Some(growth * ((sampled + before + after) / sampled))
+    // In this order it is Prometheus's number to the last bit.
+    Some(growth * ((sampled + before + after) / sampled / per_seconds))
 }
 
 /// What a counter had reached each time it began anew.

@@ -14,14 +14,18 @@ const TOLERANCE: f64 = 1e-12;
 
 /// The `q`-quantile, and whether counts that fell from one bucket to the next had to be mended.
 pub(crate) fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, bool) {
-    if q.is_nan() || !prepare(buckets) {
+    if q.is_nan() {
         return (f64::NAN, false);
     }
+    // Of no share that could be, whatever the buckets.
     if q < 0.0 {
         return (f64::NEG_INFINITY, false);
     }
     if q > 1.0 {
         return (f64::INFINITY, false);
+    }
+    if !prepare(buckets) {
+        return (f64::NAN, false);
     }
     let was_mended = make_monotonic(buckets);
     let [.., before_last, last] = buckets[..] else { return (f64::NAN, was_mended) };
@@ -146,5 +150,11 @@ mod tests {
     #[test]
     fn without_an_endless_bucket_nothing_is_known() {
         assert!(bucket_quantile(0.5, &mut buckets(&[(1.0, 5.0)])).0.is_nan());
+    }
+
+    #[test]
+    fn a_quantile_that_cannot_be_needs_no_endless_bucket() {
+        assert_eq!(bucket_quantile(3.0, &mut buckets(&[(1.0, 5.0)])).0, f64::INFINITY);
+        assert_eq!(bucket_quantile(-3.0, &mut buckets(&[(1.0, 5.0)])).0, f64::NEG_INFINITY);
     }
 }

@@ -4,11 +4,9 @@
 //! them. Cases that need native histograms or experimental features are left out. Instant cases are
 //! run a second time as the middle step of a range query, as the original does.
 
-mod memory;
 mod script;
 
-use super::{Query, QueryLimits, QueryValue, SeriesValues};
-use memory::Memory;
+use super::{Memory, Query, QueryLimits, QueryValue, SeriesValues};
 use script::{Command, Eval, Expected};
 
 #[test]

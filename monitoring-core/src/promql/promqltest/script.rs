@@ -2,10 +2,9 @@
 //! <https://github.com/prometheus/prometheus/blob/main/promql/promqltest/README.md>.
 
 use crate::promql::functions::seconds;
+use crate::promql::memory::Loaded;
 use crate::promql::value::ABSENT;
-use crate::promql::{Label, LabelSet, QueryValue, SeriesValues, parse as parse_query};
-
-use super::memory::{Loaded, Memory};
+use crate::promql::{Label, LabelSet, Memory, QueryValue, SeriesValues, parse as parse_query};
 
 pub(crate) enum Command {
     Clear,

@@ -5,10 +5,13 @@
 
 mod admin;
 mod answer;
+mod bounds;
 mod discovery;
 pub(super) mod exposition;
 mod federate;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod json;
 mod query;
 mod read;

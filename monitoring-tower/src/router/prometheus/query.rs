@@ -66,8 +66,10 @@ pub(super) async fn parse(form: Form) -> PromAnswer {
 fn limited(state: &RouterState, form: &Form) -> Result<PromQuery, PromError> {
     let promql = state.monitoring().promql();
     let mut limits = promql.limits().clone();
-    if let Some(timeout) = form.duration("timeout")?.and_then(|timeout| timeout.to_std().ok()) {
-        limits.timeout = limits.timeout.min(timeout);
+    if let Some(timeout) = form.duration("timeout")? {
+        // Without any time, or with less, it is over before it begins.
+        let timeout = timeout.to_std().ok().filter(|timeout| !timeout.is_zero());
+        limits.timeout = limits.timeout.min(timeout.ok_or(QueryError::Timeout)?);
     }
     if let Some(lookback) = form.duration("lookback_delta")?.and_then(|lookback| lookback.to_std().ok())
         && !lookback.is_zero()

@@ -13,10 +13,10 @@ use prost::Message as _;
 use tokio::sync::Semaphore;
 
 use super::answer::PromError;
-use super::snappy;
 use super::wire::{
     Label, LabelMatcher, ReadQuery, ReadRequest, ReadResponse, ReadResult, Sample, TimeSeries,
 };
+use super::{bounds, snappy};
 use crate::router::error::Problem;
 use crate::router::state::RouterState;
 
@@ -31,6 +31,8 @@ static TURNS: Semaphore = Semaphore::const_new(2);
 pub(super) async fn read(State(state): State<RouterState>, body: Body) -> Result<Response, Response> {
     let body_bytes_max = state.monitoring().limits().body_bytes_max;
     let content = snappy::content(body, body_bytes_max).await.map_err(Problem::into_response)?;
+    // Queries and their matchers lie in it as series and their labels do.
+    bounds::check_one(&content).map_err(Problem::into_response)?;
     let request = ReadRequest::decode(&*content)
         .map_err(|error| refused(format!("the body is no prometheus.ReadRequest: {error}")))?;
     if request.queries.len() > QUERIES_MAX {

@@ -5,7 +5,7 @@ use axum::body::Body;
 use crate::router::error::{Answer, Code, Problem};
 
 /// How much larger than the greatest body its content may be.
-const EXPANSION_MAX: usize = 8;
+pub(super) const EXPANSION_MAX: usize = 8;
 
 /// What a body of at most so many bytes holds.
 pub(super) async fn content(body: Body, bytes_max: usize) -> Answer<Vec<u8>> {

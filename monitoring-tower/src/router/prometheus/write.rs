@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use monitoring_core::services;
 use prost::Message;
 
-use super::snappy;
 use super::wire::{Request, Sent, WriteRequest};
+use super::{bounds, snappy};
 use crate::router::error::{Answer, Code, Problem};
 use crate::router::state::RouterState;
 
@@ -22,7 +22,7 @@ pub(super) async fn write(
     body: Body,
 ) -> Answer<Response> {
     let version = Version::of(&headers)?;
-    let sent = version.read(&snappy::content(body, state.monitoring().limits().body_bytes_max).await?)?;
+    let sent = version.read(body, state.monitoring().limits().body_bytes_max).await?;
     let mut connection = state.write().await?;
     let mut report = services::store_samples(&mut connection, sent.series).await?;
     let unreadable = sent.histograms + sent.malformed;
@@ -51,7 +51,7 @@ pub(super) async fn write(
 
 /// Which message the body holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(super) enum Version {
     One,
     Two,
 }
@@ -76,10 +76,16 @@ impl Version {
         }
     }
 
-    fn read(self, bytes: &[u8]) -> Answer<Sent> {
+    /// What a body of at most so many bytes says.
+    pub(super) async fn read(self, body: Body, bytes_max: usize) -> Answer<Sent> {
+        let bytes = snappy::content(body, bytes_max).await?;
+        match self {
+            Self::One => bounds::check_one(&bytes)?,
+            Self::Two => bounds::check_two(&bytes, bytes_max * snappy::EXPANSION_MAX)?,
+        }
         let sent = match self {
-            Self::One => WriteRequest::decode(bytes).map(Sent::from),
-            Self::Two => Request::decode(bytes).map(Sent::from),
+            Self::One => WriteRequest::decode(&*bytes).map(Sent::from),
+            Self::Two => Request::decode(&*bytes).map(Sent::from),
         };
         sent.map_err(|error| Problem::field("body", format!("is no such message: {error}")))
     }

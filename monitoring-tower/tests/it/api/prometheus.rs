@@ -12,6 +12,7 @@ on_both_databases! {
     a_form_may_be_long
     a_range_answers_with_a_matrix
     mistakes_have_the_words_and_classes_of_prometheus
+    a_query_without_time_times_out
     series_labels_and_values_are_listed
     metadata_tells_type_and_help
     grafana_finds_what_it_asks_for
@@ -129,6 +130,8 @@ async fn mistakes_have_the_words_and_classes_of_prometheus(service: &Service) {
         ),
         ("/series?match[]=up+offset+5m", "invalid parameter \"match[]\": "),
         ("/label/a-b/values", "invalid label name: \"a-b\""),
+        ("/query?query=1e1000", "invalid parameter \"query\": 1:1: parse error: error parsing number: "),
+        ("/query?query=up[293y]", "invalid parameter \"query\": 1:4: parse error: duration out of range"),
         ("/query_exemplars?query=up&start=2&end=1", "end timestamp must not be before start timestamp"),
     ];
     for (path, message) in cases {
@@ -143,6 +146,17 @@ async fn mistakes_have_the_words_and_classes_of_prometheus(service: &Service) {
     let ambiguous = get(service, "/query?query=abs({__name__%3D~%22one|two%22})").await;
     assert_eq!(ambiguous.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(ambiguous.json()["errorType"], "execution");
+}
+
+async fn a_query_without_time_times_out(service: &Service) {
+    for timeout in ["0", "-1", "-0.5"] {
+        for path in ["/query?query=1", "/query_range?query=1&start=0&end=10&step=5"] {
+            let answer = get(service, &format!("{path}&timeout={timeout}")).await;
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path} within {timeout}");
+            assert_eq!(answer.json()["errorType"], "timeout");
+        }
+    }
+    data(&get(service, "/query?query=1&timeout=5s").await);
 }
 
 async fn series_labels_and_values_are_listed(service: &Service) {

@@ -1,20 +1,23 @@
-//! Series in memory.
+//! Series in memory, for tests of the engine.
 
-use crate::promql::{Found, LabelSet, Matcher, Reach, Samples, SeriesSource, SourceError, Wanted};
+use super::{Delta, Found, LabelSet, Matcher, Reach, Samples, SeriesSource, SourceError, Wanted};
 
-/// What scripts have loaded.
+/// The series that were loaded.
 #[derive(Default)]
 pub(crate) struct Memory {
     series: Vec<(LabelSet, Samples)>,
     /// Series of which samples could not be loaded.
+    #[cfg(test)]
     pub incomplete: Vec<LabelSet>,
 }
 
 /// A series, with the samples to add; without, if it has some that cannot be kept here.
+#[cfg(test)]
 pub(crate) type Loaded = (LabelSet, Option<Vec<(i64, f64)>>);
 
 impl Memory {
     /// Of a series that is given twice, the last counts.
+    #[cfg(test)]
     pub(crate) fn load(&mut self, series: Vec<Loaded>) {
         let last: std::collections::BTreeMap<_, _> = series.iter().cloned().collect();
         let mut seen = std::collections::HashSet::new();
@@ -40,6 +43,39 @@ impl Memory {
         all.sort_by_key(|(time, _)| *time);
         (known.times, known.values) = all.into_iter().unzip();
     }
+
+    /// A delta series that had reached `before` when these increments were added.
+    #[cfg(test)]
+    pub(crate) fn add_increments(
+        &mut self,
+        labels: LabelSet,
+        before: Option<f64>,
+        increments: Vec<(i64, f64)>,
+    ) {
+        let (times, increments): (Vec<_>, Vec<_>) = increments.into_iter().unzip();
+        let total = |total: &mut f64, increment: &f64| {
+            *total += increment;
+            Some(*total)
+        };
+        let values = increments.iter().scan(before.unwrap_or_default(), total).collect();
+        self.series.push((labels, Samples { times, values, delta: Some(Delta { increments, before }) }));
+    }
+}
+
+/// The samples within reach, as a source must hand them out.
+fn within(samples: &Samples, reach: Reach, wanted: Wanted) -> Samples {
+    let start = samples.times.partition_point(|time| *time <= reach.after);
+    let end = samples.times.partition_point(|time| *time <= reach.until).max(start);
+    let mut values = samples.values[start..end].to_vec();
+    let delta = samples.delta.as_ref().map(|delta| {
+        let before = start.checked_sub(1).map(|last| samples.values[last]).or(delta.before);
+        if wanted == Wanted::Increments {
+            // Where totals begin is anybody's guess, if nobody wants them.
+            values.iter_mut().for_each(|value| *value -= 1e6);
+        }
+        Delta { increments: delta.increments[start..end].to_vec(), before }
+    });
+    Samples { times: samples.times[start..end].to_vec(), values, delta }
 }
 
 impl SeriesSource for Memory {
@@ -60,15 +96,8 @@ impl SeriesSource for Memory {
         &self,
         series: &[Found<usize>],
         reach: Reach,
-        _wanted: Wanted,
+        wanted: Wanted,
     ) -> Result<Vec<Samples>, SourceError> {
-        let within = |found: &Found<usize>| {
-            let samples = &self.series[found.key].1;
-            let start = samples.times.partition_point(|time| *time <= reach.after);
-            let end = samples.times.partition_point(|time| *time <= reach.until).max(start);
-            let times = samples.times[start..end].to_vec();
-            Samples { times, values: samples.values[start..end].to_vec(), delta: None }
-        };
-        Ok(series.iter().map(within).collect())
+        Ok(series.iter().map(|found| within(&self.series[found.key].1, reach, wanted)).collect())
     }
 }

@@ -297,7 +297,7 @@ fn check_same(question: &Question, answers: [Value; 2]) -> Outcome<()> {
 }
 
 fn sorted(mut data: Value) -> Value {
-    if let Some(series) = data["result"].as_array_mut() {
+    if let Some(series) = data.get_mut("result").and_then(Value::as_array_mut) {
         series.sort_by_cached_key(|series| series["metric"].to_string());
     }
     data

@@ -48,7 +48,11 @@ impl<'c> Transaction<'c> {
         let raw = match raw {
             #[cfg(feature = "postgres")]
             Raw::Postgres(connection) => RawTransaction::Postgres(
-                connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?,
+                // Compiling a statement takes longer than any of ours: they look up many keys in an
+                // index, which the planner thinks expensive.
+                connection
+                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off")
+                    .await?,
             ),
             #[cfg(feature = "sqlite")]
             Raw::Sqlite(connection) => RawTransaction::Sqlite(connection.begin().await?),

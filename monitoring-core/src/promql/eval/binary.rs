@@ -122,6 +122,9 @@ impl Sides<'_> {
         let Some(one) = self.one_groups.place_of(key).map(|place| &self.one_groups.members[place]) else {
             return Ok(Vec::new());
         };
+        if self.matching.cardinality == Cardinality::OneToOne {
+            self.check_many(many, one)?;
+        }
         let mut matched = Vec::new();
         for number in many {
             let rows: Vec<_> =
@@ -129,7 +132,7 @@ impl Sides<'_> {
             let rows = merged(rows, AMBIGUOUS_GROUPING)?;
             matched.extend(rows.into_iter().filter(Row::is_anywhere).map(|row| (*number, row)));
         }
-        self.check_results(&matched)?;
+        self.check_distinct(&matched)?;
         Ok(matched)
     }
 
@@ -148,23 +151,27 @@ impl Sides<'_> {
         )))
     }
 
-    /// What one group yields must be one value at any step, or where a side may have many, values of
-    /// different labels. What a comparison has filtered out does not count.
-    fn check_results(&self, matched: &[(usize, Row)]) -> QueryResult<()> {
-        if matched.len() < 2 {
+    /// Nor may the other side, where neither side may have many.
+    fn check_many(&self, many: &[usize], one: &[usize]) -> QueryResult<()> {
+        if many.len() < 2 {
             return Ok(());
         }
-        let rows: Vec<_> = matched.iter().map(|(_, row)| row.clone()).collect();
-        if self.matching.cardinality != Cardinality::OneToOne {
-            return merged(rows, AMBIGUOUS_GROUPING).map(|_| ());
-        }
-        let all: Vec<_> = (0..rows.len()).collect();
-        match clash(&rows, &all, &vec![true; self.steps]) {
+        let wanted = presence(one.iter().map(|number| &self.one[*number]), self.steps);
+        match clash(&self.many, many, &wanted) {
             None => Ok(()),
             Some(_) => Err(QueryError::execution(
                 "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
             )),
         }
+    }
+
+    /// Rows of one group must not end up with the same labels.
+    fn check_distinct(&self, matched: &[(usize, Row)]) -> QueryResult<()> {
+        if matched.len() < 2 || self.matching.cardinality == Cardinality::OneToOne {
+            return Ok(());
+        }
+        let rows = matched.iter().map(|(_, row)| row.clone()).collect();
+        merged(rows, AMBIGUOUS_GROUPING).map(|_| ())
     }
 
     fn pair(&self, many: &Row, one: &Row) -> Row {

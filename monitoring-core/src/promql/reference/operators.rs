@@ -136,6 +136,10 @@ fn matched(
     for element in many {
         let key = signature(modifier, &element.labels);
         let Some(other) = by_signature.get(&key) else { continue };
+        // One with one: nothing else of the group, whatever a comparison makes of it.
+        if !has_many && !taken.insert((key.clone(), None)) {
+            return Err("two matches where one may be".to_owned());
+        }
         let (left, right) =
             if is_swapped { (other.value, element.value) } else { (element.value, other.value) };
         let value = match compare(op, left, right) {
@@ -145,8 +149,8 @@ fn matched(
             Some(false) => continue,
         };
         let labels = labels(op, modifier, &element.labels, &other.labels);
-        // One with one: nothing else of the group. Many with one: nothing else of these labels.
-        if !taken.insert(if has_many { (key, Some(labels.clone())) } else { (key, None) }) {
+        // Many with one: nothing else of these labels.
+        if has_many && !taken.insert((key, Some(labels.clone()))) {
             return Err("two matches where one may be".to_owned());
         }
         let drops_name = element.drops_name || modifier.return_bool;

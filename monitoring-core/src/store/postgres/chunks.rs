@@ -6,13 +6,13 @@ use sqlx::{QueryBuilder, Row as _};
 
 use super::Postgres;
 use super::metrics::value;
-use crate::model::{MetricFilter, Sample, SeriesId, from_micros};
+use crate::model::{MetricFilter, Page, Sample, SeriesId, from_micros};
 use crate::store::StoreError;
 use crate::store::chunk::{Chunk, SAMPLES, pack};
 use crate::store::chunks::{
     ChunkStore, Compacted, NewestSamples, SPAN_MAX, SeriesSpan, reach, spans, unpack,
 };
-use crate::store::metrics::{SampleKey, instants, to_u64};
+use crate::store::metrics::{SampleKey, instants, is_listed, to_u64};
 
 /// Identifies the lock among the database's advisory locks: the letters `monchnk`. Held shared by
 /// who makes rows of chunks, alone by who packs them.
@@ -119,10 +119,11 @@ impl Postgres<'_> {
              RETURNING chunk.series_id, chunk.data",
         );
         let Some((first, last)) = reach(spans) else { return Ok(Vec::new()) };
+        let (ids, firsts, lasts) = columns(spans);
         let rows = sqlx::query(sql)
-            .bind(spans.iter().map(|span| span.series_id.as_i64()).collect::<Vec<_>>())
-            .bind(spans.iter().map(|span| span.first).collect::<Vec<_>>())
-            .bind(spans.iter().map(|span| span.last).collect::<Vec<_>>())
+            .bind(ids)
+            .bind(firsts)
+            .bind(lasts)
             .bind(i32::try_from(SAMPLES).unwrap_or(i32::MAX))
             .bind(first - SPAN_MAX)
             .bind(last + SPAN_MAX)
@@ -171,10 +172,11 @@ impl Postgres<'_> {
                  AND chunk.end_time >= $4 AND chunk.end_time < $5
              RETURNING chunk.series_id, chunk.data",
         );
+        let (ids, firsts, lasts) = columns(spans);
         let rows = sqlx::query(sql)
-            .bind(spans.iter().map(|span| span.series_id.as_i64()).collect::<Vec<_>>())
-            .bind(spans.iter().map(|span| span.first).collect::<Vec<_>>())
-            .bind(spans.iter().map(|span| span.last).collect::<Vec<_>>())
+            .bind(ids)
+            .bind(firsts)
+            .bind(lasts)
             .bind(first)
             .bind(last + SPAN_MAX)
             .bind(i64::from(chunks_max))
@@ -205,8 +207,8 @@ impl Postgres<'_> {
         &mut self,
         newest: &mut NewestSamples,
         filter: &MetricFilter,
+        page: &Page,
         (from, to): (DateTime<Utc>, DateTime<Utc>),
-        is_wanted: impl Fn(&Sample) -> bool + Send,
     ) -> Result<(), StoreError> {
         let mut behind: Option<(DateTime<Utc>, i64)> = None;
         loop {
@@ -224,7 +226,7 @@ impl Postgres<'_> {
             self.push_series(&mut sql, filter)?;
             sql.push(" ORDER BY end_time DESC, series_id DESC LIMIT ").push_bind(CHUNKS_PER_PAGE);
             let rows = sql.build().fetch_all(&mut *self.connection).await?;
-            for sample in unpacked(&rows)?.into_iter().filter(&is_wanted) {
+            for sample in unpacked(&rows)?.into_iter().filter(|sample| is_listed(sample, page, (from, to))) {
                 newest.add(sample);
             }
             match rows.last() {
@@ -235,6 +237,11 @@ impl Postgres<'_> {
             }
         }
     }
+}
+
+/// Spans as arrays of the same length: series, first, last.
+fn columns(spans: &[SeriesSpan]) -> (Vec<i64>, Vec<DateTime<Utc>>, Vec<DateTime<Utc>>) {
+    spans.iter().map(|span| (span.series_id.as_i64(), span.first, span.last)).collect()
 }
 
 fn unpacked(rows: &[PgRow]) -> Result<Vec<Sample>, StoreError> {

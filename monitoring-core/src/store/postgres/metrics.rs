@@ -17,8 +17,8 @@ use crate::model::{
 use crate::store::StoreError;
 use crate::store::chunks::{NewestSamples, maybe_compacted};
 use crate::store::metrics::{
-    MetricStore, SampleKey, columns, cursor_key, from_columns, in_key_order, is_listed, listed, time_range,
-    to_i64, to_u64, wanted,
+    MetricStore, SampleKey, columns, cursor_key, from_columns, in_key_order, listed, time_range, to_i64,
+    to_u64, wanted,
 };
 use crate::store::totals::totals_of_inserted;
 
@@ -81,19 +81,18 @@ impl MetricStore for Postgres<'_> {
     async fn samples(&mut self, filter: &MetricFilter, page: &Page) -> Result<Slice<Metric>, StoreError> {
         let (from, to) = time_range(filter, page);
         let mut newest = NewestSamples::new(wanted(page));
-        let to = self.newest_sample(filter).await?.map_or(from, |newest| newest.min(to));
-        for window in WINDOWS.into_iter().map(|window| from.max(to - window)).chain([from]) {
-            for sample in self.samples_between(filter, page, (window, to)).await? {
+        let mut to = self.newest_sample(filter).await?.map_or(from, |newest| newest.min(to));
+        let starts = WINDOWS.map(|window| from.max(to - window));
+        for start in starts.into_iter().chain([from]) {
+            for sample in self.samples_between(filter, page, (start, to)).await? {
                 newest.add(sample);
             }
             // Later, what rows hold may be packed already: it is the same sample, and shown once.
-            self.add_packed(&mut newest, filter, (window, to), |sample| {
-                is_listed(sample, page, (window, to))
-            })
-            .await?;
-            if newest.is_full() {
+            self.add_packed(&mut newest, filter, page, (start, to)).await?;
+            if newest.is_full() || start == from {
                 break;
             }
+            to = start - TimeDelta::microseconds(1);
         }
         self.slice(newest.into_samples(page), page).await
     }

@@ -7,11 +7,11 @@ use sqlx::{QueryBuilder, Row as _, Sqlite as Database};
 
 use super::metrics::{ROWS_MAX, push_series, value};
 use super::{Sqlite, time};
-use crate::model::{MetricFilter, Sample, SeriesId, to_micros};
+use crate::model::{MetricFilter, Page, Sample, SeriesId, to_micros};
 use crate::store::StoreError;
 use crate::store::chunk::{Chunk, SAMPLES, pack};
 use crate::store::chunks::{ChunkStore, Compacted, NewestSamples, SPAN_MAX, SeriesSpan, spans, unpack};
-use crate::store::metrics::{SampleKey, instants, sample_key, to_u64};
+use crate::store::metrics::{SampleKey, instants, is_listed, sample_key, to_u64};
 
 /// Chunks looked at at once for a list.
 const CHUNKS_PER_PAGE: i64 = 256;
@@ -69,7 +69,6 @@ impl Sqlite<'_> {
     /// Takes the chunks that go on in these spans, and the one before each if there is room in it. So
     /// chunks of a series never overlap.
     async fn take_unfinished(&mut self, spans: &[SeriesSpan]) -> Result<Vec<Sample>, StoreError> {
-        const DAY: i64 = 86_400_000_000;
         let rows = sqlx::query(
             "DELETE FROM monitoring_metric_chunks
              WHERE (series_id, end_time) IN (
@@ -88,15 +87,7 @@ impl Sqlite<'_> {
              )
              RETURNING series_id, data",
         )
-        .bind(
-            spans
-                .iter()
-                .map(|span| {
-                    let (first, last) = (to_micros(span.first), to_micros(span.last));
-                    json!([span.series_id.as_i64(), first, last, first.div_euclid(DAY) * DAY])
-                })
-                .collect::<serde_json::Value>(),
-        )
+        .bind(json_spans(spans))
         .bind(SAMPLES as i64)
         .bind(SPAN_MAX.num_microseconds())
         .fetch_all(&mut *self.connection)
@@ -141,12 +132,7 @@ impl Sqlite<'_> {
              )
              RETURNING series_id, data",
         )
-        .bind(
-            spans
-                .iter()
-                .map(|span| json!([span.series_id.as_i64(), to_micros(span.first), to_micros(span.last)]))
-                .collect::<serde_json::Value>(),
-        )
+        .bind(json_spans(spans))
         .bind(SPAN_MAX.num_microseconds())
         .bind(chunks_max)
         .fetch_all(&mut *self.connection)
@@ -178,10 +164,10 @@ impl Sqlite<'_> {
         &mut self,
         newest: &mut NewestSamples,
         filter: &MetricFilter,
-        (from, to): (DateTime<Utc>, DateTime<Utc>),
-        is_wanted: impl Fn(&Sample) -> bool + Send,
+        page: &Page,
+        span: (DateTime<Utc>, DateTime<Utc>),
     ) -> Result<(), StoreError> {
-        let (from, to) = (to_micros(from), to_micros(to));
+        let (from, to) = (to_micros(span.0), to_micros(span.1));
         let span_max = SPAN_MAX.num_microseconds().unwrap_or_default();
         let mut behind: Option<(i64, i64)> = None;
         loop {
@@ -199,7 +185,7 @@ impl Sqlite<'_> {
             push_series(&mut sql, filter);
             sql.push(" ORDER BY end_time DESC, series_id DESC LIMIT ").push_bind(CHUNKS_PER_PAGE);
             let rows = sql.build().fetch_all(&mut *self.connection).await?;
-            for sample in unpacked(&rows)?.into_iter().filter(&is_wanted) {
+            for sample in unpacked(&rows)?.into_iter().filter(|sample| is_listed(sample, page, span)) {
                 newest.add(sample);
             }
             match rows.last() {
@@ -210,6 +196,16 @@ impl Sqlite<'_> {
             }
         }
     }
+}
+
+/// A JSON array with an array for each span: series, first, last, and the day of the first.
+fn json_spans(spans: &[SeriesSpan]) -> serde_json::Value {
+    const DAY: i64 = 86_400_000_000;
+    let span = |span: &SeriesSpan| {
+        let (first, last) = (to_micros(span.first), to_micros(span.last));
+        json!([span.series_id.as_i64(), first, last, first.div_euclid(DAY) * DAY])
+    };
+    spans.iter().map(span).collect()
 }
 
 fn unpacked(rows: &[SqliteRow]) -> Result<Vec<Sample>, StoreError> {

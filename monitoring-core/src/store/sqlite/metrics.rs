@@ -19,8 +19,8 @@ use crate::model::{
 use crate::store::StoreError;
 use crate::store::chunks::{NewestSamples, maybe_compacted};
 use crate::store::metrics::{
-    MetricStore, SampleKey, columns, cursor_key, from_columns, in_key_order, is_listed, listed, time_range,
-    to_i64, wanted,
+    MetricStore, SampleKey, columns, cursor_key, from_columns, in_key_order, listed, time_range, to_i64,
+    wanted,
 };
 use crate::store::totals::totals_of_inserted;
 
@@ -92,8 +92,7 @@ impl MetricStore for Sqlite<'_> {
             newest.add(sample);
         }
         // Later, what rows hold may be packed already: it is the same sample, and shown once.
-        self.add_packed(&mut newest, filter, (from, to), |sample| is_listed(sample, page, (from, to)))
-            .await?;
+        self.add_packed(&mut newest, filter, page, (from, to)).await?;
         self.slice(newest.into_samples(page), page).await
     }
 

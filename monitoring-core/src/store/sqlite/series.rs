@@ -52,17 +52,15 @@ impl SeriesStore for Sqlite<'_> {
     async fn samples_of_series(
         &mut self,
         ids: &[SeriesId],
-        shape: Shape,
+        _shape: Shape,
         from: DateTime<Utc>,
         before: DateTime<Utc>,
     ) -> Result<HashMap<SeriesId, SampleColumns>, StoreError> {
         let mut gathered = Gathered::default();
         // In a transaction that sees one state or not: what is packed between the two is found twice
         // at worst, and never missed.
-        match shape {
-            Shape::Numbers => self.gather_numbers(&mut gathered, ids, from, before).await?,
-            Shape::Distributions => self.gather_distributions(&mut gathered, ids, from, before).await?,
-        }
+        // One statement reads either shape: there is nothing to wrap a value in here.
+        self.gather_rows(&mut gathered, ids, from, before).await?;
         self.gather_chunks(&mut gathered, ids, from, before).await?;
         Ok(gathered.finish())
     }
@@ -108,28 +106,7 @@ impl SeriesStore for Sqlite<'_> {
 }
 
 impl Sqlite<'_> {
-    async fn gather_numbers(
-        &mut self,
-        gathered: &mut Gathered,
-        ids: &[SeriesId],
-        from: DateTime<Utc>,
-        before: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        let rows = sqlx::query(
-            "SELECT series_id, timestamp, value, NULL AS count, NULL AS buckets
-             FROM monitoring_metric_samples
-             WHERE series_id IN (SELECT value FROM json_each(?1)) AND timestamp >= ?2 AND timestamp < ?3
-             ORDER BY series_id, timestamp, origin",
-        )
-        .bind(numbers(ids))
-        .bind(to_micros(from))
-        .bind(to_micros(before))
-        .fetch_all(&mut *self.connection)
-        .await?;
-        gather(gathered, &rows)
-    }
-
-    async fn gather_distributions(
+    async fn gather_rows(
         &mut self,
         gathered: &mut Gathered,
         ids: &[SeriesId],
@@ -147,7 +124,11 @@ impl Sqlite<'_> {
         .bind(to_micros(before))
         .fetch_all(&mut *self.connection)
         .await?;
-        gather(gathered, &rows)
+        for row in &rows {
+            let id = SeriesId::new(row.try_get("series_id")?);
+            gathered.rows(id).push(row.try_get("timestamp")?, &value(row)?);
+        }
+        Ok(())
     }
 
     async fn gather_chunks(
@@ -212,14 +193,6 @@ impl Sqlite<'_> {
         }
         Ok(newest)
     }
-}
-
-fn gather(gathered: &mut Gathered, rows: &[SqliteRow]) -> Result<(), StoreError> {
-    for row in rows {
-        let id = SeriesId::new(row.try_get("series_id")?);
-        gathered.rows(id).push(row.try_get("timestamp")?, &value(row)?);
-    }
-    Ok(())
 }
 
 fn registered(row: &SqliteRow) -> Result<RegisteredSeries, StoreError> {

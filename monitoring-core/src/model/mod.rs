@@ -4,6 +4,7 @@
 //! clock or knows a database.
 
 mod alert;
+mod alert_instance;
 mod audit;
 mod event;
 mod event_filter;
@@ -33,6 +34,7 @@ mod time;
 mod timeline;
 
 pub use alert::{AlertFilter, AlertRule, CreateAlertRequest, UpdateAlertRequest};
+pub use alert_instance::{AlertInstance, AlertState, Fingerprint};
 pub use audit::AuditEntry;
 pub use event::{Event, Tags};
 pub use event_filter::EventFilter;

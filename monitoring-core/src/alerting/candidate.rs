@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn annotations_tell_the_value() {
-        let rule = AlertRule { annotations: labels(&[("summary", "{{ $value }} of {{ $labels.pod }}")]), ..rule() };
+        let rule =
+            AlertRule { annotations: labels(&[("summary", "{{ $value }} of {{ $labels.pod }}")]), ..rule() };
         let terms = Terms::new(rule, &Labels::new());
         let found = terms.candidates([(&result(&[("pod", "p")]), f64::NAN)]).unwrap().remove(0);
         assert_eq!(found.annotations.value("summary"), Some("NaN of p"));

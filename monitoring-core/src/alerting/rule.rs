@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::query::check_query;
 use super::candidate::ALERT_NAME;
+use super::query::check_query;
 use crate::model::{
     AlertRule, AlertRuleId, CreateAlertRequest, CreateRecordingRuleRequest, DEFAULT_GROUP, Invalid, Labels,
     Limits, RecordingRule, RuleGroup, UpdateAlertRequest, UpdateRecordingRuleRequest, check_chars,
@@ -260,8 +260,15 @@ mod tests {
         rule.labels = [("alertname", "x"), ("1st", "x")].into_iter().collect();
         rule.annotations = [("summary", "x".repeat(10_001))].into_iter().collect();
         rule.group = " ".to_owned();
-        let fields =
-            ["name", "group", "threshold_value", "labels.1st", "annotations.summary", "labels.alertname", "query"];
+        let fields = [
+            "name",
+            "group",
+            "threshold_value",
+            "labels.1st",
+            "annotations.summary",
+            "labels.alertname",
+            "query",
+        ];
         assert_eq!(wrong_fields(&rule), fields);
     }
 

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::candidate::Candidate;
-use crate::model::{
-    AlertInstance, AlertRule, AlertState, AlertTransition, AlertTransitionId, Fingerprint,
-};
+use crate::model::{AlertInstance, AlertRule, AlertState, AlertTransition, AlertTransitionId, Fingerprint};
 
 /// How long a resolved alert stays known.
 pub(crate) const RESOLVED_KEPT: TimeDelta = TimeDelta::minutes(15);
@@ -348,7 +346,10 @@ mod tests {
         let mut run = Run::of(rule_for(5, 0));
         run.holds(&[("a", 1.0)]);
         let advanced = run.holds(&[]);
-        assert_eq!((advanced.transitions[0].from, advanced.transitions[0].to), (Some(AlertState::Pending), None));
+        assert_eq!(
+            (advanced.transitions[0].from, advanced.transitions[0].to),
+            (Some(AlertState::Pending), None)
+        );
         assert_eq!(advanced.gone.len(), 1);
         assert!(run.instances.is_empty());
     }

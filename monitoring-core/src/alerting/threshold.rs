@@ -1,7 +1,9 @@
 //! Whether a rule's threshold counts: it does where the query has no comparison of its own.
 
 use promql_parser::parser::Expr;
-use promql_parser::parser::token::{T_EQLC, T_GTE, T_GTR, T_LAND, T_LOR, T_LSS, T_LTE, T_LUNLESS, T_NEQ, TokenId};
+use promql_parser::parser::token::{
+    T_EQLC, T_GTE, T_GTR, T_LAND, T_LOR, T_LSS, T_LTE, T_LUNLESS, T_NEQ, TokenId,
+};
 
 use crate::model::AlertRule;
 use crate::promql;

@@ -240,12 +240,8 @@ fn alerts(
 ) -> Vec<BacktestAlert> {
     let mut alerts: BTreeMap<Fingerprint, BacktestAlert> = BTreeMap::new();
     let mut enter = |fingerprint: Fingerprint, labels: &Labels, to: Option<AlertState>, at: DateTime<Utc>| {
-        let new = || BacktestAlert {
-            fingerprint,
-            labels: labels.clone(),
-            firing_seconds: 0.0,
-            spans: Vec::new(),
-        };
+        let new =
+            || BacktestAlert { fingerprint, labels: labels.clone(), firing_seconds: 0.0, spans: Vec::new() };
         let alert = alerts.entry(fingerprint).or_insert_with(new);
         if let Some(open) = alert.spans.last_mut().filter(|span| span.end_time.is_none()) {
             open.end_time = Some(at);

@@ -31,7 +31,9 @@ pub(super) async fn attend(
         .filter(|change| change.to == Some(AlertState::Firing))
         .map(|change| change.fingerprint)
         .collect();
-    if rule.open_incident && let Some(first) = fired.first().and_then(|first| alerts.get(first)) {
+    if rule.open_incident
+        && let Some(first) = fired.first().and_then(|first| alerts.get(first))
+    {
         let id = incident_for(transaction, rule, alerts, first, now).await?;
         for fingerprint in &fired {
             if let Some(alert) = alerts.get_mut(fingerprint) {

@@ -4,9 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::progress::Progress;
 use crate::alerting::{ALERT_NAME, Advanced, Instances, Verdict, advance, new_rule};
-use crate::model::{
-    AlertInstance, AlertRule, CreateAlertRequest, DEFAULT_GROUP, Fallback, IncidentSeverity,
-};
+use crate::model::{AlertInstance, AlertRule, CreateAlertRequest, DEFAULT_GROUP, Fallback, IncidentSeverity};
 
 /// A rule for each that is gone, as far as its alerts tell of it.
 pub(super) fn stand_ins(progress: &Progress) -> Vec<AlertRule> {

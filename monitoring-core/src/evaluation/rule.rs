@@ -61,7 +61,8 @@ pub(super) async fn evaluate_rule(
         Err(error) => (RuleHealth::Error, Some(error)),
     };
     let evaluation_seconds = started.elapsed().as_secs_f64();
-    let state = RuleState { rule_id: rule.id(), health, last_evaluation: now, evaluation_seconds, last_error };
+    let state =
+        RuleState { rule_id: rule.id(), health, last_evaluation: now, evaluation_seconds, last_error };
     Outcome { state, result }
 }
 

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::deploy::is_deploy;
 use crate::model::{
-    AlertState, AlertTransition, Comment, Event, EventType, Incident, IncidentChange, IncidentId, Labels, Level,
-    TimelineEntry, TimelineKind,
+    AlertState, AlertTransition, Comment, Event, EventType, Incident, IncidentChange, IncidentId, Labels,
+    Level, TimelineEntry, TimelineKind,
 };
 use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, Window};
 
@@ -37,11 +37,7 @@ pub(crate) struct TimelineRows {
 
 /// The lines of a page, in the order of its keys. A row that was removed between reading keys and
 /// rows has no line.
-pub(crate) fn entries(
-    incident: IncidentId,
-    keys: &[TimelineKey],
-    rows: TimelineRows,
-) -> Vec<TimelineEntry> {
+pub(crate) fn entries(incident: IncidentId, keys: &[TimelineKey], rows: TimelineRows) -> Vec<TimelineEntry> {
     type Place = (Origin, i64, Uuid);
     let events = rows.events.into_iter().map(|event| {
         let place = (Origin::Event, 0, event.id.into_uuid());

@@ -80,7 +80,9 @@ impl Written {
     fn seconds(self) -> Result<u32, String> {
         let wrong = || "must be a duration of whole seconds, such as \"5m\" or 300".to_owned();
         match self {
-            Self::Seconds(number) if number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number) => {
+            Self::Seconds(number)
+                if number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number) =>
+            {
                 Ok(number as u32)
             }
             Self::Seconds(_) => Err(wrong()),

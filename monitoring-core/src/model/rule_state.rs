@@ -89,7 +89,8 @@ pub struct RuleStatus {
 impl RuleStatus {
     /// How a rule stands that was last evaluated to `state` and has these alerts.
     pub(crate) fn new(state: Option<RuleState>, alerts: Vec<AlertInstance>, transitions: u64) -> Self {
-        let worst = alerts.iter().map(|alert| alert.state).filter(|state| *state != AlertState::Resolved).max();
+        let worst =
+            alerts.iter().map(|alert| alert.state).filter(|state| *state != AlertState::Resolved).max();
         let status = Self { state: worst, transitions_last_hour: transitions, alerts, ..Self::default() };
         match state {
             Some(RuleState { health, last_evaluation, evaluation_seconds, last_error, .. }) => Self {

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::evaluation::{Backtest, STEPS_MAX, interval_of, slot, try_rule};
 use crate::model::{
     AlertInstance, AlertInstanceFilter, AlertRule, AlertRuleId, AlertRuleView, AlertState, AlertTransition,
-    BacktestReport, CreateAlertRequest, Fingerprint, GroupedRule, Invalid, Page, RecordingRuleView, RuleGroup,
-    RuleGroupView, RuleStatus, Slice, UpdateAlertRequest,
+    BacktestReport, CreateAlertRequest, Fingerprint, GroupedRule, Invalid, Page, RecordingRuleView,
+    RuleGroup, RuleGroupView, RuleStatus, Slice, UpdateAlertRequest,
 };
 use crate::promql::QueryError;
 use crate::query::PromQuery;
@@ -140,9 +140,7 @@ pub async fn alert_history(
 /// # Errors
 ///
 /// Storage failed.
-pub async fn evaluated_rules(
-    conn: &mut impl AsConnection,
-) -> Result<Vec<(RuleGroupView, Vec<GroupedRule>)>> {
+pub async fn evaluated_rules(conn: &mut impl AsConnection) -> Result<Vec<(RuleGroupView, Vec<GroupedRule>)>> {
     let mut connection = conn.as_connection();
     let groups = groups(&mut connection).await?;
     let alerting = connection.store().enabled_alert_rules().await?;
@@ -259,7 +257,8 @@ fn request(
         return Err(Invalid::field("end_time", "must not be before start_time"));
     }
     if (end - start).num_milliseconds() / step.num_milliseconds() >= STEPS_MAX {
-        let message = format!("makes more than {STEPS_MAX} evaluations; take a longer one, or a shorter span");
+        let message =
+            format!("makes more than {STEPS_MAX} evaluations; take a longer one, or a shorter span");
         return Err(Invalid::field("step", message));
     }
     let start = match span.step {

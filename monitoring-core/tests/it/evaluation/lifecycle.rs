@@ -136,7 +136,7 @@ async fn nan_is_stored_and_shown(database: &Database) {
 
 async fn two_results_that_are_one_alert_are_an_error_and_nothing_changes(database: &Database) {
     let run = Run::start(database).await;
-    let id = run.rule(json!({"name": "Same", "query": "{job=\"a\"} > 0"})).await.id;
+    let id = run.rule(json!({"name": "Same", "query": "{__name__=~\"x|y\",job=\"a\"} > 0"})).await.id;
     let job: &[_] = &[("job", "a")];
     run.minute(&[("x", job, 1.0)]).await;
     let before = run.alert(id).await;

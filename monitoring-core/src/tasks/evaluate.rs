@@ -13,8 +13,14 @@ use crate::store::leases::Lease;
 /// Before it begins again, should it ever end.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// It begins soon, but not while everything else starts.
+const FIRST: Duration = Duration::from_secs(1);
+
 /// Runs until `stop`.
 pub(crate) async fn evaluate_rules(pool: Pool, evaluator: Arc<Evaluator>, stop: CancellationToken) {
+    if stop.run_until_cancelled(tokio::time::sleep(FIRST)).await.is_none() {
+        return;
+    }
     let evaluator = &*evaluator;
     let work = |lease: Lease| async move { evaluator.run(&lease).await };
     run_led(pool, "alert_evaluation", PAUSE, stop, work).await;

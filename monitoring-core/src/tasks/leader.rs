@@ -14,10 +14,32 @@ use crate::random::random_u128;
 use crate::store::leases::{Lease, LeaseStore as _};
 use crate::store::{Access, AsConnection as _, Pool, StoreError};
 
-/// How long a lease is good for.
-const TTL: Duration = Duration::from_secs(6);
-/// How often it is renewed, or asked for by those who do not have it.
-const EVERY: Duration = Duration::from_secs(2);
+/// How leases are held.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rhythm {
+    /// How long a lease is good for.
+    ttl: Duration,
+    /// How often it is renewed, or asked for by those who do not have it.
+    every: Duration,
+    /// Whether it is taken from whoever has it at first.
+    by_force: bool,
+}
+
+impl Rhythm {
+    /// Replicas of a service: a dead one is replaced within ten seconds.
+    const REPLICAS: Self =
+        Self { ttl: Duration::from_secs(6), every: Duration::from_secs(2), by_force: false };
+    /// A file has one process, and each write to it may cost the host a transaction. So there are few,
+    /// and whoever starts last leads: whoever did before is most likely dead.
+    const FILE: Self = Self { ttl: Duration::from_secs(90), every: Duration::from_secs(30), by_force: true };
+
+    fn of(pool: &Pool) -> Self {
+        if pool.is_embedded() { Self::FILE } else { Self::REPLICAS }
+    }
+}
+
+/// How long whoever has no lease waits until it asks again, at most.
+const RETRY_MAX: Duration = Duration::from_secs(5);
 /// What asking may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -31,17 +53,31 @@ pub(crate) async fn run_led<F: Future<Output = ()>>(
     stop: CancellationToken,
     work: impl Fn(Lease) -> F,
 ) {
+    let rhythm = Rhythm::of(&pool);
+    run_in_rhythm(rhythm, pool, name, pause, stop, work).await;
+}
+
+async fn run_in_rhythm<F: Future<Output = ()>>(
+    mut rhythm: Rhythm,
+    pool: Pool,
+    name: &'static str,
+    pause: Duration,
+    stop: CancellationToken,
+    work: impl Fn(Lease) -> F,
+) {
     let holder = Uuid::from_u128(random_u128());
     while !stop.is_cancelled() {
-        let lease = stop.run_until_cancelled(in_time(acquire(&pool, name, holder))).await;
+        let lease = stop.run_until_cancelled(in_time(acquire(&pool, name, holder, rhythm))).await;
         let Some(Ok(Some(lease))) = lease else {
-            stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;
+            stop.run_until_cancelled(tokio::time::sleep(rhythm.every.min(RETRY_MAX))).await;
             continue;
         };
+        // Whoever takes it from this one is not to be fought.
+        rhythm.by_force = false;
         tracing::debug!(target: INTERNAL_TARGET, name, token = lease.token, "this replica leads");
         tokio::select! {
             () = again_and_again(&lease, pause, &work) => {}
-            () = hold(&pool, &lease) => {
+            () = hold(&pool, &lease, rhythm) => {
                 tracing::warn!(target: INTERNAL_TARGET, name, "this replica does not lead any longer");
             }
             () = stop.cancelled() => {}
@@ -59,11 +95,11 @@ async fn again_and_again<F: Future<Output = ()>>(lease: &Lease, pause: Duration,
 }
 
 /// Renews the lease until it is lost.
-async fn hold(pool: &Pool, lease: &Lease) {
+async fn hold(pool: &Pool, lease: &Lease, rhythm: Rhythm) {
     let mut renewed = Instant::now();
-    while renewed.elapsed() < TTL {
-        tokio::time::sleep(EVERY).await;
-        match in_time(renew(pool, lease)).await {
+    while renewed.elapsed() < rhythm.ttl {
+        tokio::time::sleep(rhythm.every).await;
+        match in_time(renew(pool, lease, rhythm)).await {
             Ok(true) => renewed = Instant::now(),
             Ok(false) => return,
             // Perhaps the next attempt comes in time.
@@ -72,12 +108,19 @@ async fn hold(pool: &Pool, lease: &Lease) {
     }
 }
 
-async fn acquire(pool: &Pool, name: &'static str, holder: Uuid) -> Result<Option<Lease>, StoreError> {
-    pool.acquire(Access::Write).await?.as_connection().store().acquire_lease(name, holder, TTL).await
+async fn acquire(
+    pool: &Pool,
+    name: &'static str,
+    holder: Uuid,
+    rhythm: Rhythm,
+) -> Result<Option<Lease>, StoreError> {
+    let mut connection = pool.acquire(Access::Write).await?;
+    let mut connection = connection.as_connection();
+    connection.store().acquire_lease(name, holder, rhythm.ttl, rhythm.by_force).await
 }
 
-async fn renew(pool: &Pool, lease: &Lease) -> Result<bool, StoreError> {
-    pool.acquire(Access::Write).await?.as_connection().store().renew_lease(lease, TTL).await
+async fn renew(pool: &Pool, lease: &Lease, rhythm: Rhythm) -> Result<bool, StoreError> {
+    pool.acquire(Access::Write).await?.as_connection().store().renew_lease(lease, rhythm.ttl).await
 }
 
 async fn release(pool: &Pool, lease: &Lease) -> Result<(), StoreError> {
@@ -95,6 +138,8 @@ mod tests {
 
     use super::*;
     use crate::store::Context;
+
+    const R: Rhythm = Rhythm::REPLICAS;
 
     /// What whoever leads says.
     #[derive(Debug, PartialEq)]
@@ -121,11 +166,12 @@ mod tests {
                 std::future::pending().await
             }
         };
-        run_led(pool.clone(), "test", EVERY, stop.clone(), work).await;
+        let pause = R.every;
+        run_in_rhythm(R, pool.clone(), "test", pause, stop.clone(), work).await;
     }
 
     async fn begun(said: &mut UnboundedReceiver<Said>, expected: &str) -> Lease {
-        match tokio::time::timeout(TTL + 2 * EVERY, said.recv()).await.expect("somebody leads") {
+        match tokio::time::timeout(R.ttl + 2 * R.every, said.recv()).await.expect("somebody leads") {
             Some(Said::Begun(who, lease)) if who == expected => lease,
             other => panic!("{other:?}"),
         }
@@ -157,7 +203,7 @@ mod tests {
             assert_eq!(said.recv().await, Some(Said::Ended("first")));
             let stop = CancellationToken::new();
             let second = async {
-                let soon = tokio::time::timeout(TTL / 2, begun(&mut said, "second"));
+                let soon = tokio::time::timeout(R.ttl / 2, begun(&mut said, "second"));
                 let next = soon.await.expect("it need not wait for the end of a lease");
                 assert_eq!(next.token, lease.token + 1);
                 stop.cancel();
@@ -175,12 +221,12 @@ mod tests {
                 let lease = begun(&mut said, "first").await;
                 assert!(confirm(&pool, &lease).await);
                 let usurper = Uuid::from_u128(1);
-                assert_eq!(acquire(&pool, "test", usurper).await.unwrap(), None, "it is held");
+                assert_eq!(acquire(&pool, "test", usurper, R).await.unwrap(), None, "it is held");
                 // As if its time had passed.
                 release(&pool, &lease).await.unwrap();
-                let next = acquire(&pool, "test", usurper).await.unwrap().expect("it is free");
+                let next = acquire(&pool, "test", usurper, R).await.unwrap().expect("it is free");
                 assert!(!confirm(&pool, &lease).await && confirm(&pool, &next).await);
-                assert!(!renew(&pool, &lease).await.unwrap());
+                assert!(!renew(&pool, &lease, R).await.unwrap());
                 assert_eq!(said.recv().await, Some(Said::Ended("first")));
                 stop.cancel();
             };
@@ -195,13 +241,13 @@ mod tests {
         let Some(database) = crate::store::test_server::database().await else { return };
         let pool = Pool::open(&database.url, Context::shared_default().clone()).unwrap();
         pool.migrate().await.unwrap();
-        let lease = acquire(&pool, "test", Uuid::from_u128(1)).await.unwrap().unwrap();
+        let lease = acquire(&pool, "test", Uuid::from_u128(1), R).await.unwrap().unwrap();
         release(&pool, &lease).await.unwrap();
         let mut connection = pool.acquire(Access::Write).await.unwrap();
         let mut connection = connection.as_connection();
         let mut transaction = connection.begin().await.unwrap();
         assert!(transaction.store().confirm_lease(&lease).await.unwrap(), "its time is up, but it is held");
-        let mut taking = Box::pin(acquire(&pool, "test", Uuid::from_u128(2)));
+        let mut taking = Box::pin(acquire(&pool, "test", Uuid::from_u128(2), R));
         let early = tokio::time::timeout(Duration::from_millis(300), &mut taking).await;
         assert!(early.is_err(), "it waits for the transaction");
         transaction.commit().await.unwrap();
@@ -214,5 +260,16 @@ mod tests {
         let mut connection = connection.as_connection();
         let mut transaction = connection.begin().await.unwrap();
         transaction.store().confirm_lease(lease).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn whoever_starts_last_on_a_file_leads() {
+        let pool = Pool::open("sqlite::memory:", Context::shared_default().clone()).unwrap();
+        pool.migrate().await.unwrap();
+        let dead = acquire(&pool, "test", Uuid::from_u128(1), Rhythm::FILE).await.unwrap().unwrap();
+        let next = acquire(&pool, "test", Uuid::from_u128(2), Rhythm::FILE).await.unwrap().unwrap();
+        assert_eq!(next.token, dead.token + 1);
+        assert!(!confirm(&pool, &dead).await);
+        assert_eq!(acquire(&pool, "test", Uuid::from_u128(1), R).await.unwrap(), None);
     }
 }

@@ -14,6 +14,7 @@ impl LeaseStore for Postgres<'_> {
         name: &'static str,
         holder: Uuid,
         ttl: Duration,
+        by_force: bool,
     ) -> Result<Option<Lease>, StoreError> {
         // The clock, not `now()`: a transaction may have waited for the row.
         let sql = self.sql(
@@ -22,10 +23,10 @@ impl LeaseStore for Postgres<'_> {
              ON CONFLICT (name) DO UPDATE
              SET holder = excluded.holder, token = lease.token + 1,
                  expires_at = clock_timestamp() + make_interval(secs => $3)
-             WHERE lease.expires_at <= clock_timestamp()
+             WHERE $4 OR lease.expires_at <= clock_timestamp()
              RETURNING token",
         );
-        let query = sqlx::query_scalar(sql).bind(name).bind(holder).bind(ttl.as_secs_f64());
+        let query = sqlx::query_scalar(sql).bind(name).bind(holder).bind(ttl.as_secs_f64()).bind(by_force);
         let token: Option<i64> = query.fetch_optional(&mut *self.connection).await?;
         Ok(token.map(|token| Lease { name, holder, token }))
     }

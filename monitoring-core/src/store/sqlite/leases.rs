@@ -14,16 +14,17 @@ impl LeaseStore for Sqlite<'_> {
         name: &'static str,
         holder: Uuid,
         ttl: Duration,
+        by_force: bool,
     ) -> Result<Option<Lease>, StoreError> {
         let query = sqlx::query_scalar(
             "INSERT INTO monitoring_leases (name, holder, token, expires_at)
              VALUES (?1, ?2, 1, CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER) + ?3)
              ON CONFLICT (name) DO UPDATE
              SET holder = excluded.holder, token = token + 1, expires_at = excluded.expires_at
-             WHERE expires_at <= CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)
+             WHERE ?4 OR expires_at <= CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)
              RETURNING token",
         );
-        let query = query.bind(name).bind(holder).bind(micros(ttl));
+        let query = query.bind(name).bind(holder).bind(micros(ttl)).bind(by_force);
         let token: Option<i64> = query.fetch_optional(&mut *self.connection).await?;
         Ok(token.map(|token| Lease { name, holder, token }))
     }

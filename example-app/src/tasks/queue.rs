@@ -170,39 +170,46 @@ where
         // It may have finished between the two questions.
         outcome = outcome_of(&mut storage, &task_id).await?;
     }
+    report_of(id, &task, outcome).map(Some)
+}
+
+/// The report on a task as it was read, perhaps shortly before it ended as `outcome` says.
+fn report_of(
+    id: Uuid,
+    task: &Task<Vec<u8>>,
+    outcome: Option<TaskResult<Value>>,
+) -> Result<TaskReport, AppError> {
     let job: Job = serde_json::from_slice(&task.args).map_err(AppError::internal)?;
-    let status = match &outcome {
-        Some(Ok(_)) => TaskStatus::Completed,
-        Some(Err(_)) => TaskStatus::Failed,
-        None if task.status() == Status::Running => TaskStatus::Running,
-        None => TaskStatus::Pending,
-    };
-    let (result, error) = match outcome {
-        Some(Ok(result)) => (Some(result), None),
+    let attempts = outcome.as_ref().map_or_else(|| task.attempt(), |outcome| outcome.attempt);
+    let (status, result, error) = match outcome.map(TaskResult::take) {
+        Some(Ok(result)) => (TaskStatus::Completed, Some(result), None),
         // apalis writes the name of its wrapper in front of the handler's reason.
-        Some(Err(error)) => (None, Some(error.trim_start_matches("AbortError: ").to_owned())),
-        None => (None, None),
+        Some(Err(error)) => {
+            (TaskStatus::Failed, None, Some(error.trim_start_matches("AbortError: ").to_owned()))
+        }
+        None if task.status() == Status::Running => (TaskStatus::Running, None, None),
+        None => (TaskStatus::Pending, None, None),
     };
-    Ok(Some(TaskReport {
+    Ok(TaskReport {
         id,
         task_type: job.task_type,
         status,
-        attempts: task.attempt(),
+        attempts,
         result,
         error,
         created_by: job.created_by,
         created_at: job.created_at,
-    }))
+    })
 }
 
-/// What a finished task returned; `None` while it is not finished.
-async fn outcome_of<S>(storage: &mut S, id: &TaskId) -> Result<Option<Result<Value, String>>, AppError>
+/// How a task ended; `None` while it has not.
+async fn outcome_of<S>(storage: &mut S, id: &TaskId) -> Result<Option<TaskResult<Value>>, AppError>
 where
     S: WaitForCompletion<Value>,
     S::Error: std::error::Error + Send + Sync + 'static,
 {
     let finished = storage.check_status([id.clone()]).await.map_err(AppError::internal)?;
-    Ok(finished.into_iter().next().map(TaskResult::take))
+    Ok(finished.into_iter().next())
 }
 
 /// apalis names its tasks by ULID, the shop by UUID: the same 128 bits.
@@ -213,4 +220,27 @@ fn task_id(id: Uuid) -> TaskId {
 pub(super) fn uuid(id: &TaskId) -> Option<Uuid> {
     let ulid = Ulid::from_str(&id.to_string()).ok()?;
     Some(Uuid::from_u128(ulid.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_ends_while_it_is_looked_up_is_reported_as_it_ended() {
+        let id = Uuid::now_v7();
+        let job = Job {
+            task_type: "monitoring_data_retention".to_owned(),
+            payload: Value::Null,
+            created_by: id,
+            created_at: Utc::now(),
+        };
+        let job = serde_json::to_vec(&job).expect("a job is JSON");
+        // Reserved by a worker, but not begun, when it was read.
+        let task = TaskBuilder::new(job).task_id(task_id(id)).status(Status::Queued).build();
+        let outcome =
+            TaskResult { task_id: task_id(id), attempt: 1, status: Status::Done, result: Ok(Value::Null) };
+        let report = report_of(id, &task, Some(outcome)).expect("a report");
+        assert_eq!((report.status, report.attempts), (TaskStatus::Completed, 1));
+    }
 }

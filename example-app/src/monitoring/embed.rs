@@ -16,6 +16,7 @@ pub(crate) async fn start(
     let mut builder = Monitoring::builder()
         .recorder(recorder)
         .retention(retention(settings))
+        .alert_evaluation_interval(settings.alert_evaluation_interval)
         .buckets(metrics::PAYMENT_AMOUNT_CENTS, metrics::PAYMENT_AMOUNT_BUCKETS)
         // The shop logs on its own connections, inside its own transactions.
         .process_default();

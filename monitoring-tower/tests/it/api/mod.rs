@@ -4,6 +4,7 @@ mod alerts;
 mod bodies;
 #[cfg(feature = "prometheus")]
 mod descriptions;
+mod evaluation;
 mod events;
 mod exemplars;
 mod federation;

@@ -2,5 +2,6 @@
 
 mod query;
 mod rule;
+mod template;
 
 pub(crate) use rule::{changed_rule, check_rule, new_rule, rule_texts};

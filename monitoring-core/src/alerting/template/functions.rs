@@ -108,6 +108,14 @@ fn of_numbers(name: &str, arguments: &[Value]) -> Option<Result<Value>> {
 
 /// Functions of texts.
 fn of_texts(name: &str, arguments: &[Value]) -> Option<Result<Value>> {
+    let wanted = match name {
+        "match" => 2,
+        "reReplaceAll" => 3,
+        _ => 1,
+    };
+    if arguments.len() != wanted {
+        return None;
+    }
     let texts = arguments.iter().map(|argument| match (name, argument) {
         ("html" | "js" | "urlquery" | "safeHtml", other) => Ok(other.to_string()),
         (_, argument) => argument.text().map(str::to_owned),

@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub descriptions: Vec<MetricMetadata>,
     /// Connections of a pool of our own.
     pub pool_connections_max: u32,
+    /// Between two evaluations of rules whose group says nothing else.
+    pub alert_evaluation_interval: Duration,
 }
 
 impl Default for Settings {
@@ -38,6 +40,7 @@ impl Default for Settings {
             buckets: HashMap::new(),
             descriptions: Vec::new(),
             pool_connections_max: 5,
+            alert_evaluation_interval: Duration::from_secs(60),
         }
     }
 }
@@ -45,6 +48,9 @@ impl Default for Settings {
 impl Settings {
     /// The schema used unless configured; statements are written with it.
     pub(crate) const SCHEMA: &str = "monitoring";
+
+    const EVALUATION_INTERVALS: std::ops::RangeInclusive<Duration> =
+        Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
 
     /// Checks everything that code below relies on.
     pub(crate) fn check(&self) -> Result<(), Invalid> {
@@ -60,6 +66,9 @@ impl Settings {
         }
         if self.pool_connections_max < 2 {
             invalid.push("pool_connections_max", "must be at least 2: one writes while another reads");
+        }
+        if !Self::EVALUATION_INTERVALS.contains(&self.alert_evaluation_interval) {
+            invalid.push("alert_evaluation_interval", "must be at least a second and at most a day");
         }
         for (name, bounds) in &self.buckets {
             if !is_metric_name(name) {
@@ -89,6 +98,7 @@ impl Settings {
             descriptions: _,
             ingest: _,
             pool_connections_max: _,
+            alert_evaluation_interval: _,
         } = self;
         *schema == other.schema
             && clock.is_same(&other.clock)
@@ -304,7 +314,8 @@ mod tests {
 
     #[test]
     fn settings_that_would_spin_stall_or_panic_are_refused() {
-        let spoilt: [fn(&mut Settings); 12] = [
+        let spoilt: [fn(&mut Settings); 13] = [
+            |settings| settings.alert_evaluation_interval = Duration::from_millis(999),
             |settings| settings.ingest.drain_interval = Duration::ZERO,
             |settings| settings.ingest.flush_interval = Duration::MAX,
             |settings| settings.ingest.metrics_interval = Duration::ZERO,

@@ -80,8 +80,12 @@ uuid_id!(
     CommentId
 );
 uuid_id!(
-    /// Identifies one alert rule.
+    /// Identifies one alert rule, or recording rule.
     AlertRuleId
+);
+uuid_id!(
+    /// Identifies one change of an alert's state.
+    AlertTransitionId
 );
 
 impl EventId {

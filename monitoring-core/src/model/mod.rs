@@ -6,6 +6,8 @@
 mod alert;
 mod alert_instance;
 mod audit;
+mod backtest;
+mod duration;
 mod event;
 mod event_filter;
 mod event_request;
@@ -23,19 +25,24 @@ mod metric;
 mod metric_metadata;
 mod metric_type;
 mod null;
+mod number;
 mod own_metric;
 mod page;
 mod registered;
 mod replica;
+mod rule_group;
+mod rule_state;
 mod stats;
 mod stream;
 mod text;
 mod time;
 mod timeline;
 
-pub use alert::{AlertFilter, AlertRule, CreateAlertRequest, UpdateAlertRequest};
-pub use alert_instance::{AlertInstance, AlertState, Fingerprint};
+pub use alert::{AlertFilter, AlertRule, CreateAlertRequest, DEFAULT_GROUP, Fallback, UpdateAlertRequest};
+pub use alert_instance::{AlertInstance, AlertInstanceFilter, AlertState, AlertTransition, Fingerprint};
 pub use audit::AuditEntry;
+pub use backtest::{BacktestAlert, BacktestReport, BacktestSpan};
+pub use duration::{format_duration, parse_duration};
 pub use event::{Event, Tags};
 pub use event_filter::EventFilter;
 pub use event_request::CreateEventRequest;
@@ -44,7 +51,7 @@ pub use event_type::{EventType, IntoEventType};
 pub use exemplar::Exemplar;
 pub(crate) use exemplar::{bucket_of, is_news, keep_newest};
 pub use hex::HexDigits;
-pub use id::{AlertRuleId, CommentId, EventId, IncidentId, SeriesId};
+pub use id::{AlertRuleId, AlertTransitionId, CommentId, EventId, IncidentId, SeriesId};
 pub use incident::{
     Comment, CreateIncidentRequest, Incident, IncidentChange, IncidentFilter, IncidentSeverity,
     IncidentStatus, UpdateIncidentRequest,
@@ -69,6 +76,12 @@ pub use page::{Cursor, Page, Pagination, Slice};
 pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
 pub use replica::Replica;
 pub(crate) use replica::check_address;
+pub use rule_group::{
+    CreateRecordingRuleRequest, RecordingRule, RuleGroup, RuleGroupRequest, UpdateRecordingRuleRequest,
+};
+pub use rule_state::{
+    AlertRuleView, GroupedRule, RecordingRuleView, RuleGroupView, RuleHealth, RuleState, RuleStatus,
+};
 pub use stats::{MonitoringStats, StatsSummary};
 pub(crate) use stream::StreamPlace;
 pub use stream::{Arrival, StreamPosition};

@@ -3,6 +3,7 @@
 //! Every function takes the connection to work on first. It may be the host's own, with a
 //! transaction open: then everything done here exists exactly if that transaction commits.
 
+mod alert_states;
 mod alerts;
 mod audit;
 mod events;
@@ -10,13 +11,19 @@ mod exposition;
 mod incidents;
 mod metrics;
 mod process_exposition;
+mod recording_rules;
 mod removal;
 mod replicas;
+mod rule_groups;
 mod samples;
 mod stats;
 mod texts;
 mod timeline;
 
+pub use alert_states::{
+    BacktestSpanRequest, HistoryFilter, active_alerts, alert_history, alert_rule_view, backtest,
+    backtest_alert_rule, evaluated_rules, query_alert_rule_views, test_alert_rule,
+};
 pub use alerts::{alert_rule, create_alert_rule, delete_alert_rule, query_alert_rules, update_alert_rule};
 pub(crate) use audit::record_audit;
 pub use audit::{query_audit_log, read_audit_log, record_audit_entry};
@@ -37,8 +44,13 @@ pub use metrics::{
     track_endpoint_performance,
 };
 pub use process_exposition::ProcessExposition;
+pub use recording_rules::{
+    create_recording_rule, delete_recording_rule, query_recording_rules, recording_rule,
+    update_recording_rule,
+};
 pub use removal::{SeriesDeletion, clean_tombstones, delete_series};
 pub use replicas::replicas;
+pub use rule_groups::{reset_rule_group, rule_group, rule_groups, set_rule_group};
 #[cfg(any(test, fuzzing))]
 pub(crate) use samples::check_only as check_samples_only;
 pub use samples::{SentReport, SentSeries, store_samples};

@@ -1,11 +1,14 @@
 //! What runs in the background. Only this module spawns; every task has a name, is told when to
 //! stop, and is waited for.
 
+mod evaluate;
 mod ingest;
+mod leader;
 mod presence;
 mod supervisor;
 mod upkeep;
 
+pub(crate) use evaluate::evaluate_rules;
 pub(crate) use ingest::{Stop, run_pipeline};
 pub(crate) use presence::announce;
 pub(crate) use supervisor::Supervisor;

@@ -44,7 +44,9 @@ fn table() -> Vec<Route> {
         CreateIncidents, ManageAlerts, OwnIncidents, ReadAudit, ReadMetrics, ReadOwnEvents, ReadStats,
         ReadSummary, WriteTelemetry,
     };
-    use api::{alerts, audit, events, health, incidents, metrics, stats, timeline};
+    use api::{
+        alerts, audit, events, health, incidents, metrics, recording_rules, rule_groups, stats, timeline,
+    };
 
     #[allow(unused_mut)] // without optional faces
     let mut table = vec![
@@ -62,6 +64,19 @@ fn table() -> Vec<Route> {
         delete("/alerts/{id}", Needs(ManageAlerts), alerts::delete),
         post("/alerts/{id}/enable", Needs(ManageAlerts), alerts::enable),
         post("/alerts/{id}/disable", Needs(ManageAlerts), alerts::disable),
+        get("/alerts/active", Needs(ManageAlerts), alerts::active),
+        post("/alerts/test", Needs(ManageAlerts), alerts::test),
+        get("/alerts/{id}/history", Needs(ManageAlerts), alerts::history),
+        post("/alerts/{id}/backtest", Needs(ManageAlerts), alerts::backtest),
+        get("/rule-groups", Needs(ManageAlerts), rule_groups::list),
+        get("/rule-groups/{name}", Needs(ManageAlerts), rule_groups::show),
+        put("/rule-groups/{name}", Needs(ManageAlerts), rule_groups::set),
+        delete("/rule-groups/{name}", Needs(ManageAlerts), rule_groups::reset),
+        post("/recording-rules", Needs(ManageAlerts), recording_rules::create),
+        get("/recording-rules", Needs(ManageAlerts), recording_rules::list),
+        get("/recording-rules/{id}", Needs(ManageAlerts), recording_rules::show),
+        patch("/recording-rules/{id}", Needs(ManageAlerts), recording_rules::patch),
+        delete("/recording-rules/{id}", Needs(ManageAlerts), recording_rules::delete),
         post("/incidents", Needs(CreateIncidents), incidents::create),
         get("/incidents", Needs(OwnIncidents), incidents::list),
         get("/incidents/{id}", Needs(OwnIncidents), incidents::show),

@@ -11,7 +11,9 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::openapi::{self, Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoParams, Modify, OpenApi};
 
-use super::api::{alerts, audit, events, health, incidents, metrics, stats, timeline};
+use super::api::{
+    alerts, audit, events, health, incidents, metrics, recording_rules, rule_groups, stats, timeline,
+};
 use super::error::ProblemDetails;
 use super::security::Access;
 use super::{Endpoint, endpoints, stream};
@@ -34,7 +36,10 @@ pub(super) async fn document(OriginalUri(uri): OriginalUri) -> Json<openapi::Ope
         events::create, events::list, events::show, stream::events,
         metrics::create, metrics::list,
         alerts::create, alerts::list, alerts::show, alerts::update, alerts::patch, alerts::delete,
-        alerts::enable, alerts::disable,
+        alerts::enable, alerts::disable, alerts::active, alerts::test, alerts::history, alerts::backtest,
+        rule_groups::list, rule_groups::show, rule_groups::set, rule_groups::reset,
+        recording_rules::create, recording_rules::list, recording_rules::show, recording_rules::patch,
+        recording_rules::delete,
         incidents::create, incidents::list, incidents::show, incidents::update, incidents::patch,
         timeline::show, incidents::history, incidents::comment, incidents::comments,
         incidents::attach, incidents::events, incidents::detach,
@@ -224,8 +229,38 @@ pub(super) struct AlertQuery {
     enabled: Option<bool>,
     /// `low`, `medium`, `high` or `critical`.
     severity: Option<monitoring_core::IncidentSeverity>,
+    /// Only of this group.
+    group: Option<String>,
     /// A part of the name, the description or the query, in any case.
     q: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+pub(super) struct ActiveAlertQuery {
+    /// `pending`, `firing` or `resolved`; pending and firing, if absent.
+    state: Option<monitoring_core::AlertState>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+pub(super) struct AlertHistoryQuery {
+    /// At or after this time, RFC 3339.
+    start_time: Option<chrono::DateTime<chrono::Utc>>,
+    /// Before this time, RFC 3339.
+    end_time: Option<chrono::DateTime<chrono::Utc>>,
+    /// Only of this alert.
+    fingerprint: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+pub(super) struct RecordingRuleQuery {
+    /// Only of this group.
+    group: Option<String>,
 }
 
 #[derive(IntoParams)]

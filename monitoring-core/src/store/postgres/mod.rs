@@ -6,16 +6,22 @@ use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _, SqlStr};
 
 use crate::config::Settings;
 
+mod alert_instances;
+mod alert_transitions;
 mod alerts;
 mod audit;
 mod chunks;
 mod events;
 mod exemplars;
 mod incidents;
+mod leases;
 mod metrics;
 mod partitions;
+mod recording_rules;
 mod removal;
 mod replicas;
+mod rule_groups;
+mod rule_states;
 mod series;
 mod stats;
 mod timeline;

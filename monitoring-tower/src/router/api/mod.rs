@@ -6,6 +6,8 @@ pub(super) mod events;
 pub(super) mod health;
 pub(super) mod incidents;
 pub(super) mod metrics;
+pub(super) mod recording_rules;
+pub(super) mod rule_groups;
 pub(super) mod stats;
 pub(super) mod timeline;
 

@@ -28,6 +28,7 @@ pub mod handlers;
 pub mod own_work;
 pub mod services;
 
+pub use alerting::routing::Conditions as AlertConditions;
 pub use auth::{Forbidden, Permission, Principal, Role};
 pub use clock::Clock;
 pub use config::{IngestSettings, Redaction, Retention};

@@ -83,6 +83,18 @@ uuid_id!(
     /// Identifies one alert rule.
     AlertRuleId
 );
+uuid_id!(
+    /// Identifies one silence.
+    SilenceId
+);
+uuid_id!(
+    /// Identifies one receiver of notifications.
+    ReceiverId
+);
+uuid_id!(
+    /// Identifies one notification.
+    NotificationId
+);
 
 impl EventId {
     /// The millisecond the id was made from, or `None` when the id is no UUIDv7.

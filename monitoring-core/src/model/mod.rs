@@ -5,6 +5,7 @@
 
 mod alert;
 mod alert_instance;
+mod alert_matcher;
 mod audit;
 mod event;
 mod event_filter;
@@ -22,19 +23,27 @@ mod limits;
 mod metric;
 mod metric_metadata;
 mod metric_type;
+mod notification;
 mod null;
 mod own_metric;
 mod page;
+mod prom_duration;
+mod receiver;
 mod registered;
 mod replica;
+mod routing;
+mod secret;
+mod silence;
 mod stats;
 mod stream;
 mod text;
 mod time;
+mod time_interval;
 mod timeline;
 
 pub use alert::{AlertFilter, AlertRule, CreateAlertRequest, UpdateAlertRequest};
 pub use alert_instance::{AlertInstance, AlertState, Fingerprint};
+pub use alert_matcher::{AlertMatcher, AlertMatchers, MatchOperator};
 pub use audit::AuditEntry;
 pub use event::{Event, Tags};
 pub use event_filter::EventFilter;
@@ -44,7 +53,7 @@ pub use event_type::{EventType, IntoEventType};
 pub use exemplar::Exemplar;
 pub(crate) use exemplar::{bucket_of, is_news, keep_newest};
 pub use hex::HexDigits;
-pub use id::{AlertRuleId, CommentId, EventId, IncidentId, SeriesId};
+pub use id::{AlertRuleId, CommentId, EventId, IncidentId, NotificationId, ReceiverId, SeriesId, SilenceId};
 pub use incident::{
     Comment, CreateIncidentRequest, Incident, IncidentChange, IncidentFilter, IncidentSeverity,
     IncidentStatus, UpdateIncidentRequest,
@@ -61,14 +70,27 @@ pub use metric::{
 };
 pub(crate) use metric_metadata::MetricMetadata;
 pub use metric_type::{MetricType, Temporality};
+pub use notification::{
+    Message, Notification, NotificationAttempt, NotificationFilter, NotificationGroup, NotificationHistory,
+    NotificationKind, NotificationStatus, ToldAlert,
+};
 pub(crate) use own_metric::{
     EVENTS_TOTAL, METRICS_TOTAL, default_metadata, event_count_overflow_series, event_count_series,
     is_ingest_metric, is_own_metric, metric_count_series,
 };
 pub use page::{Cursor, Page, Pagination, Slice};
+pub use prom_duration::PromDuration;
+pub(crate) use receiver::{ReachableReceiver, Secrets};
+pub use receiver::{Receiver, ReceiverRequest, ReceiverType};
 pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
 pub use replica::Replica;
 pub(crate) use replica::check_address;
+pub use routing::{InhibitRule, NamedTimeInterval, Route, Routing, StoredRouting};
+pub(crate) use secret::Secret;
+pub use silence::{
+    AcknowledgeRequest, Acknowledgement, CreateSilenceRequest, Silence, SilenceAlertRequest, SilenceFilter,
+    SilenceState,
+};
 pub use stats::{MonitoringStats, StatsSummary};
 pub(crate) use stream::StreamPlace;
 pub use stream::{Arrival, StreamPosition};
@@ -76,4 +98,7 @@ pub use stream::{Arrival, StreamPosition};
 pub(crate) use stream::{Ended, Snapshot, Witnessed};
 pub(crate) use text::{clean, cut, cut_in_place, is_within};
 pub(crate) use time::{from_micros, to_micros, truncate};
+pub use time_interval::{
+    DayMinute, Location, MonthDayRange, MonthRange, TimeInterval, TimeRange, WeekdayRange, YearRange,
+};
 pub use timeline::{IncidentTimeline, TimelineEntry, TimelineKind};

@@ -14,10 +14,14 @@ mod events;
 mod exemplars;
 mod incidents;
 mod metrics;
+mod notifications;
 mod partitions;
+mod receivers;
 mod removal;
 mod replicas;
+mod routing;
 mod series;
+mod silences;
 mod stats;
 mod timeline;
 mod totals;
@@ -43,4 +47,15 @@ fn time(
     let micros: i64 = row.try_get(column)?;
     from_micros(micros)
         .ok_or_else(|| StoreError::inconsistent(table, column, key, "a timestamp out of range"))
+}
+
+/// Reads a timestamp column that may be NULL.
+fn optional_time(
+    row: &SqliteRow,
+    column: &'static str,
+    table: &'static str,
+    key: impl std::fmt::Display,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let micros: Option<i64> = row.try_get(column)?;
+    micros.map(|_| time(row, column, table, key)).transpose()
 }

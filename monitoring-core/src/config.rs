@@ -24,6 +24,10 @@ pub(crate) struct Settings {
     pub descriptions: Vec<MetricMetadata>,
     /// Connections of a pool of our own.
     pub pool_connections_max: u32,
+    /// Where receivers of notifications may be.
+    pub receivers: ReceiverPolicy,
+    /// Where people reach the dashboard, for links in notifications; empty if nobody said.
+    pub external_url: String,
 }
 
 impl Default for Settings {
@@ -38,7 +42,31 @@ impl Default for Settings {
             buckets: HashMap::new(),
             descriptions: Vec::new(),
             pool_connections_max: 5,
+            receivers: ReceiverPolicy::default(),
+            external_url: String::new(),
         }
+    }
+}
+
+/// Where receivers of notifications may be. Addresses of many hosts or of none are refused in any case, and
+/// so are redirects.
+///
+/// Only administrators set receivers, and many a receiver is rightly near: an Alertmanager in the same
+/// cluster, a relay on the same machine. So private networks and this machine are allowed, and what hands
+/// out credentials to whoever asks is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiverPolicy {
+    /// Private networks, such as 10.0.0.0/8; true by default.
+    pub allow_private: bool,
+    /// This machine; true by default.
+    pub allow_loopback: bool,
+    /// Link-local addresses and those under which clouds offer credentials; false by default.
+    pub allow_link_local: bool,
+}
+
+impl Default for ReceiverPolicy {
+    fn default() -> Self {
+        Self { allow_private: true, allow_loopback: true, allow_link_local: false }
     }
 }
 
@@ -72,6 +100,10 @@ impl Settings {
                 invalid.push(format!("describe({:?}).{}", metadata.name, error.field), &error.message);
             }
         }
+        let is_link = ["http://", "https://"].iter().any(|scheme| self.external_url.starts_with(scheme));
+        if !self.external_url.is_empty() && !is_link {
+            invalid.push("external_url", "must start with https:// or http://");
+        }
         self.ingest.check(&mut invalid);
         invalid.or(())
     }
@@ -89,6 +121,8 @@ impl Settings {
             descriptions: _,
             ingest: _,
             pool_connections_max: _,
+            external_url: _,
+            receivers,
         } = self;
         *schema == other.schema
             && clock.is_same(&other.clock)
@@ -96,6 +130,7 @@ impl Settings {
             && *retention == other.retention
             && *redaction == other.redaction
             && *buckets == other.buckets
+            && *receivers == other.receivers
     }
 }
 

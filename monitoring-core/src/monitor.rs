@@ -7,16 +7,17 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::clock::Clock;
-use crate::config::{IngestSettings, Redaction, Retention, Settings};
+use crate::config::{IngestSettings, ReceiverPolicy, Redaction, Retention, Settings};
 use crate::error::{Error, Result};
 use crate::ingest::{Database, Pipeline, Recorder, Writer};
 use crate::model::{Invalid, Limits, MetricMetadata, check_address};
+use crate::notify::{Deliverer, Notifier, Notifiers};
 use crate::promql::QueryLimits;
 use crate::query::PromQuery;
 use crate::retention;
 use crate::services;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
-use crate::tasks::{Stop, Supervisor, announce, run_pipeline, run_upkeep};
+use crate::tasks::{Stop, Supervisor, announce, run_deliveries, run_pipeline, run_upkeep};
 
 /// A deadline as good as none, and one that a clock can still be set to.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -34,6 +35,7 @@ struct Inner {
     pool: Pool,
     recorder: Recorder,
     promql: PromQuery,
+    deliverer: Deliverer,
     started_at: DateTime<Utc>,
     supervisor: Supervisor,
     pipeline: Stop,
@@ -108,6 +110,18 @@ impl Monitoring {
         &self.inner.promql
     }
 
+    /// Sends notifications to receivers.
+    #[must_use]
+    pub fn deliverer(&self) -> &Deliverer {
+        &self.inner.deliverer
+    }
+
+    /// The time by this system's clock.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.context().settings.clock.now()
+    }
+
     /// Whether the database answers and the pipeline runs; waits at most two seconds.
     pub async fn is_ready(&self) -> bool {
         const PATIENCE: Duration = Duration::from_secs(2);
@@ -168,14 +182,25 @@ pub struct ShutdownReport {
 }
 
 /// Gathers settings and starts the system.
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[must_use]
 pub struct MonitoringBuilder {
     settings: Settings,
+    notifiers: Notifiers,
     database: Option<Source>,
     recorder: Option<Recorder>,
     process_default: bool,
     address: Option<String>,
+}
+
+impl fmt::Debug for MonitoringBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MonitoringBuilder")
+            .field("settings", &self.settings)
+            .field("database", &self.database)
+            .field("notifiers", &self.notifiers.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 enum Source {
@@ -304,6 +329,26 @@ impl MonitoringBuilder {
         self
     }
 
+    /// Where receivers of notifications may be; by default anywhere but where credentials are handed out.
+    pub fn receiver_policy(mut self, policy: ReceiverPolicy) -> Self {
+        self.settings.receivers = policy;
+        self
+    }
+
+    /// Where people reach this system, such as `https://shop.example/monitoring`, for links in
+    /// notifications.
+    pub fn external_url(mut self, url: impl Into<String>) -> Self {
+        self.settings.external_url = url.into();
+        self
+    }
+
+    /// A way to tell people something that the host brings along, under a name: receivers of the type
+    /// `custom` refer to it.
+    pub fn notifier(mut self, name: impl Into<String>, notifier: impl Notifier) -> Self {
+        self.notifiers.insert(name.into(), Arc::new(notifier));
+        self
+    }
+
     /// Where the time comes from; for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.settings.clock = clock;
@@ -367,6 +412,7 @@ impl MonitoringBuilder {
             .recorder
             .unwrap_or_else(|| Recorder::with_capacity(context.settings.ingest.queue_records_max));
         let supervisor = Supervisor::default();
+        let deliverer = Deliverer::new(pool.clone(), self.notifiers)?;
         let pipeline = start_pipeline(&supervisor, &pool, &recorder)?;
         // Last, so that a start that failed leaves no settings behind.
         if self.process_default {
@@ -375,12 +421,14 @@ impl MonitoringBuilder {
             pool.bare_connections().pass_over(&context);
         }
         supervisor.spawn("upkeep", run_upkeep(pool.clone(), supervisor.stop_token()));
+        supervisor.spawn("deliver", run_deliveries(deliverer.clone(), supervisor.stop_token()));
         if let Some(address) = self.address {
             supervisor.spawn("presence", announce(pool.clone(), address, supervisor.stop_token()));
         }
         let started_at = context.settings.clock.now();
         let promql = PromQuery::new(pool.clone(), QueryLimits::default());
-        Ok(Monitoring { inner: Arc::new(Inner { pool, recorder, promql, started_at, supervisor, pipeline }) })
+        let inner = Inner { pool, recorder, promql, deliverer, started_at, supervisor, pipeline };
+        Ok(Monitoring { inner: Arc::new(inner) })
     }
 }
 

@@ -9,10 +9,14 @@ mod events;
 mod exposition;
 mod incidents;
 mod metrics;
+mod notifications;
 mod process_exposition;
+mod receivers;
 mod removal;
 mod replicas;
+mod routing;
 mod samples;
+mod silences;
 mod stats;
 mod texts;
 mod timeline;
@@ -36,11 +40,19 @@ pub use metrics::{
     create_metric, create_metrics, describe_metric, fold_metric_totals, query_metrics, submit_metrics,
     track_endpoint_performance,
 };
+pub use notifications::{notification, query_notifications, resend_notification};
 pub use process_exposition::ProcessExposition;
+pub use receivers::{
+    create_receiver, delete_receiver, query_receivers, receiver, receiver_attempts, update_receiver,
+};
 pub use removal::{SeriesDeletion, clean_tombstones, delete_series};
 pub use replicas::replicas;
+pub use routing::{put_routing, routing};
 #[cfg(any(test, fuzzing))]
 pub(crate) use samples::check_only as check_samples_only;
 pub use samples::{SentReport, SentSeries, store_samples};
+pub use silences::{
+    create_silence, expire_silence, query_silences, silence, silence_alert_rule, update_silence,
+};
 pub use stats::{get_monitoring_stats, get_stats_summary};
 pub use timeline::get_incident_timeline;

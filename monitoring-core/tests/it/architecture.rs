@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// - `services` act for a person, `tasks` for the clock; neither calls the other.
 /// - `monitor` starts it all; `event_logger` and `handlers` are conveniences over all of it.
 /// - `fuzzing` exists for the fuzz targets only.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 27] = [
     "own_work",
     "random",
     "model",
@@ -30,6 +30,7 @@ const ORDER: [&str; 26] = [
     "query",
     "exposition",
     "alerting",
+    "notify",
     "incidents",
     "analysis",
     "retention",

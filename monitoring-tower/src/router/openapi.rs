@@ -11,7 +11,10 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::openapi::{self, Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoParams, Modify, OpenApi};
 
-use super::api::{alerts, audit, events, health, incidents, metrics, stats, timeline};
+use super::api::{
+    alerts, audit, events, health, incidents, metrics, notifications, receivers, routing, silences, stats,
+    timeline,
+};
 use super::error::ProblemDetails;
 use super::security::Access;
 use super::{Endpoint, endpoints, stream};
@@ -34,7 +37,11 @@ pub(super) async fn document(OriginalUri(uri): OriginalUri) -> Json<openapi::Ope
         events::create, events::list, events::show, stream::events,
         metrics::create, metrics::list,
         alerts::create, alerts::list, alerts::show, alerts::update, alerts::patch, alerts::delete,
-        alerts::enable, alerts::disable,
+        alerts::enable, alerts::disable, silences::silence_rule, silences::acknowledge,
+        silences::create, silences::list, silences::preview, silences::show, silences::update, silences::expire,
+        receivers::create, receivers::list, receivers::show, receivers::attempts, receivers::update,
+        receivers::delete, receivers::test, routing::show, routing::replace,
+        notifications::list, notifications::show, notifications::resend,
         incidents::create, incidents::list, incidents::show, incidents::update, incidents::patch,
         timeline::show, incidents::history, incidents::comment, incidents::comments,
         incidents::attach, incidents::events, incidents::detach,
@@ -226,6 +233,24 @@ pub(super) struct AlertQuery {
     severity: Option<monitoring_core::IncidentSeverity>,
     /// A part of the name, the description or the query, in any case.
     q: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+pub(super) struct SilenceQuery {
+    /// `false` leaves out those that are over.
+    expired: Option<bool>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+pub(super) struct NotificationQuery {
+    /// `pending`, `sent` or `dead`.
+    status: Option<monitoring_core::NotificationStatus>,
+    /// The receiver's name.
+    receiver: Option<String>,
 }
 
 #[derive(IntoParams)]

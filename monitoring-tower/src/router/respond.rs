@@ -4,7 +4,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{ETAG, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
-use monitoring_core::{AlertRule, Incident, Pagination, Slice};
+use monitoring_core::{AlertRule, Incident, Pagination, Receiver, Slice, StoredRouting};
 use serde::Serialize;
 
 /// An answer's body.
@@ -62,6 +62,18 @@ impl Versioned for AlertRule {
 }
 
 impl Versioned for Incident {
+    fn version(&self) -> i64 {
+        self.version
+    }
+}
+
+impl Versioned for Receiver {
+    fn version(&self) -> i64 {
+        self.version
+    }
+}
+
+impl Versioned for StoredRouting {
     fn version(&self) -> i64 {
         self.version
     }

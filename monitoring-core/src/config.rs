@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub receivers: ReceiverPolicy,
     /// Where people reach the dashboard, for links in notifications; empty if nobody said.
     pub external_url: String,
+    /// Between two evaluations of rules whose group says nothing else.
+    pub alert_evaluation_interval: Duration,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             pool_connections_max: 5,
             receivers: ReceiverPolicy::default(),
             external_url: String::new(),
+            alert_evaluation_interval: Duration::from_secs(60),
         }
     }
 }
@@ -74,6 +77,9 @@ impl Settings {
     /// The schema used unless configured; statements are written with it.
     pub(crate) const SCHEMA: &str = "monitoring";
 
+    const EVALUATION_INTERVALS: std::ops::RangeInclusive<Duration> =
+        Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
+
     /// Checks everything that code below relies on.
     pub(crate) fn check(&self) -> Result<(), Invalid> {
         let mut invalid = Invalid::default();
@@ -88,6 +94,9 @@ impl Settings {
         }
         if self.pool_connections_max < 2 {
             invalid.push("pool_connections_max", "must be at least 2: one writes while another reads");
+        }
+        if !Self::EVALUATION_INTERVALS.contains(&self.alert_evaluation_interval) {
+            invalid.push("alert_evaluation_interval", "must be at least a second and at most a day");
         }
         for (name, bounds) in &self.buckets {
             if !is_metric_name(name) {
@@ -123,6 +132,7 @@ impl Settings {
             pool_connections_max: _,
             external_url: _,
             receivers,
+            alert_evaluation_interval: _,
         } = self;
         *schema == other.schema
             && clock.is_same(&other.clock)
@@ -339,7 +349,8 @@ mod tests {
 
     #[test]
     fn settings_that_would_spin_stall_or_panic_are_refused() {
-        let spoilt: [fn(&mut Settings); 12] = [
+        let spoilt: [fn(&mut Settings); 13] = [
+            |settings| settings.alert_evaluation_interval = Duration::from_millis(999),
             |settings| settings.ingest.drain_interval = Duration::ZERO,
             |settings| settings.ingest.flush_interval = Duration::MAX,
             |settings| settings.ingest.metrics_interval = Duration::ZERO,

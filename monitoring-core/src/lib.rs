@@ -7,6 +7,7 @@ mod clock;
 mod compaction;
 mod config;
 mod error;
+mod evaluation;
 mod event_logger;
 mod exposition;
 mod incidents;

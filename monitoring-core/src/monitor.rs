@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::clock::Clock;
 use crate::config::{IngestSettings, ReceiverPolicy, Redaction, Retention, Settings};
 use crate::error::{Error, Result};
+use crate::evaluation::Evaluator;
 use crate::ingest::{Database, Pipeline, Recorder, Writer};
 use crate::model::{Invalid, Limits, MetricMetadata, check_address};
 use crate::notify::{Deliverer, Notifier, Notifiers};
@@ -17,7 +18,9 @@ use crate::query::PromQuery;
 use crate::retention;
 use crate::services;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
-use crate::tasks::{Stop, Supervisor, announce, run_deliveries, run_pipeline, run_upkeep};
+use crate::tasks::{
+    Stop, Supervisor, announce, evaluate_rules, run_deliveries, run_notifications, run_pipeline, run_upkeep,
+};
 
 /// A deadline as good as none, and one that a clock can still be set to.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -36,6 +39,7 @@ struct Inner {
     recorder: Recorder,
     promql: PromQuery,
     deliverer: Deliverer,
+    evaluator: Arc<Evaluator>,
     started_at: DateTime<Utc>,
     supervisor: Supervisor,
     pipeline: Stop,
@@ -156,6 +160,16 @@ impl Monitoring {
         ShutdownReport { unwritten: pipeline.unwritten() + late }
     }
 
+    /// Between two evaluations of alert rules whose group says nothing else.
+    #[must_use]
+    pub fn alert_evaluation_interval(&self) -> Duration {
+        self.context().settings.alert_evaluation_interval
+    }
+
+    pub(crate) fn evaluator(&self) -> &Evaluator {
+        &self.inner.evaluator
+    }
+
     pub(crate) fn pool(&self) -> &Pool {
         &self.inner.pool
     }
@@ -191,6 +205,7 @@ pub struct MonitoringBuilder {
     recorder: Option<Recorder>,
     process_default: bool,
     address: Option<String>,
+    evaluates_on_demand: bool,
 }
 
 impl fmt::Debug for MonitoringBuilder {
@@ -349,6 +364,20 @@ impl MonitoringBuilder {
         self
     }
 
+    /// How often alert rules are evaluated whose group says nothing else; every minute by default.
+    pub fn alert_evaluation_interval(mut self, interval: Duration) -> Self {
+        self.settings.alert_evaluation_interval = interval;
+        self
+    }
+
+    /// Leaves the evaluation of alert rules to the host: nothing is evaluated but by the task
+    /// `monitoring_alert_evaluation`, which the host's job system runs as often as it likes. By default
+    /// one replica evaluates rules in the background, and the task does what is left to do.
+    pub fn evaluate_on_demand_only(mut self) -> Self {
+        self.evaluates_on_demand = true;
+        self
+    }
+
     /// Where the time comes from; for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.settings.clock = clock;
@@ -422,12 +451,19 @@ impl MonitoringBuilder {
         }
         supervisor.spawn("upkeep", run_upkeep(pool.clone(), supervisor.stop_token()));
         supervisor.spawn("deliver", run_deliveries(deliverer.clone(), supervisor.stop_token()));
+        let notifying = run_notifications(pool.clone(), deliverer.clone(), supervisor.stop_token());
+        supervisor.spawn("notifications", notifying);
         if let Some(address) = self.address {
             supervisor.spawn("presence", announce(pool.clone(), address, supervisor.stop_token()));
         }
         let started_at = context.settings.clock.now();
         let promql = PromQuery::new(pool.clone(), QueryLimits::default());
-        let inner = Inner { pool, recorder, promql, deliverer, started_at, supervisor, pipeline };
+        let evaluator = Arc::new(Evaluator::new(pool.clone(), &promql));
+        if !self.evaluates_on_demand {
+            let evaluating = evaluate_rules(pool.clone(), evaluator.clone(), supervisor.stop_token());
+            supervisor.spawn("alert evaluation", evaluating);
+        }
+        let inner = Inner { pool, recorder, promql, deliverer, evaluator, started_at, supervisor, pipeline };
         Ok(Monitoring { inner: Arc::new(inner) })
     }
 }

@@ -3,14 +3,16 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::candidate::ALERT_NAME;
 use super::query::check_query;
 use crate::model::{
-    AlertRule, AlertRuleId, CreateAlertRequest, Invalid, Labels, Limits, UpdateAlertRequest, check_chars,
-    is_label_name,
+    AlertRule, AlertRuleId, CreateAlertRequest, CreateRecordingRuleRequest, DEFAULT_GROUP, Invalid, Labels,
+    Limits, RecordingRule, RuleGroup, UpdateAlertRequest, UpdateRecordingRuleRequest, check_chars,
+    is_label_name, is_metric_name, is_own_metric,
 };
 
-/// The label that carries a rule's name on each of its alerts.
-const NAME_LABEL: &str = "alertname";
+/// No group is evaluated more seldom, nor for a time longer ago.
+const SECONDS_MAX: u32 = 24 * 60 * 60;
 
 /// The rule of a request, unchecked.
 pub(crate) fn new_rule(
@@ -21,12 +23,17 @@ pub(crate) fn new_rule(
     AlertRule {
         id: AlertRuleId::at(now),
         name: request.name,
+        group: request.group,
+        position: 0,
         description: request.description,
         query: request.query,
         threshold_value: request.threshold_value,
         for_seconds: request.for_seconds,
         keep_firing_for_seconds: request.keep_firing_for_seconds,
+        on_no_data: request.on_no_data,
+        on_error: request.on_error,
         severity: request.severity,
+        severity_label: true,
         labels: request.labels.into(),
         annotations: request.annotations.into(),
         enabled: request.enabled,
@@ -43,6 +50,7 @@ pub(crate) fn changed_rule(rule: &AlertRule, request: UpdateAlertRequest) -> Ale
     let rule = rule.clone();
     AlertRule {
         name: request.name.unwrap_or(rule.name),
+        group: request.group.unwrap_or(rule.group),
         description: match request.description {
             Some(text) => Some(text).filter(|text| !text.is_empty()),
             None => rule.description,
@@ -51,6 +59,8 @@ pub(crate) fn changed_rule(rule: &AlertRule, request: UpdateAlertRequest) -> Ale
         threshold_value: request.threshold_value.unwrap_or(rule.threshold_value),
         for_seconds: request.for_seconds.unwrap_or(rule.for_seconds),
         keep_firing_for_seconds: request.keep_firing_for_seconds.unwrap_or(rule.keep_firing_for_seconds),
+        on_no_data: request.on_no_data.unwrap_or(rule.on_no_data),
+        on_error: request.on_error.unwrap_or(rule.on_error),
         severity: request.severity.unwrap_or(rule.severity),
         labels: request.labels.map_or(rule.labels, Labels::from),
         annotations: request.annotations.map_or(rule.annotations, Labels::from),
@@ -60,9 +70,47 @@ pub(crate) fn changed_rule(rule: &AlertRule, request: UpdateAlertRequest) -> Ale
     }
 }
 
+/// The recording rule of a request, unchecked.
+pub(crate) fn new_recording_rule(
+    request: CreateRecordingRuleRequest,
+    created_by: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> RecordingRule {
+    RecordingRule {
+        id: AlertRuleId::at(now),
+        record: request.record,
+        group: request.group.unwrap_or_else(|| DEFAULT_GROUP.to_owned()),
+        position: 0,
+        query: request.query,
+        labels: request.labels.into(),
+        enabled: request.enabled.unwrap_or(true),
+        created_by,
+        created_at: now,
+        updated_at: now,
+        version: 1,
+    }
+}
+
+/// The recording rule as a request wants it, unchecked. Time and version stay those of `rule`.
+pub(crate) fn changed_recording_rule(
+    rule: &RecordingRule,
+    request: UpdateRecordingRuleRequest,
+) -> RecordingRule {
+    let rule = rule.clone();
+    RecordingRule {
+        record: request.record.unwrap_or(rule.record),
+        group: request.group.unwrap_or(rule.group),
+        query: request.query.unwrap_or(rule.query),
+        labels: request.labels.map_or(rule.labels, Labels::from),
+        enabled: request.enabled.unwrap_or(rule.enabled),
+        ..rule
+    }
+}
+
 /// Puts the texts people wrote through `tidy`. The query is none: it must stay what it is.
 pub(crate) fn rule_texts(rule: &mut AlertRule, tidy: impl Fn(&str) -> String) {
     rule.name = tidy(rule.name.trim());
+    rule.group = tidy(rule.group.trim());
     rule.description = rule.description.as_deref().map(&tidy);
     let tidied = |labels: &Labels| labels.iter().map(|(name, value)| (name, tidy(value))).collect();
     rule.labels = tidied(&rule.labels);
@@ -84,6 +132,7 @@ pub(crate) fn check_rule(
         invalid.push("name", "must not be empty");
     }
     check_chars("name", &rule.name, limits.title_chars_max, &mut invalid);
+    check_group_name("group", &rule.group, limits, &mut invalid);
     let description = rule.description.as_deref().unwrap_or_default();
     check_chars("description", description, limits.message_chars_max, &mut invalid);
     if rule.threshold_value.is_some_and(|threshold| !threshold.is_finite()) {
@@ -91,13 +140,66 @@ pub(crate) fn check_rule(
     }
     check_labels("labels", &rule.labels, limits.label_value_chars_max, limits, &mut invalid);
     check_labels("annotations", &rule.annotations, limits.message_chars_max, limits, &mut invalid);
-    if rule.labels.value(NAME_LABEL).is_some() {
+    if rule.labels.value(ALERT_NAME).is_some() {
         invalid.push("labels.alertname", "is set to the rule's name and cannot be chosen");
     }
     if before.is_none_or(|before| before.query != rule.query) {
         check_query(&rule.query).unwrap_or_else(|wrong| invalid.extend(wrong));
     }
     invalid.or(())
+}
+
+/// Checks a recording rule; `before` is what it was, whose query has been checked.
+///
+/// # Errors
+///
+/// Every field that breaks a limit or has no meaning.
+pub(crate) fn check_recording_rule(
+    rule: &RecordingRule,
+    before: Option<&RecordingRule>,
+    limits: &Limits,
+) -> Result<(), Invalid> {
+    let mut invalid = Invalid::default();
+    if !is_metric_name(&rule.record) {
+        invalid.push("record", "must be the name of a metric: [a-zA-Z_:][a-zA-Z0-9_:]*");
+    } else if is_own_metric(&rule.record) {
+        invalid.push("record", "is kept for a metric of the monitoring system itself");
+    }
+    check_chars("record", &rule.record, limits.metric_name_chars_max, &mut invalid);
+    check_group_name("group", &rule.group, limits, &mut invalid);
+    check_labels("labels", &rule.labels, limits.label_value_chars_max, limits, &mut invalid);
+    if before.is_none_or(|before| before.query != rule.query) {
+        check_query(&rule.query).unwrap_or_else(|wrong| invalid.extend(wrong));
+    }
+    invalid.or(())
+}
+
+/// Checks the settings of a group.
+///
+/// # Errors
+///
+/// Every field that breaks a limit or has no meaning.
+pub(crate) fn check_group(group: &RuleGroup, limits: &Limits) -> Result<(), Invalid> {
+    let mut invalid = Invalid::default();
+    check_group_name("name", &group.name, limits, &mut invalid);
+    if group.interval_seconds.is_some_and(|seconds| !(1..=SECONDS_MAX).contains(&seconds)) {
+        invalid.push("interval", "must be at least a second and at most a day");
+    }
+    if group.query_offset_seconds > SECONDS_MAX {
+        invalid.push("query_offset", "must be at most a day");
+    }
+    check_labels("labels", &group.labels, limits.label_value_chars_max, limits, &mut invalid);
+    if group.labels.value(ALERT_NAME).is_some() {
+        invalid.push("labels.alertname", "is set to the rule's name and cannot be chosen");
+    }
+    invalid.or(())
+}
+
+fn check_group_name(field: &str, name: &str, limits: &Limits, invalid: &mut Invalid) {
+    if name.trim().is_empty() {
+        invalid.push(field, "must not be empty");
+    }
+    check_chars(field, name, limits.title_chars_max, invalid);
 }
 
 fn check_labels(field: &str, labels: &Labels, chars_max: usize, limits: &Limits, invalid: &mut Invalid) {
@@ -117,16 +219,19 @@ fn check_labels(field: &str, labels: &Labels, chars_max: usize, limits: &Limits,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::IncidentSeverity;
+    use crate::model::{Fallback, IncidentSeverity};
 
     fn rule() -> AlertRule {
         let request = CreateAlertRequest {
             name: "High CPU Usage".to_owned(),
+            group: DEFAULT_GROUP.to_owned(),
             description: Some("CPU usage above 80% for more than 5 minutes".to_owned()),
             query: "cpu_usage > 80".to_owned(),
             threshold_value: Some(80.0),
             for_seconds: 300,
             keep_firing_for_seconds: 0,
+            on_no_data: Fallback::Ok,
+            on_error: Fallback::Keep,
             severity: IncidentSeverity::High,
             labels: [("team".to_owned(), "core".to_owned())].into(),
             annotations: [].into(),
@@ -154,8 +259,16 @@ mod tests {
         rule.threshold_value = Some(f64::NAN);
         rule.labels = [("alertname", "x"), ("1st", "x")].into_iter().collect();
         rule.annotations = [("summary", "x".repeat(10_001))].into_iter().collect();
-        let fields =
-            ["name", "threshold_value", "labels.1st", "annotations.summary", "labels.alertname", "query"];
+        rule.group = " ".to_owned();
+        let fields = [
+            "name",
+            "group",
+            "threshold_value",
+            "labels.1st",
+            "annotations.summary",
+            "labels.alertname",
+            "query",
+        ];
         assert_eq!(wrong_fields(&rule), fields);
     }
 

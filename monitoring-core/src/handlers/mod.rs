@@ -42,6 +42,7 @@
 //! # }
 //! ```
 
+mod alert_evaluation;
 mod data_retention;
 mod enrichment;
 mod event_processing;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::alert_evaluation::AlertEvaluation;
 use super::data_retention::DataRetention;
 use super::event_processing::EventProcessing;
 use super::unavailable::Unavailable;
@@ -55,13 +56,16 @@ pub trait TaskProcessor: Sync {
 ///   [`handle_as`](TaskHandler::handle_as) it belongs to that user, who may then see it.
 /// - `monitoring_data_retention` removes events and samples older than the settings say and
 ///   returns how much was removed.
-/// - `monitoring_alert_evaluation` and `monitoring_incident_analysis` are refused with
-///   [`Error::NotAvailable`](crate::Error::NotAvailable) by this version.
+/// - `monitoring_alert_evaluation` evaluates the rules that are due, or with `{"rule_id": …}` one rule at
+///   once, and returns how many groups and rules it evaluated and how many alerts changed their state.
+///   What another replica has evaluated it leaves alone.
+/// - `monitoring_incident_analysis` is refused with [`Error::NotAvailable`](crate::Error::NotAvailable) by
+///   this version.
 pub async fn register_monitoring_handlers(processor: &impl TaskProcessor) {
     let monitoring = processor.monitoring();
     let handlers: [(&'static str, Arc<dyn TaskHandler>); 4] = [
         ("monitoring_event_processing", Arc::new(EventProcessing::new(monitoring))),
-        ("monitoring_alert_evaluation", Arc::new(Unavailable("alert evaluation"))),
+        ("monitoring_alert_evaluation", Arc::new(AlertEvaluation::new(monitoring))),
         ("monitoring_incident_analysis", Arc::new(Unavailable("incident analysis"))),
         ("monitoring_data_retention", Arc::new(DataRetention::new(monitoring))),
     ];

@@ -7,7 +7,10 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::deploy::is_deploy;
-use crate::model::{Comment, Event, EventType, Incident, IncidentChange, TimelineEntry, TimelineKind};
+use crate::model::{
+    AlertState, AlertTransition, Comment, Event, EventType, Incident, IncidentChange, IncidentId, Labels,
+    Level, TimelineEntry, TimelineKind,
+};
 use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, Window};
 
 /// How far before its start an incident's timeline begins.
@@ -27,13 +30,14 @@ pub(crate) fn window(incident: &Incident, now: DateTime<Utc>) -> Window {
 pub(crate) struct TimelineRows {
     pub events: Vec<TimelineEvent>,
     pub attachments: Vec<Event>,
+    pub transitions: Vec<AlertTransition>,
     pub changes: Vec<IncidentChange>,
     pub comments: Vec<Comment>,
 }
 
 /// The lines of a page, in the order of its keys. A row that was removed between reading keys and
 /// rows has no line.
-pub(crate) fn entries(keys: &[TimelineKey], rows: TimelineRows) -> Vec<TimelineEntry> {
+pub(crate) fn entries(incident: IncidentId, keys: &[TimelineKey], rows: TimelineRows) -> Vec<TimelineEntry> {
     type Place = (Origin, i64, Uuid);
     let events = rows.events.into_iter().map(|event| {
         let place = (Origin::Event, 0, event.id.into_uuid());
@@ -42,6 +46,10 @@ pub(crate) fn entries(keys: &[TimelineKey], rows: TimelineRows) -> Vec<TimelineE
     let attachments = rows.attachments.into_iter().map(|event| {
         let place = (Origin::Attachment, 0, event.id.into_uuid());
         (place, event_entry(event.into(), true))
+    });
+    let transitions = rows.transitions.into_iter().map(|change| {
+        let place = (Origin::Transition, 0, change.id.into_uuid());
+        (place, transition_entry(change, incident))
     });
     let changes = rows.changes.into_iter().map(|change| {
         let place = (Origin::Change, change.version, Uuid::nil());
@@ -52,7 +60,7 @@ pub(crate) fn entries(keys: &[TimelineKey], rows: TimelineRows) -> Vec<TimelineE
         (place, comment_entry(comment))
     });
     let mut lines: HashMap<Place, TimelineEntry> =
-        events.chain(attachments).chain(changes).chain(comments).collect();
+        events.chain(attachments).chain(transitions).chain(changes).chain(comments).collect();
     keys.iter().filter_map(|key| lines.remove(&(key.origin, key.version, key.id))).collect()
 }
 
@@ -78,6 +86,40 @@ fn event_entry(event: TimelineEvent, attached: bool) -> TimelineEntry {
         created_by: event.created_by,
         attached,
         details: Value::Object(details),
+    }
+}
+
+fn transition_entry(change: AlertTransition, incident: IncidentId) -> TimelineEntry {
+    TimelineEntry {
+        timestamp: change.at,
+        kind: TimelineKind::Alert,
+        source: change.rule_name.clone(),
+        message: transition_message(&change),
+        level: Some(transition_level(&change)),
+        reference: change.id.to_string(),
+        created_by: None,
+        attached: change.incident_id == Some(incident),
+        details: json!(change),
+    }
+}
+
+fn transition_message(change: &AlertTransition) -> String {
+    let labels: Labels = change.labels.iter().filter(|(name, _)| *name != "alertname").collect();
+    let what = match (change.from, change.to) {
+        (_, Some(AlertState::Firing)) => format!("fires at {}", crate::promql::format_value(change.value)),
+        (_, Some(AlertState::Pending)) => "is pending".to_owned(),
+        (_, Some(AlertState::Resolved)) => "is resolved".to_owned(),
+        (_, None) => "is pending no longer".to_owned(),
+    };
+    format!("{} {what} {labels}", change.rule_name)
+}
+
+fn transition_level(change: &AlertTransition) -> Level {
+    match (change.to, change.labels.value("severity")) {
+        (Some(AlertState::Firing), Some("critical")) => Level::Critical,
+        (Some(AlertState::Firing), Some("high")) => Level::Error,
+        (Some(AlertState::Firing), _) => Level::Warn,
+        _ => Level::Info,
     }
 }
 
@@ -246,7 +288,7 @@ mod tests {
             comments: vec![comment],
             ..TimelineRows::default()
         };
-        let kinds: Vec<_> = entries(&keys, rows).into_iter().map(|entry| entry.kind).collect();
+        let kinds: Vec<_> = entries(incident().id, &keys, rows).into_iter().map(|entry| entry.kind).collect();
         assert_eq!(kinds, [TimelineKind::StatusChange, TimelineKind::Comment]);
     }
 }

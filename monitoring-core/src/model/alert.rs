@@ -6,15 +6,59 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::duration::{seconds, seconds_or_none};
 use super::{AlertRuleId, IncidentSeverity, Labels, null};
+
+/// The group of rules that name none.
+pub const DEFAULT_GROUP: &str = "default";
+
+/// What becomes of a rule's alerts while nobody can tell whether its query holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Fallback {
+    /// All is well: they go as if the query did not hold.
+    Ok,
+    /// They stay as they are.
+    Keep,
+    /// They stay as they are, and an alert of its own says so, with the label `health`.
+    Alert,
+}
+
+impl Fallback {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Keep, Self::Alert];
+
+    /// The name used in JSON and SQL.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Keep => "keep",
+            Self::Alert => "alert",
+        }
+    }
+}
+
+impl std::str::FromStr for Fallback {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|fallback| fallback.as_str() == text);
+        found.ok_or_else(|| "must be one of ok, keep, alert".to_owned())
+    }
+}
 
 /// An alert rule to be stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateAlertRequest {
-    /// A unique name; at most 200 characters.
+    /// A name that no other rule of its group has with the same labels; at most 200 characters.
     pub name: String,
+    /// The group it is evaluated in.
+    #[serde(default = "default_group")]
+    pub group: String,
     /// What it means when the rule fires.
     #[serde(default)]
     pub description: Option<String>,
@@ -23,12 +67,20 @@ pub struct CreateAlertRequest {
     /// Fires above this value, where the query has no comparison of its own.
     #[serde(default)]
     pub threshold_value: Option<f64>,
-    /// Seconds the query must hold before the rule fires.
-    #[serde(default, rename = "for")]
+    /// How long the query must hold before the rule fires: a duration such as `5m`, or seconds.
+    #[serde(default, rename = "for", deserialize_with = "seconds")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::duration::schema))]
     pub for_seconds: u32,
-    /// Seconds the rule goes on firing after the query stopped holding.
-    #[serde(default, rename = "keep_firing_for")]
+    /// How long the rule goes on firing after the query stopped holding, likewise.
+    #[serde(default, rename = "keep_firing_for", deserialize_with = "seconds")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::duration::schema))]
     pub keep_firing_for_seconds: u32,
+    /// What to do where the query finds no samples at all.
+    #[serde(default = "all_is_well")]
+    pub on_no_data: Fallback,
+    /// What to do where the query cannot be answered.
+    #[serde(default = "as_it_was")]
+    pub on_error: Fallback,
     /// How bad it is when the rule fires.
     #[serde(default = "medium")]
     pub severity: IncidentSeverity,
@@ -54,6 +106,18 @@ fn yes() -> bool {
     true
 }
 
+fn default_group() -> String {
+    DEFAULT_GROUP.to_owned()
+}
+
+fn all_is_well() -> Fallback {
+    Fallback::Ok
+}
+
+fn as_it_was() -> Fallback {
+    Fallback::Keep
+}
+
 /// A change to an alert rule. What is absent stays. As JSON, `null` takes back what a rule need not
 /// have: its description, threshold, durations, labels or annotations. It is refused for the rest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,6 +128,10 @@ pub struct UpdateAlertRequest {
     #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub name: Option<String>,
+    /// The new group.
+    #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub group: Option<String>,
     /// The new description; an empty one or `null` removes it.
     #[serde(deserialize_with = "null::as_default", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -75,16 +143,27 @@ pub struct UpdateAlertRequest {
     #[serde(deserialize_with = "null::kept", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<f64>))]
     pub threshold_value: Option<Option<f64>>,
-    /// The new seconds the query must hold; `null` means none.
-    #[serde(rename = "for", deserialize_with = "null::as_default", skip_serializing_if = "Option::is_none")]
+    /// How long the query must hold from now on: a duration such as `5m`, or seconds; `null` means
+    /// not at all.
+    #[serde(rename = "for", deserialize_with = "seconds_or_none", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::duration::schema_or_null))]
     pub for_seconds: Option<u32>,
-    /// The new seconds the rule goes on firing; `null` means none.
+    /// How long the rule goes on firing, likewise.
     #[serde(
         rename = "keep_firing_for",
-        deserialize_with = "null::as_default",
+        deserialize_with = "seconds_or_none",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::duration::schema_or_null))]
     pub keep_firing_for_seconds: Option<u32>,
+    /// What to do from now on where the query finds no samples.
+    #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub on_no_data: Option<Fallback>,
+    /// What to do from now on where the query cannot be answered.
+    #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub on_error: Option<Fallback>,
     /// The new severity.
     #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
@@ -116,8 +195,13 @@ pub struct UpdateAlertRequest {
 pub struct AlertRule {
     /// Its id.
     pub id: AlertRuleId,
-    /// Its unique name.
+    /// Its name, which no other rule of its group has with the same labels.
     pub name: String,
+    /// The group it is evaluated in.
+    pub group: String,
+    /// Where it stands in its group; rules at the same place go by age.
+    #[serde(skip)]
+    pub position: u32,
     /// What it means when the rule fires.
     pub description: Option<String>,
     /// The PromQL expression.
@@ -130,8 +214,16 @@ pub struct AlertRule {
     /// Seconds the rule goes on firing after the query stopped holding.
     #[serde(rename = "keep_firing_for")]
     pub keep_firing_for_seconds: u32,
+    /// What it does where the query finds no samples at all.
+    pub on_no_data: Fallback,
+    /// What it does where the query cannot be answered.
+    pub on_error: Fallback,
     /// How bad it is when the rule fires.
     pub severity: IncidentSeverity,
+    /// Whether alerts that have no label `severity` get one that says so. Rules of Prometheus files do
+    /// without.
+    #[serde(skip, default = "yes")]
+    pub severity_label: bool,
     /// Labels added to every alert of the rule.
     pub labels: Labels,
     /// Texts for people.
@@ -159,6 +251,8 @@ pub struct AlertFilter {
     pub enabled: Option<bool>,
     /// Only of this severity.
     pub severity: Option<IncidentSeverity>,
+    /// Only of this group.
+    pub group: Option<String>,
     /// Only with this text in the name, the description or the query, in any case.
     pub text: Option<String>,
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use super::{AlertRuleId, IncidentId, Labels};
+use super::{AlertRuleId, AlertTransitionId, IncidentId, Labels};
 
 /// Identifies an alert among all: the first 8 bytes of a SHA-256 over its labels, shown as 16
 /// hexadecimal digits. Alerts with equal labels are one alert to whoever is told of them.
@@ -136,7 +136,9 @@ pub struct AlertInstance {
     pub annotations: Labels,
     /// Where it stands.
     pub state: AlertState,
-    /// What the query last gave for it.
+    /// What the query last gave for it; as JSON a text where it is no finite number, such as `NaN`.
+    #[serde(with = "super::number")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::number::schema))]
     pub value: f64,
     /// Since when the query holds.
     pub active_at: DateTime<Utc>,
@@ -146,10 +148,79 @@ pub struct AlertInstance {
     pub keep_firing_since: Option<DateTime<Utc>>,
     /// When it was resolved.
     pub resolved_at: Option<DateTime<Utc>>,
-    /// When it was last evaluated.
+    /// When an evaluation last changed anything of it.
     pub updated_at: DateTime<Utc>,
-    /// The incident it opened or joined.
+    /// The incident it opened or joined, this time or the time before.
     pub incident_id: Option<IncidentId>,
+}
+
+/// Which alerts to return. Everything given must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct AlertInstanceFilter {
+    /// Only of these rules.
+    pub rules: Option<Vec<AlertRuleId>>,
+    /// Only in one of these states; in any, if empty.
+    pub states: Vec<AlertState>,
+}
+
+/// An alert that changed its state. What is written down stays, also when its rule is gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AlertTransition {
+    /// Its id.
+    pub id: AlertTransitionId,
+    /// The rule.
+    pub rule_id: AlertRuleId,
+    /// What the rule was called then.
+    pub rule_name: String,
+    /// The version of the rule that was evaluated.
+    pub rule_version: i64,
+    /// Which alert it was.
+    pub fingerprint: Fingerprint,
+    /// Its labels.
+    pub labels: Labels,
+    /// The state it left.
+    #[serde(with = "or_inactive")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub from: Option<AlertState>,
+    /// The state it came to.
+    #[serde(with = "or_inactive")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub to: Option<AlertState>,
+    /// What the query had last given for it; as JSON a text where it is no finite number.
+    #[serde(with = "super::number")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::number::schema))]
+    pub value: f64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The incident it opened, joined or left.
+    pub incident_id: Option<IncidentId>,
+}
+
+/// A state, or `inactive`.
+pub(super) mod or_inactive {
+    use super::{AlertState, Deserialize, Deserializer, Serializer};
+
+    const INACTIVE: &str = "inactive";
+
+    #[allow(clippy::trivially_copy_pass_by_ref, clippy::ref_option)] // as serde calls it
+    pub(in crate::model) fn serialize<S: Serializer>(
+        state: &Option<AlertState>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(state.map_or(INACTIVE, AlertState::as_str))
+    }
+
+    pub(in crate::model) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<AlertState>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            INACTIVE => Ok(None),
+            text => text.parse().map(Some).map_err(serde::de::Error::custom),
+        }
+    }
 }
 
 #[cfg(test)]

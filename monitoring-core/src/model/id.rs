@@ -80,7 +80,7 @@ uuid_id!(
     CommentId
 );
 uuid_id!(
-    /// Identifies one alert rule.
+    /// Identifies one alert rule, or recording rule.
     AlertRuleId
 );
 uuid_id!(
@@ -94,6 +94,10 @@ uuid_id!(
 uuid_id!(
     /// Identifies one notification.
     NotificationId
+);
+uuid_id!(
+    /// Identifies one change of an alert's state.
+    AlertTransitionId
 );
 
 impl EventId {

@@ -37,6 +37,12 @@ impl MetricType {
         }
     }
 
+    /// What naming conventions say about a series nobody described.
+    pub(crate) fn by_convention(name: &str) -> Self {
+        let endings = ["_total", "_count", "_sum", "_bucket"];
+        if endings.iter().any(|ending| name.ends_with(ending)) { Self::Counter } else { Self::Gauge }
+    }
+
     /// Whether an observation may have this value.
     pub(crate) const fn takes(self, value: f64) -> bool {
         match self {
@@ -109,5 +115,16 @@ impl FromStr for Temporality {
             "cumulative" => Ok(Self::Cumulative),
             _ => Err(Invalid::field("temporality", "expected delta or cumulative")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conventions_tell_counters_from_gauges() {
+        assert_eq!(MetricType::by_convention("requests_total"), MetricType::Counter);
+        assert_eq!(MetricType::by_convention("temperature"), MetricType::Gauge);
     }
 }

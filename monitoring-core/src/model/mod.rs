@@ -6,7 +6,10 @@
 mod alert;
 mod alert_instance;
 mod alert_matcher;
+mod alert_status;
 mod audit;
+mod backtest;
+mod duration;
 mod event;
 mod event_filter;
 mod event_request;
@@ -25,6 +28,7 @@ mod metric_metadata;
 mod metric_type;
 mod notification;
 mod null;
+mod number;
 mod own_metric;
 mod page;
 mod prom_duration;
@@ -32,6 +36,8 @@ mod receiver;
 mod registered;
 mod replica;
 mod routing;
+mod rule_group;
+mod rule_state;
 mod secret;
 mod silence;
 mod stats;
@@ -41,10 +47,13 @@ mod time;
 mod time_interval;
 mod timeline;
 
-pub use alert::{AlertFilter, AlertRule, CreateAlertRequest, UpdateAlertRequest};
-pub use alert_instance::{AlertInstance, AlertState, Fingerprint};
+pub use alert::{AlertFilter, AlertRule, CreateAlertRequest, DEFAULT_GROUP, Fallback, UpdateAlertRequest};
+pub use alert_instance::{AlertInstance, AlertInstanceFilter, AlertState, AlertTransition, Fingerprint};
 pub use alert_matcher::{AlertMatcher, AlertMatchers, MatchOperator};
+pub use alert_status::{AlertGroup, AlertStatus};
 pub use audit::AuditEntry;
+pub use backtest::{BacktestAlert, BacktestReport, BacktestSpan};
+pub use duration::{format_duration, parse_duration};
 pub use event::{Event, Tags};
 pub use event_filter::EventFilter;
 pub use event_request::CreateEventRequest;
@@ -53,7 +62,10 @@ pub use event_type::{EventType, IntoEventType};
 pub use exemplar::Exemplar;
 pub(crate) use exemplar::{bucket_of, is_news, keep_newest};
 pub use hex::HexDigits;
-pub use id::{AlertRuleId, CommentId, EventId, IncidentId, NotificationId, ReceiverId, SeriesId, SilenceId};
+pub use id::{
+    AlertRuleId, AlertTransitionId, CommentId, EventId, IncidentId, NotificationId, ReceiverId, SeriesId,
+    SilenceId,
+};
 pub use incident::{
     Comment, CreateIncidentRequest, Incident, IncidentChange, IncidentFilter, IncidentSeverity,
     IncidentStatus, UpdateIncidentRequest,
@@ -86,6 +98,12 @@ pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
 pub use replica::Replica;
 pub(crate) use replica::check_address;
 pub use routing::{InhibitRule, NamedTimeInterval, Route, Routing, StoredRouting};
+pub use rule_group::{
+    CreateRecordingRuleRequest, RecordingRule, RuleGroup, RuleGroupRequest, UpdateRecordingRuleRequest,
+};
+pub use rule_state::{
+    AlertRuleView, GroupedRule, RecordingRuleView, RuleGroupView, RuleHealth, RuleState, RuleStatus,
+};
 pub(crate) use secret::Secret;
 pub use silence::{
     AcknowledgeRequest, Acknowledgement, CreateSilenceRequest, Silence, SilenceAlertRequest, SilenceFilter,

@@ -2,18 +2,23 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::alerting::routing::{Habits, Plan, Router, Situation, dedup_key, plan};
 use crate::model::{
-    Acknowledgement, AlertInstance, Message, Notification, NotificationGroup, NotificationId,
-    NotificationKind, NotificationStatus, Page, Receiver, ReceiverId, ReceiverType, Silence, SilenceFilter,
-    StoredRouting,
+    Acknowledgement, AlertFilter, AlertInstance, AlertInstanceFilter, AlertState, Message, Notification,
+    NotificationGroup, NotificationId, NotificationKind, NotificationStatus, Page, Receiver, ReceiverId,
+    ReceiverType, Silence, SilenceFilter, StoredRouting,
 };
+use crate::store::alert_instances::AlertInstanceStore as _;
+use crate::store::alerts::AlertStore as _;
+use crate::store::leases::{Lease, LeaseStore as _};
 use crate::store::notifications::NotificationStore as _;
 use crate::store::receivers::ReceiverStore as _;
 use crate::store::routing::RoutingStore as _;
+use crate::store::rule_groups::{GroupState, RuleGroupStore as _};
 use crate::store::silences::SilenceStore as _;
 use crate::store::{Access, AsConnection as _, Pool, Store, StoreError};
 
@@ -36,8 +41,9 @@ pub(crate) struct Decider {
     compiled: Mutex<Option<(i64, Arc<Option<Router>>)>>,
 }
 
-/// What a decision looks at, but for the alerts.
+/// What a decision looks at.
 struct Known {
+    alerts: Vec<AlertInstance>,
     routing: StoredRouting,
     receivers: HashMap<String, ReceiverId>,
     habits: HashMap<String, Habits>,
@@ -47,10 +53,10 @@ struct Known {
 }
 
 impl Decider {
-    /// Decides what is to be said of these alerts and puts it into the outbox; tells how many messages
-    /// that are. Safe to call again, and from several replicas at once: they take turns, and who comes
-    /// second finds what the first has said.
-    pub(crate) async fn decide(&self, pool: &Pool, alerts: &[AlertInstance]) -> Result<usize, StoreError> {
+    /// Decides what is to be said of the alerts there are and puts it into the outbox; tells how many
+    /// messages that are. Safe to call again, and from several replicas at once: they take turns, and who
+    /// comes second finds what the first has said. Under a lease nothing is said once it is lost.
+    pub(crate) async fn decide(&self, pool: &Pool, lease: Option<&Lease>) -> Result<usize, StoreError> {
         let now = pool.context().settings.clock.now();
         // Most times there is nothing to say, and then nothing is written and nobody waits.
         let known = {
@@ -61,23 +67,28 @@ impl Decider {
             let routing = store.routing().await?;
             look(&mut store, routing, now).await?
         };
-        if self.plan(&known, alerts, now) == Plan::default() {
+        if self.plan(&known, now) == Plan::default() {
             return Ok(0);
         }
         let mut connection = pool.acquire(Access::Write).await?;
         let mut connection = connection.as_connection();
         let mut transaction = connection.begin().await?;
+        if let Some(lease) = lease
+            && !transaction.store().confirm_lease(lease).await?
+        {
+            return Ok(0);
+        }
         let routing = transaction.store().lock_routing().await?;
         let known = look(&mut transaction.store(), routing, now).await?;
-        let plan = self.plan(&known, alerts, now);
+        let plan = self.plan(&known, now);
         keep(&mut transaction.store(), &known, &plan, now).await?;
         transaction.commit().await?;
         Ok(plan.messages.len())
     }
 
-    fn plan(&self, known: &Known, alerts: &[AlertInstance], now: DateTime<Utc>) -> Plan {
+    fn plan(&self, known: &Known, now: DateTime<Utc>) -> Plan {
         let situation = Situation {
-            alerts,
+            alerts: &known.alerts,
             silences: &known.silences,
             acknowledgements: &known.acknowledgements,
             receivers: &known.habits,
@@ -114,7 +125,10 @@ async fn look(
     let habits = receivers.iter().filter(|receiver| receiver.receiver_type != ReceiverType::Heartbeat);
     let habits = habits.map(|receiver| (receiver.name.clone(), habits_of(receiver))).collect();
     let unexpired = SilenceFilter { unexpired_at: Some(now) };
+    let told =
+        AlertInstanceFilter { states: vec![AlertState::Firing, AlertState::Resolved], ..Default::default() };
     Ok(Known {
+        alerts: store.alert_instances(&told).await?,
         routing,
         receivers: ids,
         habits,
@@ -170,6 +184,28 @@ fn queued(receiver_id: ReceiverId, message: Message, now: DateTime<Utc>) -> Noti
         finished_at: None,
         error: None,
     }
+}
+
+/// Whether rules are evaluated: some group of them was lately, or there is none to evaluate.
+pub(crate) async fn is_evaluation_healthy(pool: &Pool) -> Result<bool, StoreError> {
+    let settings = &pool.context().settings;
+    let now = settings.clock.now();
+    let mut connection = pool.acquire(Access::Read).await?;
+    let mut connection = connection.as_connection();
+    let groups = connection.store().rule_groups().await?.into_iter();
+    let intervals: HashMap<_, _> = groups.map(|group| (group.name, group.interval_seconds)).collect();
+    let is_recent = |(name, state): &(String, GroupState)| {
+        let seconds = intervals.get(name).copied().flatten();
+        let usual = settings.alert_evaluation_interval;
+        let interval = seconds.map_or(usual, |seconds| Duration::from_secs(seconds.into()));
+        let patience = TimeDelta::from_std(interval * 3).unwrap_or(TimeDelta::MAX);
+        state.evaluated_at.is_some_and(|evaluated_at| now - evaluated_at <= patience)
+    };
+    if connection.store().group_states().await?.iter().any(is_recent) {
+        return Ok(true);
+    }
+    let enabled = AlertFilter { enabled: Some(true), ..AlertFilter::default() };
+    Ok(connection.store().alert_rules(&enabled, &Page::first(1)).await?.items.is_empty())
 }
 
 /// Forgets what is long over.

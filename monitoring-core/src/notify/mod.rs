@@ -20,7 +20,7 @@ mod sender;
 mod smtp;
 mod way;
 
-pub(crate) use decide::{Decider, clean_up};
+pub(crate) use decide::{Decider, clean_up, is_evaluation_healthy};
 pub use deliver::Deliverer;
 pub use notifier::{DeliveryError, Notifier};
 pub(crate) use sender::Notifiers;

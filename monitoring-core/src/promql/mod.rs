@@ -38,10 +38,9 @@ pub(crate) use matcher::{Condition, Matcher, anchored};
 pub(crate) use memory::Memory;
 pub(crate) use parse::parse;
 pub(crate) use planner::matchers;
-pub(crate) use query::Query;
+pub(crate) use query::{Columns, Query};
 pub use query::{QueryAnswer, QueryValue, SeriesValues, format_query, format_value, parse_query};
-pub(crate) use selectors::selections;
+pub(crate) use selectors::{depends_on_range, selections};
 pub(crate) use source::{Delta, Found, Reach, Samples, SeriesSource, SourceError, Wanted};
-#[cfg(any(test, fuzzing))]
 pub(crate) use value::ABSENT as STALE;
 pub(crate) use value::is_present;

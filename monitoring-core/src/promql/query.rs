@@ -64,6 +64,41 @@ pub struct SeriesValues {
     pub samples: Vec<(i64, f64)>,
 }
 
+/// What a query yields at some instants, column by column.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Columns {
+    /// Labels, and a value for each instant, if there is one.
+    rows: Vec<(LabelSet, Vec<f64>)>,
+    /// For each instant, whether any selector found a sample.
+    seen: Vec<bool>,
+    /// Whether the query looks at samples at all.
+    looks: bool,
+}
+
+impl Columns {
+    /// What the query yields at the instant of this number.
+    pub(crate) fn at(&self, step: usize) -> impl Iterator<Item = (&LabelSet, f64)> {
+        self.at_numbered(step).map(|(row, value)| (&self.rows[row].0, value))
+    }
+
+    /// The same, with the number of each row instead of its labels.
+    pub(crate) fn at_numbered(&self, step: usize) -> impl Iterator<Item = (usize, f64)> {
+        let values = self.rows.iter().enumerate().map(move |(row, (_, values))| (row, values[step]));
+        values.filter(|(_, value)| is_present(*value))
+    }
+
+    /// The labels of each row.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &LabelSet> {
+        self.rows.iter().map(|(labels, _)| labels)
+    }
+
+    /// Whether the query found nothing to look at: no selector found a sample, and nothing is said about
+    /// that, as `absent` would.
+    pub(crate) fn has_no_data(&self, step: usize) -> bool {
+        self.looks && !self.seen[step] && self.at_numbered(step).next().is_none()
+    }
+}
+
 impl Query {
     /// A query at one instant, in milliseconds since 1970.
     ///
@@ -128,6 +163,29 @@ impl Query {
         let value = evaluator.evaluate(&self.node, self.steps).await?;
         let value = if self.is_range { self.matrix(value)? } else { self.at_instant(value)? };
         Ok(QueryAnswer { value, notes: evaluator.notes })
+    }
+
+    /// Evaluates it as a rule does: a column for each series, and at which steps there were samples to
+    /// look at. To give it up, drop the future.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer).
+    pub(crate) async fn columns<S: SeriesSource>(
+        &self,
+        source: &S,
+        limits: &QueryLimits,
+    ) -> QueryResult<Columns> {
+        let mut evaluator = Evaluator::new(source, limits).watching(self.steps.count);
+        let rows = match evaluator.evaluate(&self.node, self.steps).await? {
+            Value::Scalar(values) => vec![(LabelSet::default(), values)],
+            Value::Vector(rows) => finished(rows)?.into_iter().map(|row| (row.labels, row.values)).collect(),
+            _ => return Err(QueryError::execution("rule result is not a vector or scalar")),
+        };
+        let seen = evaluator.seen.unwrap_or_default();
+        let looks = seen.has_looked;
+        let seen = seen.into_steps();
+        Ok(Columns { rows, seen, looks })
     }
 
     fn at_instant(&self, value: Value) -> QueryResult<QueryValue> {
@@ -243,6 +301,43 @@ fn parsed(text: &str) -> QueryResult<promql_parser::parser::Expr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::promql::{Memory, STALE};
+
+    /// Whether a query has no data, minute by minute: `x` has samples in minutes 0 to 3 and then goes
+    /// stale, `y` has none.
+    async fn without_data(text: &str) -> String {
+        let mut memory = Memory::default();
+        let mut samples: Vec<_> = (0..4).map(|minute| (60_000 * minute, 1.0)).collect();
+        samples.push((240_000, STALE));
+        memory.add([(super::super::NAME, "x")].into_iter().collect(), samples);
+        let limits = QueryLimits::default();
+        let query = Query::range(text, 0, 420_000, 60_000, &limits).unwrap();
+        let columns = query.columns(&memory, &limits).await.unwrap();
+        (0..8).map(|step| if columns.has_no_data(step) { '.' } else { 'x' }).collect()
+    }
+
+    #[tokio::test]
+    async fn no_data_is_told_from_a_comparison_that_does_not_hold() {
+        for (query, expected) in [
+            ("x > 5", "xxxx...."),
+            ("x", "xxxx...."),
+            ("y", "........"),
+            ("x or y", "xxxx...."),
+            ("sum(x) > 5", "xxxx...."),
+            ("count_over_time(x[2m]) > 5", "xxxxx..."),
+            ("max_over_time((x > 5)[2m:1m])", "xxxxx..."),
+            ("rate(x[2m]) > 5", "xxxxx..."),
+            ("x @ 60 > 5", "xxxxxxxx"),
+            ("y @ 60 > 5", "........"),
+            ("x offset 2m > 5", "..xxxx.."),
+            ("absent(y)", "xxxxxxxx"),
+            ("absent(x)", "xxxxxxxx"),
+            ("vector(1) > 5", "xxxxxxxx"),
+            ("time() > bool 5", "xxxxxxxx"),
+        ] {
+            assert_eq!(without_data(query).await, expected, "{query}");
+        }
+    }
 
     #[test]
     fn a_positive_infinity_is_laid_out_with_its_sign() {

@@ -1,6 +1,6 @@
 //! The selectors in a query, wherever they stand.
 
-use promql_parser::parser::Expr;
+use promql_parser::parser::{AtModifier, Expr};
 
 use super::error::{QueryError, QueryResult};
 use super::matcher::Matcher;
@@ -47,6 +47,29 @@ fn collect(expression: &Expr, found: &mut Vec<Vec<Matcher>>) -> QueryResult<()> 
     Ok(())
 }
 
+/// Whether what a query yields at an instant depends on which other instants it is asked for, by
+/// `@ start()` or `@ end()`.
+pub(crate) fn depends_on_range(query: &str) -> bool {
+    super::parse(query).is_ok_and(|expression| names_ends(&expression))
+}
+
+fn names_ends(expression: &Expr) -> bool {
+    let is_end = |at: &Option<AtModifier>| matches!(at, Some(AtModifier::Start | AtModifier::End));
+    match expression {
+        Expr::VectorSelector(selector) => is_end(&selector.at),
+        Expr::MatrixSelector(matrix) => is_end(&matrix.vs.at),
+        Expr::Subquery(subquery) => is_end(&subquery.at) || names_ends(&subquery.expr),
+        Expr::Paren(paren) => names_ends(&paren.expr),
+        Expr::Unary(unary) => names_ends(&unary.expr),
+        Expr::Binary(binary) => names_ends(&binary.lhs) || names_ends(&binary.rhs),
+        Expr::Aggregate(aggregate) => {
+            names_ends(&aggregate.expr) || aggregate.param.as_ref().is_some_and(|param| names_ends(param))
+        }
+        Expr::Call(call) => call.args.args.iter().any(|argument| names_ends(argument)),
+        Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +87,12 @@ mod tests {
         assert_eq!(names, ["a", "b", "c", "d"]);
         assert!(selections("1 + time()").unwrap().is_empty());
         assert!(selections("up{").is_err());
+    }
+
+    #[test]
+    fn the_ends_of_the_range_are_found_wherever_they_are_named() {
+        assert!(depends_on_range("sum(rate(x[5m] @ start())) > 1"));
+        assert!(depends_on_range("a + max_over_time(b[1h:5m] @ end())"));
+        assert!(!depends_on_range("sum(rate(x[5m] @ 100)) > 1"));
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, Semaphore};
 use super::index::{Index, SERIES_MAX, SeriesFigures};
 use super::stored::StoredSeries;
 use crate::model::{MetricType, SeriesId};
-use crate::promql::{Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
+use crate::promql::{Columns, Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
 use crate::store::metrics::MetricStore as _;
 use crate::store::removal::RemovalStore as _;
 use crate::store::series::{SeriesNews, SeriesStore as _};
@@ -29,6 +29,7 @@ const SERIES_PER_PAGE: u32 = 10_000;
 #[derive(Clone, Debug)]
 pub struct PromQuery {
     pub(super) shared: Arc<Shared>,
+    pub(super) turns: Arc<Semaphore>,
     pub(super) limits: QueryLimits,
     /// What lists of series are limited to: milliseconds since 1970, both included.
     pub(super) span: Option<(i64, i64)>,
@@ -56,7 +57,6 @@ pub(super) struct Shared {
     pub seen: std::sync::Mutex<HashMap<SeriesId, i64>>,
     /// Locked while the index is brought up to date.
     followed: Mutex<Followed>,
-    turns: Semaphore,
 }
 
 /// How far the index follows the database.
@@ -86,15 +86,26 @@ impl PromQuery {
             index: RwLock::default(),
             seen: std::sync::Mutex::default(),
             followed: Mutex::default(),
-            turns: Semaphore::new(QUERIES_MAX),
         };
-        Self { shared: Arc::new(shared), limits, span: None }
+        let turns = Arc::new(Semaphore::new(QUERIES_MAX));
+        Self { shared: Arc::new(shared), turns, limits, span: None }
+    }
+
+    /// The same with other limits and turns of its own: whoever asks through it and whoever asks through
+    /// this do not wait for each other.
+    pub(crate) fn apart(&self, limits: QueryLimits) -> Self {
+        Self { turns: Arc::new(Semaphore::new(QUERIES_MAX)), limits, ..self.clone() }
     }
 
     /// The same with other limits.
     #[must_use]
     pub fn with_limits(&self, limits: QueryLimits) -> Self {
         Self { limits, ..self.clone() }
+    }
+
+    /// Where it reads from.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.shared.pool
     }
 
     /// The time queries are asked at where they name none.
@@ -138,6 +149,31 @@ impl PromQuery {
         self.answer(query).await
     }
 
+    /// What a query yields at one instant, as a rule looks at it. Series that are new since the last
+    /// [`learn`](Self::learn) are not seen.
+    pub(crate) async fn columns_at(&self, query: &str, time: DateTime<Utc>) -> QueryResult<Columns> {
+        let query = Query::instant(query, time.timestamp_millis(), self.limits())?;
+        self.in_turn(query.columns(&self.source(), self.limits())).await
+    }
+
+    /// The same at every `step` from `start` up to `end`, both included.
+    pub(crate) async fn columns_between(
+        &self,
+        query: &str,
+        start: DateTime<Utc>,
+        end: DateTime<Utc>,
+        step: TimeDelta,
+    ) -> QueryResult<Columns> {
+        let (start, end) = (start.timestamp_millis(), end.timestamp_millis());
+        let query = Query::range(query, start, end, step.num_milliseconds(), self.limits())?;
+        self.in_turn(query.columns(&self.source(), self.limits())).await
+    }
+
+    /// Learns of series that are new or gone.
+    pub(crate) async fn learn(&self) -> QueryResult<()> {
+        self.follow().await
+    }
+
     async fn answer(&self, query: Query) -> QueryResult<QueryAnswer> {
         let answering = async {
             self.follow().await?;
@@ -152,7 +188,7 @@ impl PromQuery {
         work: impl Future<Output = QueryResult<T>> + Send,
     ) -> QueryResult<T> {
         let work = async {
-            let turn = self.shared.turns.acquire().await;
+            let turn = self.turns.acquire().await;
             debug_assert!(turn.is_ok(), "turns are never closed");
             work.await
         };

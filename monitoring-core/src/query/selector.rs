@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use promql_parser::parser::Expr;
 
+use crate::model::Labels;
 use crate::promql::{Condition, Matcher, QueryError, QueryResult, anchored};
 
 /// Which series: conditions on their labels, all of which hold.
@@ -70,6 +71,13 @@ impl Selector {
         }
         self.matchers.push(Matcher { name: label.to_owned(), condition });
         Ok(self)
+    }
+
+    /// Whether labels fulfil all conditions.
+    #[must_use]
+    pub fn accepts(&self, labels: &Labels) -> bool {
+        let value = |name: &str| labels.value(name).unwrap_or_default();
+        self.matchers.iter().all(|matcher| matcher.accepts(value(&matcher.name)))
     }
 
     pub(super) fn into_matchers(self) -> Vec<Matcher> {

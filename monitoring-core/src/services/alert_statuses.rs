@@ -155,7 +155,9 @@ impl Board {
             silenced_by: muting.silenced_by(&alert.labels),
             inhibited_by: muting.inhibited_by(&alert.labels),
             receivers: self.receivers(alert),
-            acknowledgement: acknowledged.get(&(alert.fingerprint, alert.starts_at)).map(|said| (*said).clone()),
+            acknowledgement: acknowledged
+                .get(&(alert.fingerprint, alert.starts_at))
+                .map(|said| (*said).clone()),
             alert: alert.clone(),
         };
         self.alerts.iter().map(status).collect()

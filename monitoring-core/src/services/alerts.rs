@@ -150,6 +150,16 @@ fn check(context: &Context, rule: &mut AlertRule, before: Option<&AlertRule>) ->
     Ok(())
 }
 
+/// The rule as it would be stored.
+pub(super) fn checked_rule(
+    context: &Context,
+    mut rule: AlertRule,
+    before: Option<&AlertRule>,
+) -> Result<AlertRule> {
+    check(context, &mut rule, before)?;
+    Ok(rule)
+}
+
 fn expect_version(expected: Option<i64>, current: i64) -> Result<()> {
     match expected {
         Some(expected) if expected != current => Err(Error::conflict("alert rule", expected, current)),

@@ -216,14 +216,8 @@ fn series(labels: Vec<(String, String)>, limits: &Limits) -> std::result::Result
         invalid.push(NAME, "is kept for a metric of the monitoring system itself");
     }
     invalid.or(())?;
-    let metric_type = type_by_name(&series_name);
+    let metric_type = MetricType::by_convention(&series_name);
     Ok(Series::new(series_name, known, metric_type, Temporality::Cumulative, Vec::new()))
-}
-
-/// What naming conventions say about a series nobody described.
-fn type_by_name(name: &str) -> MetricType {
-    let endings = ["_total", "_count", "_sum", "_bucket"];
-    if endings.iter().any(|ending| name.ends_with(ending)) { MetricType::Counter } else { MetricType::Gauge }
 }
 
 #[cfg(test)]
@@ -250,11 +244,5 @@ mod tests {
         let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let series = series(labels, &Limits::default()).unwrap();
         assert_eq!(series.labels.value("__address__"), Some("db:9090"));
-    }
-
-    #[test]
-    fn conventions_tell_counters_from_gauges() {
-        assert_eq!(type_by_name("requests_total"), MetricType::Counter);
-        assert_eq!(type_by_name("temperature"), MetricType::Gauge);
     }
 }

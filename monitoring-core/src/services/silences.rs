@@ -8,8 +8,8 @@ use super::texts::Texts;
 use crate::alerting::routing::check_silence_matchers;
 use crate::error::{Error, Result};
 use crate::model::{
-    AlertMatcher, AlertMatchers, AlertRuleId, CreateSilenceRequest, Invalid, MatchOperator, Page, Silence,
-    SilenceAlertRequest, SilenceFilter, SilenceId, SilenceState, Slice,
+    AlertMatcher, AlertMatchers, AlertRule, AlertRuleId, CreateSilenceRequest, Invalid, MatchOperator, Page,
+    Silence, SilenceAlertRequest, SilenceFilter, SilenceId, SilenceState, Slice,
 };
 use crate::store::alerts::AlertStore as _;
 use crate::store::silences::SilenceStore as _;
@@ -17,6 +17,8 @@ use crate::store::{AsConnection, Connection, Context};
 
 /// The label that carries a rule's name on each of its alerts.
 const NAME_LABEL: &str = "alertname";
+/// The one that carries its severity.
+const SEVERITY_LABEL: &str = "severity";
 
 /// Stores a new silence.
 ///
@@ -103,9 +105,10 @@ pub async fn silence_alert_rule(
     let (rule, mut connection) = (rule.into(), conn.as_connection());
     let found = connection.store().alert_rule(rule).await?;
     let found = found.ok_or_else(|| Error::not_found("alert rule", rule))?;
-    let name = AlertMatcher::new(NAME_LABEL, MatchOperator::Equal, found.name);
+    let own = own_labels(&found).into_iter();
+    let own = own.map(|(name, value)| AlertMatcher::new(name, MatchOperator::Equal, value));
     let request = CreateSilenceRequest {
-        matchers: AlertMatchers(std::iter::once(name).chain(request.matchers.0).collect()),
+        matchers: AlertMatchers(own.chain(request.matchers.0).collect()),
         starts_at: None,
         ends_at: None,
         duration: Some(request.duration),
@@ -113,6 +116,17 @@ pub async fn silence_alert_rule(
         comment: request.comment,
     };
     create(&mut connection, request, actor).await
+}
+
+/// What all alerts of a rule have in common: rules may share a name, and differ by their labels.
+fn own_labels(rule: &AlertRule) -> Vec<(&str, &str)> {
+    let is_template = |value: &str| value.contains("{{");
+    let mut labels = vec![(NAME_LABEL, rule.name.as_str())];
+    labels.extend(rule.labels.iter().filter(|(name, value)| *name != NAME_LABEL && !is_template(value)));
+    if rule.severity_label && rule.labels.value(SEVERITY_LABEL).is_none() {
+        labels.push((SEVERITY_LABEL, rule.severity.as_str()));
+    }
+    labels
 }
 
 /// The silence with this id.

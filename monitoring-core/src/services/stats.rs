@@ -10,13 +10,12 @@ use crate::error::Result;
 use crate::model::{
     EVENTS_TOTAL, IncidentFilter, Labels, Level, METRICS_TOTAL, MonitoringStats, Page, StatsSummary,
 };
+use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::incidents::IncidentStore as _;
 use crate::store::stats::StatsStore as _;
 use crate::store::{AsConnection, Connection};
 
 /// What the system holds. Observations of the system's own metrics are not counted.
-///
-/// `active_alerts` is 0 as long as rules are stored but not evaluated: nothing can fire.
 ///
 /// # Errors
 ///
@@ -31,7 +30,7 @@ async fn monitoring_stats(connection: &mut Connection<'_>) -> Result<MonitoringS
     Ok(MonitoringStats {
         total_events: whole(store.counter_total(EVENTS_TOTAL).await?),
         total_metrics: whole(store.counter_total(METRICS_TOTAL).await?),
-        active_alerts: 0,
+        active_alerts: store.firing_alerts().await?,
         open_incidents: store.open_incidents().await?,
         events_last_hour: events,
         metrics_last_hour: metrics,

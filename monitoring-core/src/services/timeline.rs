@@ -8,9 +8,9 @@ use crate::store::timeline::{Origin, TimelineKey, TimelineStore as _, Window};
 use crate::store::{AsConnection, Connection, Store};
 
 /// What happened around an incident, oldest first: all events from one hour before its start to
-/// its resolution (or now), events attached to it whenever they happened, and everything people
-/// did to it. Of what happened at the same instant, events come first, then changes, then
-/// comments.
+/// its resolution (or now), events attached to it whenever they happened, alerts that began or ceased
+/// to fire meanwhile, and everything people did to it. Of what happened at the same instant, events come
+/// first, then alerts, then changes, then comments.
 ///
 /// An event is an alert if its type says so, and marks a deployment if it has a tag `deploy`,
 /// `deployment` or `deployment_id` (and that is neither empty nor `false`), or a tag `event` or
@@ -48,7 +48,7 @@ async fn timeline(connection: &mut Connection<'_>, id: IncidentId, page: &Page) 
     let mut keys = store.timeline_keys(&window, page).await?;
     let has_more = keys.len() > page.limit as usize;
     keys.truncate(page.limit as usize);
-    let entries = entries(&keys, rows(&mut store, &window, &keys).await?);
+    let entries = entries(id, &keys, rows(&mut store, &window, &keys).await?);
     let pagination = Pagination {
         limit: page.limit,
         offset: page.offset,
@@ -69,6 +69,9 @@ async fn rows(store: &mut Store<'_>, window: &Window, keys: &[TimelineKey]) -> R
     }
     if let Some((first, last)) = ends(keys, Origin::Attachment) {
         rows.attachments = store.attachments_between(id, first, last).await?;
+    }
+    if let Some((first, last)) = ends(keys, Origin::Transition) {
+        rows.transitions = store.transitions_between(id, first, last).await?;
     }
     if let Some((first, last)) = ends(keys, Origin::Change) {
         rows.changes = store.changes_between(id, first, last).await?;

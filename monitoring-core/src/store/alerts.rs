@@ -3,7 +3,7 @@
 use crate::model::{AlertFilter, AlertRule, AlertRuleId, Page, Slice};
 
 super::store_trait! {
-    /// Alert rules. Their names are unique.
+    /// Alert rules. No two of a group have the same name and the same labels.
     AlertStore {
         /// Adds a rule; a conflict if its name is taken.
         fn insert_alert_rule(rule: &AlertRule) -> ();
@@ -16,6 +16,9 @@ super::store_trait! {
 
         /// Rules, newest first.
         fn alert_rules(filter: &AlertFilter, page: &Page) -> Slice<AlertRule>;
+
+        /// All rules that are evaluated, by group and place.
+        fn enabled_alert_rules() -> Vec<AlertRule>;
 
         /// Writes a rule whose version is `version`; false if there is none. A conflict if its new
         /// name is taken.

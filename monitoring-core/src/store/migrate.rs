@@ -41,6 +41,7 @@ pub(super) async fn postgres(
         script!("postgres", 4, "0004_series_removal"),
         script!("postgres", 5, "0005_exemplars"),
         script!("postgres", 6, "0006_metric_chunks"),
+        script!("postgres", 7, "0007_evaluation"),
         script!("postgres", 8, "0008_notifications"),
     ];
 
@@ -114,6 +115,7 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 4, "0004_series_removal"),
         script!("sqlite", 5, "0005_exemplars"),
         script!("sqlite", 6, "0006_metric_chunks"),
+        script!("sqlite", 7, "0007_evaluation"),
         script!("sqlite", 8, "0008_notifications"),
     ];
 

@@ -7,7 +7,9 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::model::{Comment, Event, EventId, EventType, IncidentChange, IncidentId, Level, Page, Tags};
+use crate::model::{
+    AlertTransition, Comment, Event, EventId, EventType, IncidentChange, IncidentId, Level, Page, Tags,
+};
 
 /// Whose timeline, and which events belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +26,13 @@ pub(crate) struct Window {
 pub(crate) enum Origin {
     Event,
     Attachment,
+    Transition,
     Change,
     Comment,
 }
 
 impl Origin {
-    const ALL: [Self; 4] = [Self::Event, Self::Attachment, Self::Change, Self::Comment];
+    const ALL: [Self; 5] = [Self::Event, Self::Attachment, Self::Transition, Self::Change, Self::Comment];
 
     /// The reverse of the number statements write for it.
     pub(crate) fn of(number: i64) -> Option<Self> {
@@ -44,7 +47,7 @@ pub(crate) struct TimelineKey {
     pub origin: Origin,
     /// The version a change made; 0 for what has an id.
     pub version: i64,
-    /// The id of an event or a comment; nil for a change.
+    /// The id of an event, a change of an alert's state or a comment; nil for a change of the incident.
     pub id: Uuid,
 }
 
@@ -84,7 +87,8 @@ super::store_trait! {
     /// Timelines of incidents. The rows between two keys of a page are exactly those of the page.
     TimelineStore {
         /// The keys of a page, oldest first: events in the window, attached events wherever they
-        /// are, and all changes and comments.
+        /// are, alerts that began or ceased to fire in the window, every change of state of those whose
+        /// rules the incident is about, and all changes and comments.
         fn timeline_keys(window: &Window, page: &Page) -> Vec<TimelineKey>;
 
         /// Events that are not attached, between two keys and with them.
@@ -100,6 +104,13 @@ super::store_trait! {
             first: &TimelineKey,
             last: &TimelineKey,
         ) -> Vec<Event>;
+
+        /// Changes of alerts' states, between two keys and with them.
+        fn transitions_between(
+            incident: IncidentId,
+            first: &TimelineKey,
+            last: &TimelineKey,
+        ) -> Vec<AlertTransition>;
 
         /// Changes, between two keys and with them.
         fn changes_between(

@@ -1,7 +1,8 @@
 //! Alert rules are checked, stored, changed by one at a time, and every change is on record.
 
 use monitoring_core::{
-    AlertFilter, AlertRuleId, CreateAlertRequest, Error, IncidentSeverity, Page, UpdateAlertRequest, services,
+    AlertFilter, AlertRuleId, CreateAlertRequest, DEFAULT_GROUP, Error, Fallback, IncidentSeverity, Page,
+    UpdateAlertRequest, services,
 };
 use uuid::Uuid;
 
@@ -27,11 +28,14 @@ const ACTOR: Uuid = Uuid::from_u128(7);
 fn cpu(name: &str) -> CreateAlertRequest {
     CreateAlertRequest {
         name: name.to_owned(),
+        group: DEFAULT_GROUP.to_owned(),
         description: Some("CPU usage above 80% for more than 5 minutes".to_owned()),
         query: "cpu_usage > 80".to_owned(),
         threshold_value: Some(80.0),
         for_seconds: 300,
         keep_firing_for_seconds: 60,
+        on_no_data: Fallback::Ok,
+        on_error: Fallback::Keep,
         severity: IncidentSeverity::High,
         labels: [("team".to_owned(), "core".to_owned())].into(),
         annotations: [("summary".to_owned(), "{{ $value }} %".to_owned())].into(),

@@ -32,6 +32,7 @@ const ORDER: [&str; 27] = [
     "alerting",
     "notify",
     "incidents",
+    "evaluation",
     "analysis",
     "retention",
     "compaction",

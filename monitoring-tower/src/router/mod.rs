@@ -46,8 +46,8 @@ fn table() -> Vec<Route> {
         ReadStats, ReadSummary, WriteTelemetry,
     };
     use api::{
-        alerts, audit, events, health, incidents, metrics, notifications, receivers, routing, silences,
-        stats, timeline,
+        alerts, audit, events, health, incidents, metrics, notifications, receivers, recording_rules,
+        routing, rule_groups, silences, stats, timeline,
     };
 
     let mut table = vec![
@@ -86,6 +86,19 @@ fn table() -> Vec<Route> {
         get("/notifications", Needs(ManageAlerts), notifications::list),
         get("/notifications/{id}", Needs(ManageAlerts), notifications::show),
         post("/notifications/{id}/resend", Needs(ManageAlerts), notifications::resend),
+        get("/alerts/active", Needs(ManageAlerts), alerts::active),
+        post("/alerts/test", Needs(ManageAlerts), alerts::test),
+        get("/alerts/{id}/history", Needs(ManageAlerts), alerts::history),
+        post("/alerts/{id}/backtest", Needs(ManageAlerts), alerts::backtest),
+        get("/rule-groups", Needs(ManageAlerts), rule_groups::list),
+        get("/rule-groups/{name}", Needs(ManageAlerts), rule_groups::show),
+        put("/rule-groups/{name}", Needs(ManageAlerts), rule_groups::set),
+        delete("/rule-groups/{name}", Needs(ManageAlerts), rule_groups::reset),
+        post("/recording-rules", Needs(ManageAlerts), recording_rules::create),
+        get("/recording-rules", Needs(ManageAlerts), recording_rules::list),
+        get("/recording-rules/{id}", Needs(ManageAlerts), recording_rules::show),
+        patch("/recording-rules/{id}", Needs(ManageAlerts), recording_rules::patch),
+        delete("/recording-rules/{id}", Needs(ManageAlerts), recording_rules::delete),
         post("/incidents", Needs(CreateIncidents), incidents::create),
         get("/incidents", Needs(OwnIncidents), incidents::list),
         get("/incidents/{id}", Needs(OwnIncidents), incidents::show),

@@ -12,8 +12,8 @@ use utoipa::openapi::{self, Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoParams, Modify, OpenApi};
 
 use super::api::{
-    alerts, audit, events, health, incidents, metrics, notifications, receivers, routing, silences, stats,
-    timeline,
+    alerts, audit, events, health, incidents, metrics, notifications, receivers, recording_rules, routing,
+    rule_groups, silences, stats, timeline,
 };
 use super::error::ProblemDetails;
 use super::security::Access;
@@ -37,7 +37,11 @@ pub(super) async fn document(OriginalUri(uri): OriginalUri) -> Json<openapi::Ope
         events::create, events::list, events::show, stream::events,
         metrics::create, metrics::list,
         alerts::create, alerts::list, alerts::show, alerts::update, alerts::patch, alerts::delete,
-        alerts::enable, alerts::disable, silences::silence_rule, silences::acknowledge,
+        alerts::enable, alerts::disable, alerts::active, alerts::test, alerts::history, alerts::backtest,
+        rule_groups::list, rule_groups::show, rule_groups::set, rule_groups::reset,
+        recording_rules::create, recording_rules::list, recording_rules::show, recording_rules::patch,
+        recording_rules::delete,
+        silences::silence_rule, silences::acknowledge,
         silences::create, silences::list, silences::preview, silences::show, silences::update, silences::expire,
         receivers::create, receivers::list, receivers::show, receivers::attempts, receivers::update,
         receivers::delete, receivers::test, routing::show, routing::replace,
@@ -231,6 +235,8 @@ pub(super) struct AlertQuery {
     enabled: Option<bool>,
     /// `low`, `medium`, `high` or `critical`.
     severity: Option<monitoring_core::IncidentSeverity>,
+    /// Only of this group.
+    group: Option<String>,
     /// A part of the name, the description or the query, in any case.
     q: Option<String>,
 }
@@ -246,11 +252,39 @@ pub(super) struct SilenceQuery {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)]
+pub(super) struct ActiveAlertQuery {
+    /// `pending`, `firing` or `resolved`; pending and firing, if absent.
+    state: Option<monitoring_core::AlertState>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
 pub(super) struct NotificationQuery {
     /// `pending`, `sent` or `dead`.
     status: Option<monitoring_core::NotificationStatus>,
     /// The receiver's name.
     receiver: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+pub(super) struct AlertHistoryQuery {
+    /// At or after this time, RFC 3339.
+    start_time: Option<chrono::DateTime<chrono::Utc>>,
+    /// Before this time, RFC 3339.
+    end_time: Option<chrono::DateTime<chrono::Utc>>,
+    /// Only of this alert.
+    fingerprint: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+pub(super) struct RecordingRuleQuery {
+    /// Only of this group.
+    group: Option<String>,
 }
 
 #[derive(IntoParams)]

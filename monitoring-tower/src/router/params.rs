@@ -46,6 +46,11 @@ impl Params {
         })
     }
 
+    /// The same of one that says it in a text.
+    pub(super) fn read<T: FromStr<Err = String>>(&mut self, name: &'static str) -> Option<T> {
+        self.with(name, str::parse)
+    }
+
     pub(super) fn uuid(&mut self, name: &'static str) -> Option<Uuid> {
         self.with(name, |text| Uuid::try_parse(text).map_err(|_| "must be a UUID".to_owned()))
     }
@@ -109,7 +114,12 @@ impl Params {
         Ok(self.invalid.or(())?)
     }
 
-    fn with<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    /// A value, or what is wrong with its text.
+    pub(super) fn with<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let text = self.text(name)?;
         parse(&text).map_err(|message| self.invalid.push(name, message)).ok()
     }

@@ -4,7 +4,10 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{ETAG, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
-use monitoring_core::{AlertRule, Incident, Pagination, Receiver, Slice, StoredRouting};
+use monitoring_core::{
+    AlertRule, AlertRuleView, Incident, Pagination, Receiver, RecordingRule, RecordingRuleView, RuleGroup,
+    RuleGroupView, Slice, StoredRouting,
+};
 use serde::Serialize;
 
 /// An answer's body.
@@ -58,6 +61,36 @@ pub(super) trait Versioned: Serialize {
 impl Versioned for AlertRule {
     fn version(&self) -> i64 {
         self.version
+    }
+}
+
+impl Versioned for AlertRuleView {
+    fn version(&self) -> i64 {
+        self.rule.version
+    }
+}
+
+impl Versioned for RecordingRule {
+    fn version(&self) -> i64 {
+        self.version
+    }
+}
+
+impl Versioned for RecordingRuleView {
+    fn version(&self) -> i64 {
+        self.rule.version
+    }
+}
+
+impl Versioned for RuleGroup {
+    fn version(&self) -> i64 {
+        self.version
+    }
+}
+
+impl Versioned for RuleGroupView {
+    fn version(&self) -> i64 {
+        self.group.version
     }
 }
 

@@ -186,6 +186,7 @@ async fn answers_are_as_documented() {
             json!({"name": "n", "query": "m_total > 1", "threshold_value": 1.5, "labels": {"a": "b"},
                            "annotations": {"summary": "s"}, "description": "d", "for": 60}),
         ),
+        ("/recording-rules", json!({"record": "m:sum", "query": "sum(m_total)", "labels": {"a": "b"}})),
         (
             "/incidents",
             json!({"title": "t", "severity": "high", "assigned_to": ADMIN.id, "description": "d"}),
@@ -225,6 +226,7 @@ async fn answers_are_as_documented() {
         }
         let folder = template.split("/{id}").next().unwrap();
         let path = template.replace("{id}", ids.get(folder).map_or("", String::as_str));
+        let path = path.replace("{name}", "default");
         let answer = service.get(&path, ADMIN).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
         check(&document, documented, &answer.json(), &template);

@@ -11,7 +11,12 @@ const EVERYBODY: [Option<Somebody>; 4] = [None, Some(ALICE), Some(MODERATOR), So
 
 fn path(endpoint: &Endpoint) -> String {
     let id = "00000000-0000-7000-8000-000000000001";
-    endpoint.path.replace("{id}", id).replace("{event_id}", id).replace("{*file}", "index.html")
+    endpoint
+        .path
+        .replace("{id}", id)
+        .replace("{event_id}", id)
+        .replace("{name}", "default")
+        .replace("{*file}", "index.html")
 }
 
 /// Sends what passes the check but changes nothing. A stream never ends, so its answer is not

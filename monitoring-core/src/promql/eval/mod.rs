@@ -13,6 +13,7 @@ mod range;
 mod ranking;
 mod relabel;
 mod rows;
+mod seen;
 mod select;
 mod sets;
 
@@ -26,6 +27,7 @@ use super::source::SeriesSource;
 use super::value::{Row, Steps, Value};
 
 pub(super) use rows::finished;
+pub(super) use seen::Seen;
 
 /// Evaluates the nodes of one query.
 pub(super) struct Evaluator<'s, S> {
@@ -36,6 +38,8 @@ pub(super) struct Evaluator<'s, S> {
     steps_max: usize,
     budget: Budget,
     pub(super) notes: Notes,
+    /// Where anything was seen, if somebody wants to know.
+    pub(super) seen: Option<Seen>,
 }
 
 impl<'s, S: SeriesSource> Evaluator<'s, S> {
@@ -47,7 +51,23 @@ impl<'s, S: SeriesSource> Evaluator<'s, S> {
             steps_max: limits.samples_max,
             budget: Budget::new(limits),
             notes: Notes::default(),
+            seen: None,
         }
+    }
+
+    /// The same, noting at which of so many steps anything is seen.
+    pub(super) fn watching(mut self, steps: usize) -> Self {
+        self.seen = Some(Seen::nothing(steps));
+        self
+    }
+
+    /// What `node` yields at steps of its own, and what was seen there.
+    async fn apart(&mut self, node: &Node, steps: Steps) -> QueryResult<(Value, Option<Seen>)> {
+        let watching = self.seen.as_ref().map(|_| Seen::nothing(steps.count));
+        let outer = std::mem::replace(&mut self.seen, watching);
+        let value = self.evaluate(node, steps).await;
+        let inner = std::mem::replace(&mut self.seen, outer);
+        Ok((value?, inner))
     }
 
     /// What `node` yields at `steps`.
@@ -71,7 +91,10 @@ impl<'s, S: SeriesSource> Evaluator<'s, S> {
                 Node::Call(function, args) => self.call(*function, args, steps).await,
                 Node::RangeCall(call) => Ok(Value::Vector(self.range_call(call, steps).await?)),
                 Node::Fixed(inner) => {
-                    let value = self.evaluate(inner, Steps::at(steps.start)).await?;
+                    let (value, seen) = self.apart(inner, Steps::at(steps.start)).await?;
+                    if let (Some(outer), Some(inner)) = (&mut self.seen, seen) {
+                        outer.everywhere(&inner);
+                    }
                     self.repeated(value, steps).await
                 }
             }

@@ -1,5 +1,7 @@
 //! Windows of samples sliding over the steps.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::select::{PartitionPointNear as _, reach};
 use super::{Evaluator, rows};
 use crate::promql::error::{QueryError, QueryResult};
@@ -8,7 +10,7 @@ use crate::promql::labels::{LabelSet, NAME};
 use crate::promql::notes::Note;
 use crate::promql::plan::{Range, RangeCall, RangeOf};
 use crate::promql::source::{Samples, SeriesSource, Wanted};
-use crate::promql::value::{ABSENT, Row, SampleRow, Steps, is_present};
+use crate::promql::value::{ABSENT, Row, SampleRow, Steps, Value, is_present};
 
 impl<S: SeriesSource> Evaluator<'_, S> {
     /// A function of the samples in the window before each step.
@@ -45,7 +47,19 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         match &range.of {
             RangeOf::Series(matchers) => {
                 let reach = reach(range.shift, steps, range.length);
-                let columns = self.read(matchers, reach, wanted, |samples| column(fresh(samples))).await?;
+                let seen = Mutex::new(self.seen.take());
+                let column = |samples| {
+                    let samples = fresh(samples);
+                    if let Some(seen) = &mut *seen.lock().unwrap_or_else(PoisonError::into_inner) {
+                        seen.windows(&samples, range.shift, range.length, steps);
+                    }
+                    column(samples)
+                };
+                let columns = self.read(matchers, reach, wanted, column).await?;
+                self.seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+                if let Some(seen) = &mut self.seen {
+                    seen.has_looked = true;
+                }
                 let row = |(labels, values)| Row { labels, drops_name: false, values };
                 Ok(columns.into_iter().map(row).collect())
             }
@@ -71,7 +85,14 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         if inner.count == 0 {
             return Ok(Vec::new());
         }
-        let rows = self.vector(node, inner).await?;
+        let (value, seen) = self.apart(node, inner).await?;
+        if let (Some(outer), Some(within)) = (&mut self.seen, seen) {
+            outer.has_looked |= within.has_looked;
+            outer.windows(&within.as_samples(inner), range.shift, range.length, steps);
+        }
+        let Value::Vector(rows) = value else {
+            return Err(QueryError::execution("expected an instant vector"));
+        };
         let rows: Vec<_> = rows.into_iter().map(|row| sampled(row, inner)).collect();
         self.release(rows.len(), inner);
         Ok(rows)

@@ -37,6 +37,10 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         let lookback = self.lookback;
         let column = |samples| Ok(newest(&samples, select.shift, steps, lookback, &wanted));
         let columns = self.read(&select.matchers, reach, Wanted::Totals, column).await?;
+        if let Some(seen) = &mut self.seen {
+            seen.has_looked = true;
+            columns.iter().for_each(|(_, values)| seen.column(values));
+        }
         let row = |(labels, values)| Row { labels, drops_name: false, values };
         Ok(columns.into_iter().map(row).filter(Row::is_anywhere).collect())
     }

@@ -17,12 +17,14 @@ use self::listener::{Heard, Listener, Says};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::model::{
-    Acknowledgement, AlertInstance, AlertState, Fingerprint, Labels, Message, Notification,
-    NotificationFilter, NotificationKind, NotificationStatus, Page, ReceiverId, ReceiverRequest,
-    SilenceFilter,
+    Acknowledgement, AlertInstance, AlertInstanceFilter, AlertState, Fingerprint, Labels, Message,
+    Notification, NotificationFilter, NotificationKind, NotificationStatus, Page, ReceiverId,
+    ReceiverRequest, SilenceFilter,
 };
 use crate::notify::{Decider, Deliverer, DeliveryError, Notifier, Notifiers, clean_up};
 use crate::services;
+use crate::store::alert_instances::AlertInstanceStore as _;
+use crate::store::leases::LeaseStore as _;
 use crate::store::notifications::NotificationStore as _;
 use crate::store::silences::SilenceStore as _;
 use crate::store::{Access, AsConnection as _, Context, Pool};
@@ -51,6 +53,7 @@ macro_rules! on_both_databases {
 on_both_databases! {
     an_alert_becomes_a_webhook_and_its_end_too
     two_replicas_that_decide_at_once_say_it_once
+    a_deposed_leader_says_nothing
     what_one_replica_claims_no_other_sends
     a_dead_claimants_work_is_done_by_another
     messages_about_one_group_arrive_in_order
@@ -160,8 +163,22 @@ impl World {
         AlertInstance { state: AlertState::Resolved, resolved_at: Some(self.now()), ..alert.clone() }
     }
 
+    /// Makes these the alerts there are.
+    async fn evaluate(&self, alerts: &[AlertInstance]) {
+        let mut conn = self.pool.acquire(Access::Write).await.unwrap();
+        let mut connection = conn.as_connection();
+        let mut transaction = connection.begin().await.unwrap();
+        let old = transaction.store().alert_instances(&AlertInstanceFilter::default()).await.unwrap();
+        let old: Vec<_> = old.iter().map(|alert| (alert.rule_id, alert.fingerprint)).collect();
+        transaction.store().delete_alert_instances(&old).await.unwrap();
+        let alerts: Vec<_> = alerts.iter().collect();
+        transaction.store().put_alert_instances(&alerts).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
+
     async fn decide(&self, alerts: &[AlertInstance]) -> usize {
-        self.decider.decide(&self.pool, alerts).await.unwrap()
+        self.evaluate(alerts).await;
+        self.decider.decide(&self.pool, None).await.unwrap()
     }
 
     /// Sends what is due to everybody; how much that was.
@@ -213,10 +230,25 @@ async fn two_replicas_that_decide_at_once_say_it_once(world: World) {
     world.webhook(&listener).await;
     let alerts = [world.alert("Slow"), world.alert("Full")];
     let other = Decider::default();
-    let (one, two) =
-        tokio::join!(world.decider.decide(&world.pool, &alerts), other.decide(&world.pool, &alerts));
+    world.evaluate(&alerts).await;
+    let (one, two) = tokio::join!(world.decider.decide(&world.pool, None), other.decide(&world.pool, None));
     assert_eq!(one.unwrap() + two.unwrap(), 2);
     assert_eq!(world.notifications().await.len(), 2);
+}
+
+async fn a_deposed_leader_says_nothing(world: World) {
+    let listener = Listener::start(&[]).await;
+    world.webhook(&listener).await;
+    world.evaluate(&[world.alert("Slow")]).await;
+    let lease = {
+        let mut conn = world.pool.acquire(Access::Write).await.unwrap();
+        let (holder, ttl) = (uuid::Uuid::from_u128(1), Duration::from_secs(60));
+        conn.as_connection().store().acquire_lease("notifications", holder, ttl).await.unwrap().unwrap()
+    };
+    let deposed = crate::store::leases::Lease { token: lease.token - 1, ..lease.clone() };
+    assert_eq!(world.decider.decide(&world.pool, Some(&deposed)).await.unwrap(), 0);
+    assert!(world.notifications().await.is_empty());
+    assert_eq!(world.decider.decide(&world.pool, Some(&lease)).await.unwrap(), 1);
 }
 
 async fn what_one_replica_claims_no_other_sends(world: World) {

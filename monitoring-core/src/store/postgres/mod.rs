@@ -6,19 +6,25 @@ use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _, SqlStr};
 
 use crate::config::Settings;
 
+mod alert_instances;
+mod alert_transitions;
 mod alerts;
 mod audit;
 mod chunks;
 mod events;
 mod exemplars;
 mod incidents;
+mod leases;
 mod metrics;
 mod notifications;
 mod partitions;
 mod receivers;
+mod recording_rules;
 mod removal;
 mod replicas;
 mod routing;
+mod rule_groups;
+mod rule_states;
 mod series;
 mod silences;
 mod stats;

@@ -5,8 +5,9 @@ use sqlx::{Row as _, SqlStr};
 use uuid::Uuid;
 
 use super::Postgres;
+use super::alert_transitions::transition;
 use super::incidents::{attached_event, change, comment};
-use crate::model::{Comment, Event, IncidentChange, IncidentId, Page};
+use crate::model::{AlertTransition, Comment, Event, IncidentChange, IncidentId, Page};
 use crate::store::StoreError;
 use crate::store::row::Place;
 use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, TimelineStore, Window};
@@ -30,13 +31,21 @@ impl TimelineStore for Postgres<'_> {
                   ORDER BY timestamp, event_id
                   LIMIT $4)
                  UNION ALL
-                 (SELECT changed_at, 2, version, '00000000-0000-0000-0000-000000000000'::uuid
+                 (SELECT at, 2, 0, id
+                  FROM monitoring.alert_transitions
+                  WHERE at >= $2 AND at <= $3
+                    AND ('firing' IN (from_state, to_state) OR rule_id = ANY (ARRAY(
+                        SELECT rule_id FROM monitoring.alert_transitions WHERE incident_id = $1)))
+                  ORDER BY at, id
+                  LIMIT $4)
+                 UNION ALL
+                 (SELECT changed_at, 3, version, '00000000-0000-0000-0000-000000000000'::uuid
                   FROM monitoring.incident_changes
                   WHERE incident_id = $1
                   ORDER BY changed_at, version
                   LIMIT $4)
                  UNION ALL
-                 (SELECT created_at, 3, 0, id
+                 (SELECT created_at, 4, 0, id
                   FROM monitoring.incident_comments
                   WHERE incident_id = $1
                   ORDER BY created_at, id
@@ -92,6 +101,25 @@ impl TimelineStore for Postgres<'_> {
         );
         let rows = self.rows_between(sql, incident, first, last).await?;
         rows.iter().map(attached_event).collect()
+    }
+
+    async fn transitions_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<AlertTransition>, StoreError> {
+        let sql = self.sql(
+            "SELECT id, rule_id, rule_name, rule_version, fingerprint, labels, from_state, to_state, value,
+                 at, incident_id
+             FROM monitoring.alert_transitions
+             WHERE (at, id) >= ($2, $3) AND (at, id) <= ($4, $5)
+               AND ('firing' IN (from_state, to_state) OR rule_id = ANY (ARRAY(
+                   SELECT rule_id FROM monitoring.alert_transitions WHERE incident_id = $1)))
+             ORDER BY at, id",
+        );
+        let rows = self.rows_between(sql, incident, first, last).await?;
+        rows.iter().map(transition).collect()
     }
 
     async fn changes_between(

@@ -17,8 +17,9 @@ impl AlertStore for Sqlite<'_> {
             "INSERT INTO monitoring_alert_rules
                  (id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                   severity, labels, annotations, enabled, open_incident, created_by, created_at,
-                  updated_at, version)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                  updated_at, version, group_name, position, on_no_data, on_error, severity_label)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                     ?17, ?18, ?19, ?20, ?21)",
         )
         .bind(rule.id.into_uuid())
         .bind(&rule.name)
@@ -36,17 +37,23 @@ impl AlertStore for Sqlite<'_> {
         .bind(to_micros(rule.created_at))
         .bind(to_micros(rule.updated_at))
         .bind(rule.version)
+        .bind(&rule.group)
+        .bind(i64::from(rule.position))
+        .bind(rule.on_no_data.as_str())
+        .bind(rule.on_error.as_str())
+        .bind(rule.severity_label)
         .execute(&mut *self.connection)
         .await
         .map_err(StoreError::unique("alert rule name"))?;
-        Ok(())
+        self.rules_changed().await
     }
 
     async fn alert_rule(&mut self, id: AlertRuleId) -> Result<Option<AlertRule>, StoreError> {
         let row = sqlx::query(
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
-                    updated_at, version
+                    updated_at, version, group_name, position, on_no_data, on_error,
+                    severity_label
              FROM monitoring_alert_rules
              WHERE id = ?1",
         )
@@ -69,13 +76,15 @@ impl AlertStore for Sqlite<'_> {
         let rows = sqlx::query(
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
-                    updated_at, version
+                    updated_at, version, group_name, position, on_no_data, on_error,
+                    severity_label
              FROM monitoring_alert_rules
              WHERE (?1 IS NULL OR enabled = ?1)
                AND (?2 IS NULL OR severity = ?2)
                AND (?3 IS NULL
                     OR instr(lower(name || ' ' || coalesce(description, '') || ' ' || query), lower(?3)) > 0)
                AND (?4 IS NULL OR (created_at, id) < (?4, ?5))
+               AND (?8 IS NULL OR group_name = ?8)
              ORDER BY created_at DESC, id DESC
              LIMIT ?6 OFFSET ?7",
         )
@@ -86,10 +95,24 @@ impl AlertStore for Sqlite<'_> {
         .bind(page.after.map(|cursor| cursor.id))
         .bind(page.fetch())
         .bind(page.skip())
+        .bind(&filter.group)
         .fetch_all(&mut *self.connection)
         .await?;
         let rules = rows.iter().map(rule).collect::<Result<_, _>>()?;
         Ok(Slice::new(rules, page, |rule| Cursor { time: rule.created_at, id: rule.id.into_uuid() }))
+    }
+
+    async fn enabled_alert_rules(&mut self) -> Result<Vec<AlertRule>, StoreError> {
+        let query = sqlx::query(
+            "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
+                    severity, labels, annotations, enabled, open_incident, created_by, created_at,
+                    updated_at, version, group_name, position, on_no_data, on_error,
+                    severity_label
+             FROM monitoring_alert_rules
+             WHERE enabled
+             ORDER BY group_name, position, created_at, id",
+        );
+        query.fetch_all(&mut *self.connection).await?.iter().map(rule).collect()
     }
 
     async fn update_alert_rule(&mut self, rule: &AlertRule, version: i64) -> Result<bool, StoreError> {
@@ -97,7 +120,8 @@ impl AlertStore for Sqlite<'_> {
             "UPDATE monitoring_alert_rules
              SET name = ?3, description = ?4, query = ?5, threshold_value = ?6, for_seconds = ?7,
                  keep_firing_for_seconds = ?8, severity = ?9, labels = ?10, annotations = ?11,
-                 enabled = ?12, open_incident = ?13, updated_at = ?14, version = ?15
+                 enabled = ?12, open_incident = ?13, updated_at = ?14, version = ?15,
+                 group_name = ?16, position = ?17, on_no_data = ?18, on_error = ?19, severity_label = ?20
              WHERE id = ?1 AND version = ?2",
         )
         .bind(rule.id.into_uuid())
@@ -115,9 +139,15 @@ impl AlertStore for Sqlite<'_> {
         .bind(rule.open_incident)
         .bind(to_micros(rule.updated_at))
         .bind(rule.version)
+        .bind(&rule.group)
+        .bind(i64::from(rule.position))
+        .bind(rule.on_no_data.as_str())
+        .bind(rule.on_error.as_str())
+        .bind(rule.severity_label)
         .execute(&mut *self.connection)
         .await
         .map_err(StoreError::unique("alert rule name"))?;
+        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -126,6 +156,8 @@ impl AlertStore for Sqlite<'_> {
             .bind(id.into_uuid())
             .execute(&mut *self.connection)
             .await?;
+        self.forget_rule_state(id).await?;
+        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
     }
 }
@@ -150,5 +182,10 @@ fn rule(row: &SqliteRow) -> Result<AlertRule, StoreError> {
         created_at: time(row, "created_at", "monitoring_alert_rules", id)?,
         updated_at: time(row, "updated_at", "monitoring_alert_rules", id)?,
         version: row.try_get("version")?,
+        group: row.try_get("group_name")?,
+        position: place.number(row, "position")?,
+        on_no_data: place.name(row, "on_no_data")?,
+        on_error: place.name(row, "on_error")?,
+        severity_label: row.try_get("severity_label")?,
     })
 }

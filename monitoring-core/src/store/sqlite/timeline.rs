@@ -4,9 +4,10 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
+use super::alert_transitions::transition;
 use super::incidents::{attached_event, change, comment};
 use super::{Sqlite, time};
-use crate::model::{Comment, Event, IncidentChange, IncidentId, Page, to_micros};
+use crate::model::{AlertTransition, Comment, Event, IncidentChange, IncidentId, Page, to_micros};
 use crate::store::StoreError;
 use crate::store::row::Place;
 use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, TimelineStore, Window};
@@ -29,13 +30,21 @@ impl TimelineStore for Sqlite<'_> {
                   ORDER BY timestamp, event_id
                   LIMIT ?4)
                  UNION ALL
-                 SELECT * FROM (SELECT changed_at, 2, version, zeroblob(16)
+                 SELECT * FROM (SELECT at, 2, 0, id
+                  FROM monitoring_alert_transitions
+                  WHERE at >= ?2 AND at <= ?3
+                    AND ('firing' IN (from_state, to_state) OR rule_id IN (
+                        SELECT rule_id FROM monitoring_alert_transitions WHERE incident_id = ?1))
+                  ORDER BY at, id
+                  LIMIT ?4)
+                 UNION ALL
+                 SELECT * FROM (SELECT changed_at, 3, version, zeroblob(16)
                   FROM monitoring_incident_changes
                   WHERE incident_id = ?1
                   ORDER BY changed_at, version
                   LIMIT ?4)
                  UNION ALL
-                 SELECT * FROM (SELECT created_at, 3, 0, id
+                 SELECT * FROM (SELECT created_at, 4, 0, id
                   FROM monitoring_incident_comments
                   WHERE incident_id = ?1
                   ORDER BY created_at, id
@@ -85,6 +94,23 @@ impl TimelineStore for Sqlite<'_> {
              ORDER BY timestamp, event_id";
         let rows = self.rows_between(sql, incident, first, last).await?;
         rows.iter().map(attached_event).collect()
+    }
+
+    async fn transitions_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<AlertTransition>, StoreError> {
+        let sql = "SELECT id, rule_id, rule_name, rule_version, fingerprint, labels, from_state, to_state,
+                 value, at, incident_id
+             FROM monitoring_alert_transitions
+             WHERE (at, id) >= (?2, ?3) AND (at, id) <= (?4, ?5)
+               AND ('firing' IN (from_state, to_state) OR rule_id IN (
+                   SELECT rule_id FROM monitoring_alert_transitions WHERE incident_id = ?1))
+             ORDER BY at, id";
+        let rows = self.rows_between(sql, incident, first, last).await?;
+        rows.iter().map(transition).collect()
     }
 
     async fn changes_between(

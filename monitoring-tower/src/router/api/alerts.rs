@@ -2,8 +2,14 @@
 
 use axum::extract::{OriginalUri, State};
 use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
-use monitoring_core::{AlertFilter, AlertRuleId, CreateAlertRequest, UpdateAlertRequest, services};
+use monitoring_core::services::{self, BacktestSpanRequest, HistoryFilter};
+use monitoring_core::{
+    AlertFilter, AlertRuleId, AlertState, CreateAlertRequest, Fingerprint, Invalid, UpdateAlertRequest,
+    parse_duration,
+};
+use serde::Deserialize;
 
 use crate::router::error::Answer;
 use crate::router::extract::{Id, IfMatch, Json};
@@ -28,10 +34,10 @@ pub(in crate::router) async fn create(
     Ok(respond::located(respond::created_versioned(rule), uri.path(), id))
 }
 
-/// Rules, newest first.
+/// Rules, newest first, and how they stand: their health, their alerts, how often these changed.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/alerts", tag = "alerts",
     params(crate::router::openapi::AlertQuery, crate::router::openapi::PageQuery),
-    responses((status = 200, body = respond::List<monitoring_core::AlertRule>))))]
+    responses((status = 200, body = respond::List<monitoring_core::AlertRuleView>))))]
 pub(in crate::router) async fn list(
     State(state): State<RouterState>,
     mut params: Params,
@@ -39,23 +45,24 @@ pub(in crate::router) async fn list(
     let mut filter = AlertFilter::default();
     filter.enabled = params.flag("enabled");
     filter.severity = params.parsed("severity");
+    filter.group = params.text("group");
     filter.text = params.text("q");
     let page = params.page();
     params.finish()?;
     let mut connection = state.read().await?;
-    Ok(respond::list(services::query_alert_rules(&mut connection, &filter, &page).await?))
+    Ok(respond::list(services::query_alert_rule_views(&mut connection, &filter, &page).await?))
 }
 
-/// One rule.
+/// One rule, and how it stands.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/alerts/{id}", tag = "alerts",
     params(("id" = uuid::Uuid, Path)),
-    responses((status = 200, body = respond::Success<monitoring_core::AlertRule>))))]
+    responses((status = 200, body = respond::Success<monitoring_core::AlertRuleView>))))]
 pub(in crate::router) async fn show(
     State(state): State<RouterState>,
     Id(id): Id<AlertRuleId>,
 ) -> Answer<Response> {
     let mut connection = state.read().await?;
-    Ok(respond::versioned(services::alert_rule(&mut connection, id).await?))
+    Ok(respond::versioned(services::alert_rule_view(&mut connection, id).await?))
 }
 
 /// Changes what the body names; the rest stays.
@@ -131,6 +138,93 @@ pub(in crate::router) async fn delete(
     let deleted = services::delete_alert_rule(&mut connection, id, version, Some(caller.id())).await;
     expected.judge(deleted)?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Alerts that are pending or firing, of all rules.
+#[cfg_attr(feature = "openapi", utoipa::path(get, path = "/alerts/active", tag = "alerts",
+    params(crate::router::openapi::ActiveAlertQuery),
+    responses((status = 200, body = respond::Success<Vec<monitoring_core::AlertInstance>>))))]
+pub(in crate::router) async fn active(
+    State(state): State<RouterState>,
+    mut params: Params,
+) -> Answer<Response> {
+    let wanted: Option<AlertState> = params.read("state");
+    params.finish()?;
+    let mut connection = state.read().await?;
+    let states: Vec<_> = wanted.into_iter().collect();
+    Ok(respond::success(services::active_alerts(&mut connection, &states).await?))
+}
+
+/// Every change of state of the rule's alerts, newest first. It stays when the rule is removed.
+#[cfg_attr(feature = "openapi", utoipa::path(get, path = "/alerts/{id}/history", tag = "alerts",
+    params(("id" = uuid::Uuid, Path), crate::router::openapi::AlertHistoryQuery,
+        crate::router::openapi::PageQuery),
+    responses((status = 200, body = respond::List<monitoring_core::AlertTransition>))))]
+pub(in crate::router) async fn history(
+    State(state): State<RouterState>,
+    Id(id): Id<AlertRuleId>,
+    mut params: Params,
+) -> Answer<Response> {
+    let mut filter = HistoryFilter::default();
+    (filter.start_time, filter.end_time) = params.period();
+    filter.fingerprint = params.with("fingerprint", |text| {
+        let fingerprint: Result<Fingerprint, _> = text.parse();
+        fingerprint.map_err(|_| "must have 16 hexadecimal digits".to_owned())
+    });
+    let page = params.page();
+    params.finish()?;
+    let mut connection = state.read().await?;
+    Ok(respond::list(services::alert_history(&mut connection, id, &filter, &page).await?))
+}
+
+/// The span a backtest is about, and what of the rule is to be different.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::router) struct BacktestRequest {
+    /// No evaluation is before; a day before the end, if absent.
+    start_time: Option<DateTime<Utc>>,
+    /// No evaluation is later; now, if absent.
+    end_time: Option<DateTime<Utc>>,
+    /// Between two evaluations, such as `1m`; that of the rule's group, if absent.
+    step: Option<String>,
+    /// What of the rule is to be different.
+    rule: UpdateAlertRequest,
+}
+
+/// What the rule would have done in a span of time, as it is or changed. Nothing is stored.
+#[cfg_attr(feature = "openapi", utoipa::path(post, path = "/alerts/{id}/backtest", tag = "alerts",
+    params(("id" = uuid::Uuid, Path)),
+    request_body = BacktestRequest,
+    responses((status = 200, body = respond::Success<monitoring_core::BacktestReport>))))]
+pub(in crate::router) async fn backtest(
+    State(state): State<RouterState>,
+    Id(id): Id<AlertRuleId>,
+    Json(request): Json<BacktestRequest>,
+) -> Answer<Response> {
+    state.flush().await;
+    let mut span = BacktestSpanRequest::default();
+    (span.start_time, span.end_time) = (request.start_time, request.end_time);
+    span.step = request.step.as_deref().map(step).transpose()?;
+    let promql = state.monitoring().promql();
+    Ok(respond::success(services::backtest_alert_rule(promql, id, request.rule, &span).await?))
+}
+
+fn step(text: &str) -> Result<TimeDelta, Invalid> {
+    let step = parse_duration(text).and_then(|step| TimeDelta::from_std(step).ok());
+    step.ok_or_else(|| Invalid::field("step", "must be a duration such as \"1m\""))
+}
+
+/// What a rule would say now. Nothing is stored.
+#[cfg_attr(feature = "openapi", utoipa::path(post, path = "/alerts/test", tag = "alerts",
+    request_body = CreateAlertRequest,
+    responses((status = 200, body = respond::Success<monitoring_core::RuleStatus>))))]
+pub(in crate::router) async fn test(
+    State(state): State<RouterState>,
+    Json(request): Json<CreateAlertRequest>,
+) -> Answer<Response> {
+    state.flush().await;
+    Ok(respond::success(services::test_alert_rule(state.monitoring().promql(), request).await?))
 }
 
 async fn change(

@@ -1,47 +1,228 @@
-//! Alert rules and alerts. Rules are stored and checked, not yet evaluated: none has a state.
+//! Rules and alerts, and how they stand.
+
+use std::collections::HashSet;
 
 use axum::extract::State;
-use monitoring_core::{AlertFilter, AlertRule, Page, services};
+use chrono::{DateTime, SecondsFormat, Utc};
+use monitoring_core::{
+    AlertInstance, AlertRuleView, AlertState, GroupedRule, Labels, RecordingRuleView, RuleGroupView,
+    RuleHealth, Selector, services,
+};
 use serde_json::{Value, json};
 
-use super::answer::PromAnswer;
+use super::answer::{PromAnswer, PromError};
 use super::form::Form;
 use crate::router::state::RouterState;
 
-/// Rules in one answer.
-const RULES_MAX: u32 = 1_000;
+/// What stands for the file that rules come from.
+const FILE: &str = "monitoring";
 /// What Go shows of a time that never was.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// All rules, as one group.
+/// The rules that are evaluated, by group.
 pub(super) async fn rules(State(state): State<RouterState>, form: Form) -> PromAnswer {
-    if form.text("type") == Some("record") {
-        return Ok(json!({"groups": []}).into());
-    }
-    let page = Page { limit: RULES_MAX, ..Page::default() };
+    let filter = Filter::of(&form)?;
     let mut connection = state.monitoring().acquire_read().await?;
-    let slice = services::query_alert_rules(&mut connection, &AlertFilter::default(), &page).await?;
-    let rules: Vec<_> = slice.items.iter().filter(|rule| rule.enabled).map(rule).collect();
-    if rules.is_empty() {
-        return Ok(json!({"groups": []}).into());
-    }
-    let group = json!({
-        "name": "default", "file": "monitoring", "rules": rules, "interval": 60, "limit": 0,
-        "evaluationTime": 0, "lastEvaluation": NEVER,
-    });
-    Ok(json!({"groups": [group]}).into())
-}
-
-fn rule(rule: &AlertRule) -> Value {
-    json!({
-        "state": "inactive", "name": rule.name, "query": rule.query, "duration": rule.for_seconds,
-        "keepFiringFor": rule.keep_firing_for_seconds, "labels": rule.labels,
-        "annotations": rule.annotations, "alerts": [], "health": "unknown", "evaluationTime": 0,
-        "lastEvaluation": NEVER, "type": "alerting",
-    })
+    let groups = services::evaluated_rules(&mut connection).await?;
+    let groups: Vec<_> = groups.iter().filter_map(|(group, rules)| filter.group(group, rules)).collect();
+    Ok(json!({"groups": groups}).into())
 }
 
 /// Alerts that are pending or firing.
-pub(super) async fn alerts() -> PromAnswer {
-    Ok(json!({"alerts": []}).into())
+pub(super) async fn alerts(State(state): State<RouterState>) -> PromAnswer {
+    let mut connection = state.monitoring().acquire_read().await?;
+    let alerts = services::active_alerts(&mut connection, &[]).await?;
+    let alerts: Vec<_> = alerts.iter().map(alert).collect();
+    Ok(json!({"alerts": alerts}).into())
+}
+
+/// Which rules are asked for.
+struct Filter {
+    is_wanted: [bool; 2],
+    names: HashSet<String>,
+    groups: HashSet<String>,
+    files: HashSet<String>,
+    selectors: Vec<Selector>,
+    with_alerts: bool,
+}
+
+impl Filter {
+    fn of(form: &Form) -> Result<Self, PromError> {
+        let is_wanted = match form.text("type") {
+            None => [true, true],
+            Some("alert") => [true, false],
+            Some("record") => [false, true],
+            Some(other) => {
+                return Err(PromError::parameter("type", format!("not supported value {other:?}")));
+            }
+        };
+        let with_alerts = match form.text("exclude_alerts") {
+            None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => true,
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => false,
+            Some(other) => {
+                let why = format!("strconv.ParseBool: parsing {other:?}: invalid syntax");
+                return Err(PromError::parameter("exclude_alerts", why));
+            }
+        };
+        let selectors: Result<Vec<Selector>, _> =
+            form.all("match[]").iter().map(|text| text.parse()).collect();
+        Ok(Self {
+            is_wanted,
+            names: form.all("rule_name[]").into_iter().collect(),
+            groups: form.all("rule_group[]").into_iter().collect(),
+            files: form.all("file[]").into_iter().collect(),
+            selectors: selectors.map_err(PromError::about_match)?,
+            with_alerts,
+        })
+    }
+
+    fn group(&self, view: &RuleGroupView, rules: &[GroupedRule]) -> Option<Value> {
+        let is_among = |names: &HashSet<String>, name: &str| names.is_empty() || names.contains(name);
+        if !is_among(&self.groups, &view.group.name) || !is_among(&self.files, FILE) {
+            return None;
+        }
+        let rule = |rule: &GroupedRule| {
+            let labels = labels(rule, &view.group.labels);
+            let (is_wanted, name) = match rule {
+                GroupedRule::Alerting(view, _) => (self.is_wanted[0], &view.rule.name),
+                GroupedRule::Recording(view) => (self.is_wanted[1], &view.rule.record),
+            };
+            let matches = self.selectors.is_empty() || self.selectors.iter().any(|one| one.accepts(&labels));
+            (is_wanted && is_among(&self.names, name) && matches).then(|| match rule {
+                GroupedRule::Alerting(view, query) => alerting(view, query, &labels, self.with_alerts),
+                GroupedRule::Recording(view) => recording(view, &labels),
+            })
+        };
+        let rules: Vec<_> = rules.iter().filter_map(rule).collect();
+        (!rules.is_empty()).then(|| {
+            json!({
+                "name": view.group.name,
+                "file": FILE,
+                "rules": rules,
+                "interval": view.effective_interval,
+                "limit": view.group.limit,
+                "evaluationTime": view.evaluation_seconds,
+                "lastEvaluation": time(view.last_evaluation),
+            })
+        })
+    }
+}
+
+/// The labels a rule gives what comes of it.
+fn labels(rule: &GroupedRule, of_group: &Labels) -> Labels {
+    let mut labels = of_group.clone();
+    match rule {
+        GroupedRule::Alerting(view, _) => {
+            view.rule.labels.iter().for_each(|(name, value)| labels.set(name, value));
+            if view.rule.severity_label && labels.value("severity").is_none() {
+                labels.set("severity", view.rule.severity.as_str());
+            }
+        }
+        GroupedRule::Recording(view) => {
+            view.rule.labels.iter().for_each(|(name, value)| labels.set(name, value));
+        }
+    }
+    labels
+}
+
+fn alerting(view: &AlertRuleView, query: &str, labels: &Labels, with_alerts: bool) -> Value {
+    let AlertRuleView { rule, status } = view;
+    let active = status.alerts.iter().filter(|alert| alert.state != AlertState::Resolved);
+    let mut value = json!({
+        "state": status.state.map_or("inactive", AlertState::as_str),
+        "name": rule.name,
+        "query": query,
+        "duration": rule.for_seconds,
+        "keepFiringFor": rule.keep_firing_for_seconds,
+        "labels": labels,
+        "annotations": rule.annotations,
+        "alerts": active.filter(|_| with_alerts).map(alert).collect::<Vec<_>>(),
+        "health": health(status.health),
+        "evaluationTime": status.evaluation_seconds,
+        "lastEvaluation": time(status.last_evaluation),
+        "type": "alerting",
+    });
+    if let Some(error) = &status.last_error {
+        value["lastError"] = json!(error);
+    }
+    value
+}
+
+fn recording(view: &RecordingRuleView, labels: &Labels) -> Value {
+    let mut value = json!({
+        "name": view.rule.record,
+        "query": view.rule.query,
+        "health": health(view.health),
+        "evaluationTime": view.evaluation_seconds,
+        "lastEvaluation": time(view.last_evaluation),
+        "type": "recording",
+    });
+    if !labels.is_empty() {
+        value["labels"] = json!(labels);
+    }
+    if let Some(error) = &view.last_error {
+        value["lastError"] = json!(error);
+    }
+    value
+}
+
+fn alert(alert: &AlertInstance) -> Value {
+    let mut value = json!({
+        "labels": alert.labels,
+        "annotations": alert.annotations,
+        "state": alert.state,
+        "activeAt": time(Some(alert.active_at)),
+        "value": scientific(alert.value),
+    });
+    if let Some(since) = alert.keep_firing_since {
+        value["keepFiringSince"] = json!(time(Some(since)));
+    }
+    value
+}
+
+/// Prometheus does not tell a rule without data from one that is well.
+const fn health(health: RuleHealth) -> &'static str {
+    match health {
+        RuleHealth::Unknown => "unknown",
+        RuleHealth::Ok | RuleHealth::NoData => "ok",
+        RuleHealth::Error => "err",
+    }
+}
+
+fn time(time: Option<DateTime<Utc>>) -> String {
+    time.map_or(NEVER.to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}
+
+/// As Go writes it with `%e` and as few digits as it needs.
+fn scientific(value: f64) -> String {
+    if !value.is_finite() {
+        return monitoring_core::format_value(value);
+    }
+    let text = format!("{value:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, digits) = match exponent.strip_prefix('-') {
+        Some(digits) => ('-', digits),
+        None => ('+', exponent),
+    };
+    format!("{mantissa}e{sign}{digits:0>2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_go_writes_them() {
+        for (value, text) in [
+            (1.0, "1e+00"),
+            (0.0, "0e+00"),
+            (-12.5, "-1.25e+01"),
+            (0.001, "1e-03"),
+            (1e100, "1e+100"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "+Inf"),
+        ] {
+            assert_eq!(scientific(value), text);
+        }
+    }
 }

@@ -1,0 +1,208 @@
+//! What the query of a rule gives, as alerts whose state is not known yet.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::state::Verdict;
+use super::texts::{expand, is_fixed};
+use super::threshold::threshold;
+use crate::model::{AlertRule, Fallback, Fingerprint, Labels, RuleHealth};
+use crate::promql::{LabelSet, NAME};
+
+/// The label that carries a rule's name on each of its alerts.
+pub(crate) const ALERT_NAME: &str = "alertname";
+/// The label that carries a rule's severity.
+const SEVERITY: &str = "severity";
+/// The label of an alert that is there because nobody can tell: why not.
+const HEALTH: &str = "health";
+
+/// An alert that is called for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Candidate {
+    pub fingerprint: Fingerprint,
+    /// Shared by the candidates of many instants.
+    pub labels: Arc<Labels>,
+    pub annotations: Labels,
+    pub value: f64,
+}
+
+/// Two results are one alert once the labels of the rule are on them. Said in Prometheus's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("vector contains metrics with the same labelset after applying alert labels")]
+pub(crate) struct SameLabels;
+
+/// A rule as it is evaluated: what follows from it and its group is worked out.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub rule: AlertRule,
+    /// Those of the group, and those of the rule over them: texts to be filled in.
+    labels: Labels,
+    /// Present only where it counts.
+    threshold: Option<f64>,
+}
+
+impl Terms {
+    pub(crate) fn new(rule: AlertRule, group_labels: &Labels) -> Self {
+        let threshold = threshold(&rule);
+        let labels = group_labels.iter().chain(rule.labels.iter()).collect();
+        Self { rule, labels, threshold }
+    }
+
+    /// The alerts that results call for.
+    ///
+    /// # Errors
+    ///
+    /// Two of them would have the same labels.
+    pub(crate) fn candidates<'r>(
+        &self,
+        results: impl IntoIterator<Item = (&'r LabelSet, f64)>,
+    ) -> Result<Vec<Candidate>, SameLabels> {
+        let mut seen = HashSet::new();
+        let results = results.into_iter().filter(|(_, value)| self.passes(*value));
+        let made = results.map(|(labels, value)| {
+            let candidate = self.candidate(&without_name(labels), value);
+            seen.insert(candidate.fingerprint).then_some(candidate).ok_or(SameLabels)
+        });
+        made.collect()
+    }
+
+    /// Whether a result counts.
+    pub(crate) fn passes(&self, value: f64) -> bool {
+        self.threshold.is_none_or(|threshold| value > threshold)
+    }
+
+    fn candidate(&self, result: &Labels, value: f64) -> Candidate {
+        let labels = self.labels(result, value);
+        let fill = |(name, text): (&str, &str)| (name.to_owned(), expand(text, result, value));
+        Candidate {
+            fingerprint: Fingerprint::of(&labels),
+            labels: Arc::new(labels),
+            annotations: self.rule.annotations.iter().map(fill).collect(),
+            value,
+        }
+    }
+
+    /// The labels of the alert of a result: those of the result, those of the group and the rule over
+    /// them, the rule's name, and its severity unless they say otherwise.
+    pub(crate) fn labels(&self, result: &Labels, value: f64) -> Labels {
+        let mut labels = result.clone();
+        for (name, text) in self.labels.iter() {
+            labels.set(name, expand(text, result, value));
+        }
+        labels.set(ALERT_NAME, self.rule.name.as_str());
+        if self.rule.severity_label && labels.value(SEVERITY).is_none() {
+            labels.set(SEVERITY, self.rule.severity.as_str());
+        }
+        labels
+    }
+
+    /// Whether the labels of an alert follow from those of the result, whatever its value.
+    pub(crate) fn has_fixed_labels(&self) -> bool {
+        self.labels.iter().all(|(_, text)| is_fixed(text))
+    }
+
+    /// The alert that says that nobody can tell.
+    pub(crate) fn unknown(&self, health: RuleHealth) -> Candidate {
+        self.candidate(&Labels::from_iter([(HEALTH, health.as_str())]), f64::NAN)
+    }
+
+    /// What an evaluation says that found no samples at all, or failed.
+    pub(crate) fn without_answer(&self, health: RuleHealth) -> Verdict {
+        let fallback = match health {
+            RuleHealth::NoData => self.rule.on_no_data,
+            _ => self.rule.on_error,
+        };
+        match fallback {
+            Fallback::Ok => Verdict::Holds(Vec::new()),
+            Fallback::Keep => Verdict::Unknown(None),
+            Fallback::Alert => Verdict::Unknown(Some(self.unknown(health))),
+        }
+    }
+}
+
+/// The labels of a result as an alert has them.
+pub(crate) fn without_name(labels: &LabelSet) -> Labels {
+    let others = labels.iter().filter(|label| &*label.name != NAME);
+    others.map(|label| (&*label.name, &*label.value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alerting::tests::rule;
+
+    fn labels(of: &[(&str, &str)]) -> Labels {
+        of.iter().copied().collect()
+    }
+
+    fn result(of: &[(&str, &str)]) -> LabelSet {
+        of.iter().copied().collect()
+    }
+
+    #[test]
+    fn labels_of_the_rule_win_over_the_group_and_both_over_the_result() {
+        let rule = AlertRule { labels: labels(&[("team", "a"), ("host", "{{ $labels.pod }}-x")]), ..rule() };
+        let terms = Terms::new(rule, &labels(&[("team", "g"), ("zone", "z")]));
+        let result = result(&[("__name__", "up"), ("pod", "p"), ("team", "r"), ("zone", "r")]);
+        let found = terms.candidates([(&result, 7.0)]).unwrap().remove(0);
+        let expected = [
+            ("alertname", "Down"),
+            ("host", "p-x"),
+            ("pod", "p"),
+            ("severity", "high"),
+            ("team", "a"),
+            ("zone", "z"),
+        ];
+        assert_eq!(*found.labels, labels(&expected));
+    }
+
+    #[test]
+    fn severity_is_a_label_unless_the_labels_say_otherwise() {
+        let severity = |rule: AlertRule, of: &[(&str, &str)]| {
+            let found = Terms::new(rule, &Labels::new()).candidates([(&result(of), 1.0)]).unwrap().remove(0);
+            found.labels.value("severity").map(str::to_owned)
+        };
+        assert_eq!(severity(rule(), &[]).as_deref(), Some("high"));
+        assert_eq!(severity(rule(), &[("severity", "page")]).as_deref(), Some("page"));
+        let labelled = AlertRule { labels: labels(&[("severity", "ticket")]), ..rule() };
+        assert_eq!(severity(labelled, &[("severity", "page")]).as_deref(), Some("ticket"));
+        assert_eq!(severity(AlertRule { severity_label: false, ..rule() }, &[]), None);
+    }
+
+    #[test]
+    fn two_results_that_become_one_alert_are_an_error_in_prometheuss_words() {
+        let terms = Terms::new(rule(), &Labels::new());
+        let (one, other) = (result(&[("__name__", "a")]), result(&[("__name__", "b")]));
+        let error = terms.candidates([(&one, 1.0), (&other, 1.0)]).unwrap_err();
+        let words = "vector contains metrics with the same labelset after applying alert labels";
+        assert_eq!(error.to_string(), words);
+    }
+
+    #[test]
+    fn an_empty_label_of_the_rule_takes_one_away() {
+        let rule = AlertRule { labels: labels(&[("pod", "{{ $labels.none }}")]), ..rule() };
+        let terms = Terms::new(rule, &Labels::new());
+        let found = terms.candidates([(&result(&[("pod", "p")]), 1.0)]).unwrap().remove(0);
+        assert_eq!(found.labels.value("pod"), None);
+    }
+
+    #[test]
+    fn a_threshold_counts_where_the_query_has_no_comparison() {
+        let called = |query: &str, value: f64| {
+            let rule = AlertRule { query: query.to_owned(), threshold_value: Some(80.0), ..rule() };
+            let terms = Terms::new(rule, &Labels::new());
+            terms.candidates([(&result(&[]), value)]).unwrap().len()
+        };
+        assert_eq!([called("cpu", 80.0), called("cpu", 80.5), called("cpu", f64::NAN)], [0, 1, 0]);
+        assert_eq!(called("cpu > 10", 11.0), 1, "the query has one of its own");
+    }
+
+    #[test]
+    fn annotations_tell_the_value() {
+        let rule =
+            AlertRule { annotations: labels(&[("summary", "{{ $value }} of {{ $labels.pod }}")]), ..rule() };
+        let terms = Terms::new(rule, &Labels::new());
+        let found = terms.candidates([(&result(&[("pod", "p")]), f64::NAN)]).unwrap().remove(0);
+        assert_eq!(found.annotations.value("summary"), Some("NaN of p"));
+    }
+}

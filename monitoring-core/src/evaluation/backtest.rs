@@ -1,0 +1,265 @@
+//! Evaluates a rule over what is stored: the query once for many instants, then the same steps as live.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::schedule::at_millis;
+use crate::alerting::{Candidate, Instances, Terms, Verdict, advance, without_name};
+use crate::model::{
+    AlertRule, AlertState, AlertTransition, BacktestAlert, BacktestReport, BacktestSpan, Fingerprint, Labels,
+    RuleHealth,
+};
+use crate::promql::{Columns, QueryError, QueryResult, depends_on_range};
+use crate::query::PromQuery;
+
+/// Steps asked for at once.
+const WINDOW: i64 = 10_000;
+/// Steps of one backtest: a year of minutes, and some.
+pub(crate) const STEPS_MAX: i64 = 600_000;
+/// Queries asked. Where some fail, they are asked again for fewer steps, to find the ones at fault.
+const QUERIES_MAX: usize = 1_000;
+/// Changes of state in one answer.
+const TRANSITIONS_MAX: usize = 50_000;
+/// No rule is followed from longer before its start.
+const LEAD_MAX: TimeDelta = TimeDelta::days(7);
+
+/// What is to be evaluated.
+#[derive(Clone, Debug)]
+pub(crate) struct Backtest {
+    pub rule: AlertRule,
+    pub group_labels: Labels,
+    pub query_offset: TimeDelta,
+    /// The first instant.
+    pub start: DateTime<Utc>,
+    /// No instant is later.
+    pub end: DateTime<Utc>,
+    /// Between two instants; at least a millisecond.
+    pub step: TimeDelta,
+}
+
+/// Evaluates a rule at every step. It begins before the start, for as long as the rule needs to fire or
+/// to go on firing, so that alerts are at the start what they would have been.
+///
+/// # Errors
+///
+/// The query makes no sense or takes too long, storage failed, or too much would come of it.
+pub(crate) async fn backtest(promql: &PromQuery, request: Backtest) -> QueryResult<BacktestReport> {
+    promql.learn().await?;
+    let mut run = Run::new(promql, request);
+    let (first, last) = (run.first_step(), run.last_step());
+    let window = if depends_on_range(&run.terms.rule.query) { 1 } else { WINDOW };
+    let mut from = first;
+    while from <= last {
+        let to = last.min(from + window - 1);
+        run.window(from, to).await?;
+        from = to + 1;
+    }
+    Ok(run.report())
+}
+
+struct Run<'q> {
+    promql: &'q PromQuery,
+    terms: Terms,
+    request: Backtest,
+    alerts: Instances,
+    transitions: Vec<AlertTransition>,
+    evaluations_without_data: u64,
+    evaluations_failed: u64,
+    first_error: Option<String>,
+    /// The states at the start.
+    at_start: Vec<(Fingerprint, Labels, AlertState)>,
+    queries: usize,
+}
+
+impl<'q> Run<'q> {
+    fn new(promql: &'q PromQuery, request: Backtest) -> Self {
+        // Texts for people are read by nobody here.
+        let rule = AlertRule { annotations: Labels::new(), ..request.rule.clone() };
+        Self {
+            promql,
+            terms: Terms::new(rule, &request.group_labels),
+            request,
+            alerts: Instances::new(),
+            transitions: Vec::new(),
+            evaluations_without_data: 0,
+            evaluations_failed: 0,
+            first_error: None,
+            at_start: Vec::new(),
+            queries: 0,
+        }
+    }
+
+    /// Steps are counted from the start; those before it are negative.
+    fn first_step(&self) -> i64 {
+        let rule = &self.terms.rule;
+        let lead = u64::from(rule.for_seconds) + u64::from(rule.keep_firing_for_seconds);
+        let lead = TimeDelta::seconds(i64::try_from(lead).unwrap_or(i64::MAX / 2_000)).min(LEAD_MAX);
+        -(lead.num_milliseconds() / self.step() + i64::from(lead > TimeDelta::zero()))
+    }
+
+    fn last_step(&self) -> i64 {
+        (self.request.end - self.request.start).num_milliseconds() / self.step()
+    }
+
+    fn step(&self) -> i64 {
+        self.request.step.num_milliseconds().max(1)
+    }
+
+    fn time(&self, step: i64) -> DateTime<Utc> {
+        at_millis(self.request.start.timestamp_millis() + step * self.step())
+    }
+
+    /// Evaluates some steps. Where the query fails for all of them together, it is asked for half of them.
+    async fn window(&mut self, from: i64, to: i64) -> QueryResult<()> {
+        let mut windows = vec![(from, to)];
+        while let Some((from, to)) = windows.pop() {
+            self.queries += 1;
+            if self.queries > QUERIES_MAX {
+                return Err(QueryError::execution("the query fails too often, or asks for too much"));
+            }
+            let offset = self.request.query_offset;
+            let (start, end) = (self.time(from) - offset, self.time(to) - offset);
+            let step = TimeDelta::milliseconds(self.step());
+            match self.promql.columns_between(&self.terms.rule.query, start, end, step).await {
+                Ok(columns) => self.steps(from, to, &columns)?,
+                Err(QueryError::Execution(_)) if from < to => {
+                    let middle = from + (to - from) / 2;
+                    windows.extend([(middle + 1, to), (from, middle)]);
+                }
+                Err(QueryError::Execution(error)) => self.failed(from, error)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn steps(&mut self, from: i64, to: i64, columns: &Columns) -> QueryResult<()> {
+        let rows = Rows::of(&self.terms, columns);
+        for step in from..=to {
+            let n = usize::try_from(step - from).unwrap_or(usize::MAX);
+            if columns.has_no_data(n) {
+                self.evaluations_without_data += u64::from(step >= 0);
+                self.advance(step, self.terms.without_answer(RuleHealth::NoData))?;
+                continue;
+            }
+            match rows.candidates(&self.terms, columns, n) {
+                Ok(candidates) => self.advance(step, Verdict::Holds(candidates))?,
+                Err(error) => self.failed(step, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, step: i64, error: String) -> QueryResult<()> {
+        if step >= 0 {
+            self.evaluations_failed += 1;
+            self.first_error.get_or_insert(error);
+        }
+        self.advance(step, self.terms.without_answer(RuleHealth::Error))
+    }
+
+    fn advance(&mut self, step: i64, verdict: Verdict) -> QueryResult<()> {
+        let now = self.time(step);
+        let advanced = advance(&mut self.alerts, verdict, &self.terms.rule, now);
+        if step >= 0 {
+            self.transitions.extend(advanced.transitions);
+        }
+        if step == -1 {
+            let active = self.alerts.values().filter(|alert| alert.state != AlertState::Resolved);
+            self.at_start =
+                active.map(|alert| (alert.fingerprint, alert.labels.clone(), alert.state)).collect();
+        }
+        if self.transitions.len() > TRANSITIONS_MAX {
+            let message = format!("the rule's alerts change their state more than {TRANSITIONS_MAX} times");
+            return Err(QueryError::execution(message));
+        }
+        Ok(())
+    }
+
+    fn report(self) -> BacktestReport {
+        let (start, last) = (self.time(0), self.last_step());
+        let end = self.time(last);
+        BacktestReport {
+            start_time: start,
+            end_time: end,
+            step_seconds: self.step() as f64 / 1_000.0,
+            evaluations: u64::try_from(last + 1).unwrap_or(0),
+            evaluations_without_data: self.evaluations_without_data,
+            evaluations_failed: self.evaluations_failed,
+            alerts: alerts(self.at_start, &self.transitions, start, end),
+            first_error: self.first_error,
+            transitions: self.transitions,
+        }
+    }
+}
+
+/// What the rows of an answer are as alerts, where that is the same at every step.
+struct Rows {
+    /// Labels of each row's alert; `None` if they depend on the value.
+    fixed: Option<Vec<(Fingerprint, Arc<Labels>)>>,
+    /// Whether two rows are one alert, so that each step must be looked at.
+    has_twins: bool,
+}
+
+impl Rows {
+    fn of(terms: &Terms, columns: &Columns) -> Self {
+        if !terms.has_fixed_labels() {
+            return Self { fixed: None, has_twins: true };
+        }
+        let labelled = columns.labels().map(|labels| {
+            let labels = terms.labels(&without_name(labels), 0.0);
+            (Fingerprint::of(&labels), Arc::new(labels))
+        });
+        let fixed: Vec<_> = labelled.collect();
+        let distinct: HashSet<_> = fixed.iter().map(|(fingerprint, _)| *fingerprint).collect();
+        Self { has_twins: distinct.len() < fixed.len(), fixed: Some(fixed) }
+    }
+
+    fn candidates(&self, terms: &Terms, columns: &Columns, step: usize) -> Result<Vec<Candidate>, String> {
+        let Some(fixed) = self.fixed.as_ref().filter(|_| !self.has_twins) else {
+            return terms.candidates(columns.at(step)).map_err(|error| error.to_string());
+        };
+        let called = columns.at_numbered(step).filter(|(_, value)| terms.passes(*value));
+        let candidate = |(row, value): (usize, f64)| {
+            let (fingerprint, labels) = &fixed[row];
+            let (labels, annotations) = (labels.clone(), Labels::new());
+            Candidate { fingerprint: *fingerprint, labels, annotations, value }
+        };
+        Ok(called.map(candidate).collect())
+    }
+}
+
+/// The states of each alert over time.
+fn alerts(
+    at_start: Vec<(Fingerprint, Labels, AlertState)>,
+    transitions: &[AlertTransition],
+    start: DateTime<Utc>,
+    end: DateTime<Utc>,
+) -> Vec<BacktestAlert> {
+    let mut alerts: BTreeMap<Fingerprint, BacktestAlert> = BTreeMap::new();
+    let mut enter = |fingerprint: Fingerprint, labels: &Labels, to: Option<AlertState>, at: DateTime<Utc>| {
+        let new =
+            || BacktestAlert { fingerprint, labels: labels.clone(), firing_seconds: 0.0, spans: Vec::new() };
+        let alert = alerts.entry(fingerprint).or_insert_with(new);
+        if let Some(open) = alert.spans.last_mut().filter(|span| span.end_time.is_none()) {
+            open.end_time = Some(at);
+        }
+        if let Some(state @ (AlertState::Pending | AlertState::Firing)) = to {
+            alert.spans.push(BacktestSpan { state, start_time: at, end_time: None });
+        }
+    };
+    for (fingerprint, labels, state) in &at_start {
+        enter(*fingerprint, labels, Some(*state), start);
+    }
+    for change in transitions {
+        enter(change.fingerprint, &change.labels, change.to, change.at);
+    }
+    for alert in alerts.values_mut() {
+        let firing = alert.spans.iter().filter(|span| span.state == AlertState::Firing);
+        let lengths = firing.map(|span| span.end_time.unwrap_or(end) - span.start_time);
+        alert.firing_seconds = lengths.map(|length| length.num_milliseconds() as f64 / 1_000.0).sum();
+    }
+    alerts.into_values().collect()
+}

@@ -1,0 +1,23 @@
+//! Evaluates rules: reads what they ask for, decides with [`alerting`](crate::alerting), and commits what
+//! comes of it.
+//!
+//! Groups are evaluated at times that follow from their name and interval alone, whoever does it. What
+//! one evaluation of a group changes (alerts, their history, the state of its rules, incidents, series) is
+//! one transaction, which only commits if the group is still where it was when the evaluation began. So
+//! whoever evaluates, and however many at once, nothing happens twice.
+
+mod backtest;
+mod commit;
+mod evaluator;
+mod incidents;
+mod loaded;
+mod progress;
+mod retired;
+mod rule;
+mod schedule;
+mod series;
+
+pub(crate) use backtest::{Backtest, STEPS_MAX, backtest};
+pub(crate) use evaluator::{Evaluated, Evaluator};
+pub(crate) use rule::try_rule;
+pub(crate) use schedule::{interval_of, slot};

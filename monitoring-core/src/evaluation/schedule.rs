@@ -1,0 +1,75 @@
+//! When a group is evaluated: at instants that follow from its name and its interval.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest as _, Sha256};
+
+/// How long after each full interval since 1970 a group is evaluated. Groups are spread, so that not all
+/// are evaluated at once; each stays at its place, whichever replica evaluates it.
+fn group_offset(group: &str, interval: TimeDelta) -> TimeDelta {
+    let hash: [u8; 32] = Sha256::digest(group).into();
+    let first = u64::from_be_bytes(hash[..8].try_into().expect("there are 32 bytes"));
+    let interval = interval.num_milliseconds().max(1).cast_unsigned();
+    TimeDelta::milliseconds((first % interval).cast_signed())
+}
+
+/// The last instant up to `now` at which the group is to be evaluated.
+pub(crate) fn slot(group: &str, interval: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
+    let offset = group_offset(group, interval).num_milliseconds();
+    let interval = interval.num_milliseconds().max(1);
+    let passed = (now.timestamp_millis() - offset).rem_euclid(interval);
+    at_millis(now.timestamp_millis() - passed)
+}
+
+/// How many evaluations were left out between the last one and this.
+pub(super) fn missed(last: Option<DateTime<Utc>>, interval: TimeDelta, slot: DateTime<Utc>) -> u64 {
+    let Some(last) = last else { return 0 };
+    let between = (slot - last).num_milliseconds() / interval.num_milliseconds().max(1) - 1;
+    u64::try_from(between).unwrap_or(0)
+}
+
+/// The interval of a group, which is the usual one if it says nothing else.
+pub(crate) fn interval_of(seconds: Option<u32>, usual: Duration) -> TimeDelta {
+    let usual = TimeDelta::from_std(usual).unwrap_or(TimeDelta::minutes(1));
+    seconds.map_or(usual, |seconds| TimeDelta::seconds(seconds.into()))
+}
+
+/// Queries know milliseconds.
+pub(super) fn at_millis(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: TimeDelta = TimeDelta::minutes(1);
+
+    #[test]
+    fn slots_are_one_interval_apart_and_never_ahead() {
+        let now: DateTime<Utc> = "2026-06-15T12:00:00.123456Z".parse().unwrap();
+        for group in ["default", "a", "b"] {
+            let first = slot(group, MINUTE, now);
+            assert!(first <= now && now - first < MINUTE);
+            assert_eq!(slot(group, MINUTE, first), first);
+            assert_eq!(slot(group, MINUTE, first - TimeDelta::milliseconds(1)), first - MINUTE);
+            assert_eq!(slot(group, MINUTE, now + MINUTE), first + MINUTE);
+        }
+    }
+
+    #[test]
+    fn groups_are_spread() {
+        let offsets: std::collections::BTreeSet<_> =
+            (0..100).map(|n| group_offset(&format!("group {n}"), MINUTE).num_seconds()).collect();
+        assert!(offsets.len() > 40, "{}", offsets.len());
+    }
+
+    #[test]
+    fn what_was_left_out_is_counted() {
+        let at = |minute| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
+        assert_eq!(missed(None, MINUTE, at(7)), 0);
+        assert_eq!(missed(Some(at(6)), MINUTE, at(7)), 0);
+        assert_eq!(missed(Some(at(3)), MINUTE, at(7)), 3);
+    }
+}

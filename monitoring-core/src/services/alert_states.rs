@@ -1,0 +1,290 @@
+//! How alert rules stand, what they did, and what they would do.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::alerts::checked_rule;
+use super::rule_groups::groups;
+use crate::alerting::{changed_rule, full_query, new_rule};
+use crate::error::{Error, Result};
+use crate::evaluation::{Backtest, STEPS_MAX, interval_of, slot, try_rule};
+use crate::model::{
+    AlertInstance, AlertInstanceFilter, AlertRule, AlertRuleId, AlertRuleView, AlertState, AlertTransition,
+    BacktestReport, CreateAlertRequest, Fingerprint, GroupedRule, Invalid, Page, RecordingRuleView,
+    RuleGroup, RuleGroupView, RuleStatus, Slice, UpdateAlertRequest,
+};
+use crate::promql::QueryError;
+use crate::query::PromQuery;
+use crate::store::alert_instances::AlertInstanceStore as _;
+use crate::store::alert_transitions::{AlertTransitionStore as _, TransitionFilter};
+use crate::store::alerts::AlertStore as _;
+use crate::store::recording_rules::RecordingRuleStore as _;
+use crate::store::rule_groups::RuleGroupStore as _;
+use crate::store::rule_states::RuleStateStore as _;
+use crate::store::{Access, AsConnection, Connection, StoreError};
+
+/// A backtest begins so long before its end, unless it says otherwise.
+const BACKTEST_SPAN: TimeDelta = TimeDelta::days(1);
+
+/// Alert rules, newest first, and how they stand.
+///
+/// # Errors
+///
+/// Storage failed.
+pub async fn query_alert_rule_views(
+    conn: &mut impl AsConnection,
+    filter: &crate::model::AlertFilter,
+    page: &Page,
+) -> Result<Slice<AlertRuleView>> {
+    let mut connection = conn.as_connection();
+    let Slice { items, pagination } = connection.store().alert_rules(filter, page).await?;
+    Ok(Slice { items: views(&mut connection, items).await?, pagination })
+}
+
+/// The alert rule with this id, and how it stands.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is none. Storage failed.
+pub async fn alert_rule_view(
+    conn: &mut impl AsConnection,
+    id: impl Into<AlertRuleId>,
+) -> Result<AlertRuleView> {
+    let id = id.into();
+    let mut connection = conn.as_connection();
+    let rule = connection.store().alert_rule(id).await?;
+    let rule = rule.ok_or_else(|| Error::not_found("alert rule", id))?;
+    let mut views = views(&mut connection, vec![rule]).await?;
+    Ok(views.pop().expect("one rule makes one view"))
+}
+
+async fn views(connection: &mut Connection<'_>, rules: Vec<AlertRule>) -> Result<Vec<AlertRuleView>> {
+    let hour_ago = connection.context().settings.clock.now() - TimeDelta::hours(1);
+    let mut store = connection.store();
+    let ids: Vec<_> = rules.iter().map(|rule| rule.id).collect();
+    let states = store.rule_states(&ids).await?;
+    let mut states: HashMap<_, _> = states.into_iter().map(|state| (state.rule_id, state)).collect();
+    let counts = store.transition_counts(&ids, hour_ago).await?;
+    let filter = AlertInstanceFilter { rules: Some(ids), ..AlertInstanceFilter::default() };
+    let mut alerts: HashMap<AlertRuleId, Vec<AlertInstance>> = HashMap::new();
+    for alert in store.alert_instances(&filter).await? {
+        alerts.entry(alert.rule_id).or_default().push(alert);
+    }
+    let view = |rule: AlertRule| {
+        let alerts = alerts.remove(&rule.id).unwrap_or_default();
+        let transitions = counts.get(&rule.id).copied().unwrap_or_default();
+        let status = RuleStatus::new(states.remove(&rule.id), alerts, transitions);
+        AlertRuleView { rule, status }
+    };
+    Ok(rules.into_iter().map(view).collect())
+}
+
+/// Alerts that are pending or firing; only in one of these states, if any are given. By rule.
+///
+/// # Errors
+///
+/// Storage failed.
+pub async fn active_alerts(
+    conn: &mut impl AsConnection,
+    states: &[AlertState],
+) -> Result<Vec<AlertInstance>> {
+    let states = match states {
+        [] => vec![AlertState::Pending, AlertState::Firing],
+        states => states.to_vec(),
+    };
+    let filter = AlertInstanceFilter { states, ..AlertInstanceFilter::default() };
+    Ok(conn.as_connection().store().alert_instances(&filter).await?)
+}
+
+/// Which changes of a rule's alerts to return.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct HistoryFilter {
+    /// Only of this alert.
+    pub fingerprint: Option<Fingerprint>,
+    /// At or after this time.
+    pub start_time: Option<DateTime<Utc>>,
+    /// Before this time.
+    pub end_time: Option<DateTime<Utc>>,
+}
+
+/// Every change of state of a rule's alerts, newest first. It stays when the rule is gone.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there neither is nor was such a rule. Storage failed.
+pub async fn alert_history(
+    conn: &mut impl AsConnection,
+    id: impl Into<AlertRuleId>,
+    filter: &HistoryFilter,
+    page: &Page,
+) -> Result<Slice<AlertTransition>> {
+    let id = id.into();
+    let mut connection = conn.as_connection();
+    let mut store = connection.store();
+    let HistoryFilter { fingerprint, start_time, end_time } = *filter;
+    let filter = TransitionFilter { rule: Some(id), fingerprint, start_time, end_time };
+    let history = store.transitions(&filter, page).await?;
+    if history.items.is_empty() && store.alert_rule(id).await?.is_none() {
+        let ever = TransitionFilter { rule: Some(id), ..TransitionFilter::default() };
+        if store.transitions(&ever, &Page::first(1)).await?.items.is_empty() {
+            return Err(Error::not_found("alert rule", id));
+        }
+    }
+    Ok(history)
+}
+
+/// All rules that are evaluated, by group and in their order there, and how they stand.
+///
+/// # Errors
+///
+/// Storage failed.
+pub async fn evaluated_rules(conn: &mut impl AsConnection) -> Result<Vec<(RuleGroupView, Vec<GroupedRule>)>> {
+    let mut connection = conn.as_connection();
+    let groups = groups(&mut connection).await?;
+    let alerting = connection.store().enabled_alert_rules().await?;
+    let alerting = views(&mut connection, alerting).await?;
+    let mut store = connection.store();
+    let recording = store.enabled_recording_rules().await?;
+    let ids: Vec<_> = recording.iter().map(|rule| rule.id).collect();
+    let states = store.rule_states(&ids).await?;
+    let mut states: HashMap<_, _> = states.into_iter().map(|state| (state.rule_id, state)).collect();
+    let mut by_group: HashMap<String, Vec<_>> = HashMap::new();
+    for view in alerting {
+        let place = (view.rule.position, view.rule.created_at, view.rule.id);
+        let (group, query) = (view.rule.group.clone(), full_query(&view.rule));
+        by_group.entry(group).or_default().push((place, GroupedRule::Alerting(Box::new(view), query)));
+    }
+    for rule in recording {
+        let place = (rule.position, rule.created_at, rule.id);
+        let state = states.remove(&rule.id);
+        let (group, view) = (rule.group.clone(), RecordingRuleView::new(rule, state));
+        by_group.entry(group).or_default().push((place, GroupedRule::Recording(Box::new(view))));
+    }
+    let with_rules = |group: RuleGroupView| {
+        let mut rules = by_group.remove(&group.group.name)?;
+        rules.sort_by_key(|(place, _)| *place);
+        Some((group, rules.into_iter().map(|(_, rule)| rule).collect()))
+    };
+    Ok(groups.into_iter().filter_map(with_rules).collect())
+}
+
+/// What a rule would say now that is not stored. Nothing is stored of it.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if a field breaks a rule or the query cannot be answered. Storage failed.
+pub async fn test_alert_rule(promql: &PromQuery, request: CreateAlertRequest) -> Result<RuleStatus> {
+    let rule = checked_rule(promql.pool().context(), new_rule(request, None, promql.now()), None)?;
+    let group = group_of(promql, &rule).await?;
+    let offset = TimeDelta::seconds(group.query_offset_seconds.into());
+    let trial = try_rule(promql, rule, &group.labels, promql.now(), offset).await.map_err(failed)?;
+    let mut status = RuleStatus::new(None, trial.alerts, 0);
+    (status.health, status.last_error, status.last_evaluation) =
+        (trial.health, trial.error, Some(promql.now()));
+    Ok(status)
+}
+
+/// The span a backtest is about.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct BacktestSpanRequest {
+    /// The first evaluation is not before; a day before the end, if absent.
+    pub start_time: Option<DateTime<Utc>>,
+    /// No evaluation is later; now, if absent.
+    pub end_time: Option<DateTime<Utc>>,
+    /// Between two evaluations; the interval of the rule's group, if absent, at the times the group is
+    /// evaluated.
+    pub step: Option<TimeDelta>,
+}
+
+/// What a stored rule would have done in a span of time, or what it would have done had it been changed.
+/// Over the times a rule was evaluated, it is what it did.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is no such rule; [`Error::Invalid`] if a field breaks a rule, the span makes
+/// no sense or the query cannot be answered. Storage failed.
+pub async fn backtest_alert_rule(
+    promql: &PromQuery,
+    id: impl Into<AlertRuleId>,
+    change: UpdateAlertRequest,
+    span: &BacktestSpanRequest,
+) -> Result<BacktestReport> {
+    let id = id.into();
+    let before = {
+        // Not held while the query is asked, which needs one itself.
+        let mut connection = promql.pool().acquire(Access::Read).await?;
+        connection.as_connection().store().alert_rule(id).await?
+    };
+    let before = before.ok_or_else(|| Error::not_found("alert rule", id))?;
+    let rule = checked_rule(promql.pool().context(), changed_rule(&before, change), Some(&before))?;
+    backtest(promql, rule, span).await
+}
+
+/// What a rule would have done in a span of time, whether it is stored or not.
+///
+/// # Errors
+///
+/// As [`backtest_alert_rule`].
+pub async fn backtest(
+    promql: &PromQuery,
+    rule: AlertRule,
+    span: &BacktestSpanRequest,
+) -> Result<BacktestReport> {
+    let usual = promql.pool().context().settings.alert_evaluation_interval;
+    let group = group_of(promql, &rule).await?;
+    let interval = interval_of(group.interval_seconds, usual);
+    let request = request(rule, &group, interval, span, promql.now())?;
+    crate::evaluation::backtest(promql, request).await.map_err(failed)
+}
+
+fn request(
+    rule: AlertRule,
+    group: &RuleGroup,
+    interval: TimeDelta,
+    span: &BacktestSpanRequest,
+    now: DateTime<Utc>,
+) -> Result<Backtest, Invalid> {
+    let step = span.step.unwrap_or(interval);
+    let end = span.end_time.unwrap_or(now);
+    let start = span.start_time.unwrap_or(end - BACKTEST_SPAN);
+    if step < TimeDelta::milliseconds(1) {
+        return Err(Invalid::field("step", "must be longer than nothing"));
+    }
+    if end < start {
+        return Err(Invalid::field("end_time", "must not be before start_time"));
+    }
+    if (end - start).num_milliseconds() / step.num_milliseconds() >= STEPS_MAX {
+        let message =
+            format!("makes more than {STEPS_MAX} evaluations; take a longer one, or a shorter span");
+        return Err(Invalid::field("step", message));
+    }
+    let start = match span.step {
+        Some(_) => start,
+        None => slot(&group.name, interval, start + interval - TimeDelta::milliseconds(1)),
+    };
+    if end < start {
+        return Err(Invalid::field("end_time", "leaves no time at which the rule is evaluated"));
+    }
+    let query_offset = TimeDelta::seconds(group.query_offset_seconds.into());
+    Ok(Backtest { rule, group_labels: group.labels.clone(), query_offset, start, end, step })
+}
+
+async fn group_of(promql: &PromQuery, rule: &AlertRule) -> Result<RuleGroup> {
+    let mut connection = promql.pool().acquire(Access::Read).await?;
+    let group = connection.as_connection().store().rule_group(&rule.group).await?;
+    Ok(group.unwrap_or_else(|| RuleGroup { name: rule.group.clone(), ..RuleGroup::default() }))
+}
+
+/// A query that cannot be answered is the fault of who asks, unless storage failed.
+fn failed(error: QueryError) -> Error {
+    match error {
+        QueryError::Source(source) => match source.downcast::<StoreError>() {
+            Ok(error) => Error::from(*error),
+            Err(other) => Invalid::field("query", other.to_string()).into(),
+        },
+        other => Invalid::field("query", other.to_string()).into(),
+    }
+}

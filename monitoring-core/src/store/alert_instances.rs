@@ -1,0 +1,24 @@
+//! What a store promises about alerts.
+
+use crate::model::{AlertInstance, AlertInstanceFilter, AlertRuleId, Fingerprint};
+
+super::store_trait! {
+    /// Alerts that are pending, firing, or resolved a short while ago.
+    AlertInstanceStore {
+        /// Alerts, by rule and fingerprint. All that there are, if the filter allows: they are few
+        /// enough to be kept in memory by whoever evaluates them.
+        fn alert_instances(filter: &AlertInstanceFilter) -> Vec<AlertInstance>;
+
+        /// How many alerts fire.
+        fn firing_alerts() -> i64;
+
+        /// Writes alerts, each once.
+        fn put_alert_instances(alerts: &[&AlertInstance]) -> ();
+
+        /// Writes of alerts only their value and when they were updated, each once.
+        fn put_alert_values(alerts: &[&AlertInstance]) -> ();
+
+        /// Forgets alerts.
+        fn delete_alert_instances(alerts: &[(AlertRuleId, Fingerprint)]) -> ();
+    }
+}

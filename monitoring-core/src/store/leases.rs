@@ -1,0 +1,34 @@
+//! What a store promises about leases.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+/// The right to do something that only one replica does at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub name: &'static str,
+    /// Who holds it.
+    pub holder: Uuid,
+    /// Grows with every change of hands.
+    pub token: i64,
+}
+
+super::store_trait! {
+    /// Leases, by the clock of the database. What a holder writes under a lease counts only if the
+    /// transaction confirms it: however long the holder was away, nobody has taken over then, and
+    /// nobody does before the transaction ends.
+    LeaseStore {
+        /// Takes a lease that nobody holds, or whose time is up.
+        fn acquire_lease(name: &'static str, holder: Uuid, ttl: Duration) -> Option<Lease>;
+
+        /// Holds on to a lease; false if somebody else has it by now.
+        fn renew_lease(lease: &Lease, ttl: Duration) -> bool;
+
+        /// Gives a lease back, if nobody else has it by now.
+        fn release_lease(lease: &Lease) -> ();
+
+        /// Whether the lease is still held. It stays so until the transaction ends.
+        fn confirm_lease(lease: &Lease) -> bool;
+    }
+}

@@ -1,0 +1,67 @@
+//! Leases.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::Postgres;
+use crate::store::StoreError;
+use crate::store::leases::{Lease, LeaseStore};
+
+impl LeaseStore for Postgres<'_> {
+    async fn acquire_lease(
+        &mut self,
+        name: &'static str,
+        holder: Uuid,
+        ttl: Duration,
+    ) -> Result<Option<Lease>, StoreError> {
+        // The clock, not `now()`: a transaction may have waited for the row.
+        let sql = self.sql(
+            "INSERT INTO monitoring.leases AS lease (name, holder, token, expires_at)
+             VALUES ($1, $2, 1, clock_timestamp() + make_interval(secs => $3))
+             ON CONFLICT (name) DO UPDATE
+             SET holder = excluded.holder, token = lease.token + 1,
+                 expires_at = clock_timestamp() + make_interval(secs => $3)
+             WHERE lease.expires_at <= clock_timestamp()
+             RETURNING token",
+        );
+        let query = sqlx::query_scalar(sql).bind(name).bind(holder).bind(ttl.as_secs_f64());
+        let token: Option<i64> = query.fetch_optional(&mut *self.connection).await?;
+        Ok(token.map(|token| Lease { name, holder, token }))
+    }
+
+    async fn renew_lease(&mut self, lease: &Lease, ttl: Duration) -> Result<bool, StoreError> {
+        let sql = self.sql(
+            "UPDATE monitoring.leases
+             SET expires_at = clock_timestamp() + make_interval(secs => $4)
+             WHERE name = $1 AND holder = $2 AND token = $3",
+        );
+        let query = sqlx::query(sql).bind(lease.name).bind(lease.holder).bind(lease.token);
+        let done = query.bind(ttl.as_secs_f64()).execute(&mut *self.connection).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn release_lease(&mut self, lease: &Lease) -> Result<(), StoreError> {
+        let sql = self.sql(
+            "UPDATE monitoring.leases
+             SET expires_at = clock_timestamp()
+             WHERE name = $1 AND holder = $2 AND token = $3",
+        );
+        let query = sqlx::query(sql).bind(lease.name).bind(lease.holder).bind(lease.token);
+        query.execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    async fn confirm_lease(&mut self, lease: &Lease) -> Result<bool, StoreError> {
+        // Shared, so that several transactions of the holder do not wait for each other. Whoever wants to
+        // take over has to.
+        let sql = self.sql(
+            "SELECT 1
+             FROM monitoring.leases
+             WHERE name = $1 AND holder = $2 AND token = $3
+             FOR SHARE",
+        );
+        let query = sqlx::query(sql).bind(lease.name).bind(lease.holder).bind(lease.token);
+        Ok(query.fetch_optional(&mut *self.connection).await?.is_some())
+    }
+}

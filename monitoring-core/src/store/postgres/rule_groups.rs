@@ -1,0 +1,159 @@
+//! Groups of rules.
+
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+
+use super::Postgres;
+use crate::model::RuleGroup;
+use crate::store::StoreError;
+use crate::store::metrics::{to_i64, to_u64};
+use crate::store::row::Place;
+use crate::store::rule_groups::{GroupState, RuleGroupStore};
+
+impl RuleGroupStore for Postgres<'_> {
+    async fn rule_revision(&mut self) -> Result<i64, StoreError> {
+        let sql = self.sql("SELECT revision FROM monitoring.rule_revision WHERE id = 1");
+        Ok(sqlx::query_scalar(sql).fetch_one(&mut *self.connection).await?)
+    }
+
+    async fn rule_groups(&mut self) -> Result<Vec<RuleGroup>, StoreError> {
+        let sql = self.sql(
+            "SELECT name, interval_seconds, coalesce(query_offset_seconds, 0) AS query_offset_seconds,
+                    coalesce(alert_limit, 0) AS alert_limit, coalesce(labels, '{}') AS labels,
+                    coalesce(version, 0) AS version
+             FROM (
+                 SELECT group_name AS name FROM monitoring.alert_rules
+                 UNION
+                 SELECT group_name FROM monitoring.recording_rules
+                 UNION
+                 SELECT name FROM monitoring.rule_groups
+             ) AS named LEFT JOIN monitoring.rule_groups USING (name)
+             ORDER BY name COLLATE \"C\"",
+        );
+        sqlx::query(sql).fetch_all(&mut *self.connection).await?.iter().map(group).collect()
+    }
+
+    async fn rule_group(&mut self, name: &str) -> Result<Option<RuleGroup>, StoreError> {
+        let sql = self.sql(
+            "SELECT name, interval_seconds, coalesce(query_offset_seconds, 0) AS query_offset_seconds,
+                    coalesce(alert_limit, 0) AS alert_limit, coalesce(labels, '{}') AS labels,
+                    coalesce(version, 0) AS version
+             FROM (
+                 SELECT group_name AS name FROM monitoring.alert_rules WHERE group_name = $1
+                 UNION
+                 SELECT group_name FROM monitoring.recording_rules WHERE group_name = $1
+                 UNION
+                 SELECT name FROM monitoring.rule_groups WHERE name = $1
+             ) AS named LEFT JOIN monitoring.rule_groups USING (name)",
+        );
+        let row = sqlx::query(sql).bind(name).fetch_optional(&mut *self.connection).await?;
+        row.as_ref().map(group).transpose()
+    }
+
+    async fn put_rule_group(&mut self, group: &RuleGroup, version: i64) -> Result<bool, StoreError> {
+        let sql = self.sql(
+            "INSERT INTO monitoring.rule_groups AS old
+                 (name, interval_seconds, query_offset_seconds, alert_limit, labels, version)
+             SELECT $1, $2, $3, $4, $5, $6
+             WHERE $7 = 0 OR EXISTS (SELECT FROM monitoring.rule_groups WHERE name = $1)
+             ON CONFLICT (name) DO UPDATE
+             SET interval_seconds = excluded.interval_seconds,
+                 query_offset_seconds = excluded.query_offset_seconds,
+                 alert_limit = excluded.alert_limit, labels = excluded.labels, version = excluded.version
+             WHERE old.version = $7",
+        );
+        let done = sqlx::query(sql)
+            .bind(&group.name)
+            .bind(group.interval_seconds.map(i64::from))
+            .bind(i64::from(group.query_offset_seconds))
+            .bind(i64::from(group.limit))
+            .bind(Json(&group.labels))
+            .bind(group.version)
+            .bind(version)
+            .execute(&mut *self.connection)
+            .await?;
+        self.rules_changed().await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn delete_rule_group(&mut self, name: &str) -> Result<bool, StoreError> {
+        let sql = self.sql("DELETE FROM monitoring.rule_groups WHERE name = $1");
+        let done = sqlx::query(sql).bind(name).execute(&mut *self.connection).await?;
+        self.rules_changed().await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn group_states(&mut self) -> Result<Vec<(String, GroupState)>, StoreError> {
+        let sql = self.sql(
+            "SELECT name, revision, evaluated_at, evaluation_seconds, iterations, missed
+             FROM monitoring.rule_group_states
+             ORDER BY name",
+        );
+        sqlx::query(sql).fetch_all(&mut *self.connection).await?.iter().map(state).collect()
+    }
+
+    async fn put_group_state(
+        &mut self,
+        name: &str,
+        state: &GroupState,
+        revision: i64,
+    ) -> Result<bool, StoreError> {
+        let sql = self.sql(
+            "INSERT INTO monitoring.rule_group_states AS old
+                 (name, revision, evaluated_at, evaluation_seconds, iterations, missed)
+             SELECT $1, $2, $3, $4, $5, $6
+             WHERE $7 = 0 OR EXISTS (SELECT FROM monitoring.rule_group_states WHERE name = $1)
+             ON CONFLICT (name) DO UPDATE
+             SET revision = excluded.revision, evaluated_at = excluded.evaluated_at,
+                 evaluation_seconds = excluded.evaluation_seconds, iterations = excluded.iterations,
+                 missed = excluded.missed
+             WHERE old.revision = $7",
+        );
+        let done = sqlx::query(sql)
+            .bind(name)
+            .bind(state.revision)
+            .bind(state.evaluated_at)
+            .bind(state.evaluation_seconds)
+            .bind(to_i64(state.iterations))
+            .bind(to_i64(state.missed))
+            .bind(revision)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+}
+
+impl Postgres<'_> {
+    /// Has whoever evaluates rules read them again.
+    pub(super) async fn rules_changed(&mut self) -> Result<(), StoreError> {
+        let sql = self.sql("UPDATE monitoring.rule_revision SET revision = revision + 1 WHERE id = 1");
+        sqlx::query(sql).execute(&mut *self.connection).await?;
+        Ok(())
+    }
+}
+
+fn group(row: &PgRow) -> Result<RuleGroup, StoreError> {
+    let name: String = row.try_get("name")?;
+    let place = Place { table: "rule_groups", row: &name };
+    let interval: Option<i64> = row.try_get("interval_seconds")?;
+    Ok(RuleGroup {
+        interval_seconds: interval.map(|_| place.number(row, "interval_seconds")).transpose()?,
+        query_offset_seconds: place.number(row, "query_offset_seconds")?,
+        limit: place.number(row, "alert_limit")?,
+        labels: place.json(row, "labels")?,
+        version: row.try_get("version")?,
+        name: name.clone(),
+    })
+}
+
+fn state(row: &PgRow) -> Result<(String, GroupState), StoreError> {
+    let state = GroupState {
+        revision: row.try_get("revision")?,
+        evaluated_at: row.try_get("evaluated_at")?,
+        evaluation_seconds: row.try_get("evaluation_seconds")?,
+        iterations: to_u64(row.try_get("iterations")?),
+        missed: to_u64(row.try_get("missed")?),
+    };
+    Ok((row.try_get("name")?, state))
+}

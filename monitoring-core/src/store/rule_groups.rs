@@ -1,0 +1,48 @@
+//! What a store promises about groups of rules.
+
+use chrono::{DateTime, Utc};
+
+use crate::model::RuleGroup;
+
+/// How far the evaluation of a group has come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct GroupState {
+    /// Grows with every evaluation of the group or of a rule of it; 0 before the first.
+    pub revision: i64,
+    /// The time the group was last evaluated for.
+    pub evaluated_at: Option<DateTime<Utc>>,
+    /// How long that took.
+    pub evaluation_seconds: f64,
+    /// Evaluations there were.
+    pub iterations: u64,
+    /// Evaluations that were due and were left out, because the one before took too long or nobody was
+    /// there.
+    pub missed: u64,
+}
+
+super::store_trait! {
+    /// Groups of rules: their settings, and how far they have come.
+    RuleGroupStore {
+        /// Grows with every change of a rule or of a group's settings.
+        fn rule_revision() -> i64;
+
+        /// All groups that have rules or settings, by name.
+        fn rule_groups() -> Vec<RuleGroup>;
+
+        /// The group of this name, if it has rules or settings.
+        fn rule_group(name: &str) -> Option<RuleGroup>;
+
+        /// Writes the settings of a group whose version is `version`, 0 meaning that it has none; false
+        /// if it is another.
+        fn put_rule_group(group: &RuleGroup, version: i64) -> bool;
+
+        /// Takes back the settings of a group; false if it has none.
+        fn delete_rule_group(name: &str) -> bool;
+
+        /// How far all groups have come.
+        fn group_states() -> Vec<(String, GroupState)>;
+
+        /// Writes how far a group has come, if it was at `revision` so far; false if not.
+        fn put_group_state(name: &str, state: &GroupState, revision: i64) -> bool;
+    }
+}

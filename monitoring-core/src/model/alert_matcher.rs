@@ -69,7 +69,6 @@ impl MatchOperator {
 /// assert_eq!(matcher.to_string(), r#"severity=~"warning|critical""#);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
 pub struct AlertMatcher {
     /// The label's name.
     pub name: String,

@@ -366,6 +366,7 @@ async fn a_dead_notification_can_be_sent_again(world: World) {
     world.deliver().await;
     let dead = world.newest().await;
     assert_eq!(dead.status, NotificationStatus::Dead);
+    world.pass(1);
     let mut conn = world.pool.acquire(Access::Write).await.unwrap();
     services::resend_notification(&mut conn, dead.id, None).await.unwrap();
     services::resend_notification(&mut conn, dead.id, None).await.unwrap_err();

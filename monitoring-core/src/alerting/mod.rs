@@ -4,6 +4,7 @@
 
 mod candidate;
 mod query;
+pub(crate) mod routing;
 mod rule;
 mod series;
 mod state;
@@ -16,7 +17,7 @@ pub(crate) mod template;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use candidate::{ALERT_NAME, Candidate, Terms, Unsettled, without_name};
+pub(crate) use candidate::{ALERT_NAME, Candidate, SameLabels, Terms, Unsettled, without_name};
 pub(crate) use rule::{
     changed_recording_rule, changed_rule, check_group, check_recording_rule, check_rule, new_recording_rule,
     new_rule, rule_texts,

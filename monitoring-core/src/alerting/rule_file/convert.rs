@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::yaml::Text;
 use super::{FileGroup, FileRule, RuleFile};
-use crate::alerting::{check_group, check_recording_rule, check_rule, full_query, template};
+use crate::alerting::{check_group, check_recording_rule, check_rule, full_query};
 use crate::model::{
     AlertRule, AlertRuleId, Fallback, IncidentSeverity, Invalid, Labels, Limits, PromDuration, RecordingRule,
     RuleGroup,
@@ -89,18 +89,8 @@ fn rule_of(group: &FileGroup, place: usize, rule: &FileRule, origin: RuleOrigin)
 
 fn checked(rule: FoundRule, limits: &Limits) -> Result<FoundRule, Invalid> {
     match &rule {
-        FoundRule::Alert(alert) => {
-            let mut invalid = check_rule(alert, None, limits).err().unwrap_or_default();
-            let labels = alert.labels.iter().map(|named| ("labels", named));
-            let texts = labels.chain(alert.annotations.iter().map(|named| ("annotations", named)));
-            for (field, (name, text)) in texts {
-                if let Err(error) = template::check(text) {
-                    invalid.push(format!("{field}.{name}"), error.to_string());
-                }
-            }
-            invalid.or(())?;
-        }
-        FoundRule::Recording(recording) => check_recording_rule(recording, limits)?,
+        FoundRule::Alert(alert) => check_rule(alert, None, limits)?,
+        FoundRule::Recording(recording) => check_recording_rule(recording, None, limits)?,
     }
     Ok(rule)
 }

@@ -110,6 +110,12 @@ fn reads(query: &str) -> Option<Vec<String>> {
     selections.iter().map(|matchers| name(matchers)).collect()
 }
 
+/// The metrics a query asks for by name.
+pub(crate) fn metrics_of(query: &str) -> Vec<String> {
+    let selections = selections(query).unwrap_or_default();
+    selections.iter().filter_map(|matchers| name(matchers)).collect()
+}
+
 fn name(matchers: &[Matcher]) -> Option<String> {
     let mut of_name = matchers.iter().filter(|matcher| matcher.name == NAME);
     of_name.find_map(Matcher::demanded).map(str::to_owned)

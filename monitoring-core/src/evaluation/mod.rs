@@ -20,7 +20,7 @@ mod unit_test;
 
 pub(crate) use backtest::{Backtest, STEPS_MAX, backtest};
 pub(crate) use evaluator::{Evaluated, Evaluator};
+pub(crate) use loaded::metrics_of;
 pub(crate) use rule::try_rule;
 pub(crate) use schedule::{interval_of, slot};
-pub use unit_test::{RuleTestFailure, RuleTestReport};
 pub(crate) use unit_test::{rule_files_of, test_rules};

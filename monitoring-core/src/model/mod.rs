@@ -38,6 +38,7 @@ mod replica;
 mod routing;
 mod rule_group;
 mod rule_state;
+mod rule_test;
 mod secret;
 mod silence;
 mod stats;
@@ -103,6 +104,7 @@ pub use rule_group::{
 pub use rule_state::{
     AlertRuleView, GroupedRule, RecordingRuleView, RuleGroupView, RuleHealth, RuleState, RuleStatus,
 };
+pub use rule_test::{RuleImport, RuleTestFailure, RuleTestReport, UnknownMetric};
 pub(crate) use secret::Secret;
 pub use silence::{
     AcknowledgeRequest, Acknowledgement, CreateSilenceRequest, Silence, SilenceAlertRequest, SilenceFilter,

@@ -18,6 +18,7 @@ mod recording_rules;
 mod removal;
 mod replicas;
 mod routing;
+mod rule_files;
 mod rule_groups;
 mod samples;
 mod silences;
@@ -61,6 +62,7 @@ pub use recording_rules::{
 pub use removal::{SeriesDeletion, clean_tombstones, delete_series};
 pub use replicas::replicas;
 pub use routing::{put_routing, routing};
+pub use rule_files::{export_rules, import_rules, test_rule_file, test_rules, unknown_metrics};
 pub use rule_groups::{reset_rule_group, rule_group, rule_groups, set_rule_group};
 #[cfg(any(test, fuzzing))]
 pub(crate) use samples::check_only as check_samples_only;

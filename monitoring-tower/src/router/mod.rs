@@ -47,7 +47,7 @@ fn table() -> Vec<Route> {
     };
     use api::{
         alerts, audit, events, health, incidents, metrics, notifications, receivers, recording_rules,
-        routing, rule_groups, silences, stats, timeline,
+        routing, rule_groups, rules, silences, stats, timeline,
     };
 
     let mut table = vec![
@@ -94,6 +94,10 @@ fn table() -> Vec<Route> {
         get("/rule-groups/{name}", Needs(ManageAlerts), rule_groups::show),
         put("/rule-groups/{name}", Needs(ManageAlerts), rule_groups::set),
         delete("/rule-groups/{name}", Needs(ManageAlerts), rule_groups::reset),
+        get("/rules", Needs(ManageAlerts), rules::export),
+        post("/rules", Needs(ManageAlerts), rules::import),
+        post("/rules/test", Needs(ManageAlerts), rules::test),
+        get("/rules/unknown-metrics", Needs(ManageAlerts), rules::unknown_metrics),
         post("/recording-rules", Needs(ManageAlerts), recording_rules::create),
         get("/recording-rules", Needs(ManageAlerts), recording_rules::list),
         get("/recording-rules/{id}", Needs(ManageAlerts), recording_rules::show),

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, Modify, OpenApi};
 
 use super::api::{
     alerts, audit, events, health, incidents, metrics, notifications, receivers, recording_rules, routing,
-    rule_groups, silences, stats, timeline,
+    rule_groups, rules, silences, stats, timeline,
 };
 use super::error::ProblemDetails;
 use super::security::Access;
@@ -41,6 +41,7 @@ pub(super) async fn document(OriginalUri(uri): OriginalUri) -> Json<openapi::Ope
         rule_groups::list, rule_groups::show, rule_groups::set, rule_groups::reset,
         recording_rules::create, recording_rules::list, recording_rules::show, recording_rules::patch,
         recording_rules::delete,
+        rules::export, rules::import, rules::test, rules::unknown_metrics,
         silences::silence_rule, silences::acknowledge,
         silences::create, silences::list, silences::preview, silences::show, silences::update, silences::expire,
         receivers::create, receivers::list, receivers::show, receivers::attempts, receivers::update,

@@ -35,6 +35,16 @@ pub(crate) enum FoundRule {
     Recording(RecordingRule),
 }
 
+impl FoundRule {
+    /// Where it stands in its group.
+    pub(crate) fn position(&self) -> u32 {
+        match self {
+            Self::Alert(alert) => alert.position,
+            Self::Recording(recording) => recording.position,
+        }
+    }
+}
+
 /// The settings of a group.
 pub(crate) fn settings_of(group: &FileGroup) -> RuleGroup {
     RuleGroup {

@@ -125,8 +125,8 @@ fn everything_wrong_is_named_by_its_place() {
     );
     let fields: Vec<_> = errors.iter().map(|(field, _)| field.as_str()).collect();
     let expected = [
-        "groups[0].rules[0].expr",
         "groups[0].rules[0].annotations.a",
+        "groups[0].rules[0].expr",
         "groups[0].rules[1].for",
         "groups[0].rules[2].record",
         "groups[0].rules[3].record",

@@ -6,7 +6,6 @@
 
 mod compare;
 mod file;
-mod report;
 mod run;
 mod world;
 
@@ -16,10 +15,9 @@ use chrono::DateTime;
 
 use crate::evaluation::loaded::LoadedGroup;
 use crate::alerting::rule_file::{self, RuleOrigin, from_yaml, rules_of, settings_of};
-use crate::model::{Invalid, Limits, PromDuration};
+use crate::model::{Invalid, Limits, PromDuration, RuleTestReport};
 use crate::promql::QueryLimits;
 use file::TestFile;
-pub use report::{RuleTestFailure, RuleTestReport};
 use run::Run;
 
 /// Evaluations of one test.

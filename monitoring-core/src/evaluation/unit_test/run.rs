@@ -7,13 +7,12 @@ use tokio::time::Instant;
 
 use super::compare::{alerts, samples, same_samples};
 use super::file::{AlertTest, ExpectedSample, QueryTest, TestGroup, TestTime};
-use super::report::{RuleTestFailure, RuleTestReport};
 use super::world::World;
 use crate::alerting::{ALERT_NAME, Instances, written_by_alerts};
 use crate::evaluation::loaded::{LoadedGroup, RuleKind};
 use crate::evaluation::rule::{Asked, Outcomes, evaluate_rule};
 use crate::evaluation::schedule::at_millis;
-use crate::model::{AlertState, Labels, Series, SeriesId};
+use crate::model::{AlertState, Labels, RuleTestFailure, RuleTestReport, Series, SeriesId};
 use crate::promql::{LabelSet, QueryLimits, STALE, written_series};
 
 /// How long the rules of one step may take.

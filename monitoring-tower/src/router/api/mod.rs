@@ -11,6 +11,7 @@ pub(super) mod receivers;
 pub(super) mod recording_rules;
 pub(super) mod routing;
 pub(super) mod rule_groups;
+pub(super) mod rules;
 pub(super) mod silences;
 pub(super) mod stats;
 pub(super) mod timeline;

@@ -19,6 +19,8 @@ mod receivers;
 mod remote_write;
 mod routing;
 #[cfg(feature = "prometheus")]
+mod rules;
+#[cfg(feature = "prometheus")]
 mod scrape;
 mod silences;
 mod specification;

@@ -1,8 +1,36 @@
-//! What came of a file of tests.
+//! What came of a file of rules, or of one of tests of rules.
 
 use std::fmt;
 
 use serde::Serialize;
+
+/// What reading a file of rules in changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RuleImport {
+    /// Groups in the file.
+    pub groups: usize,
+    /// Rules that are new.
+    pub created: usize,
+    /// Rules that were there and are different now.
+    pub updated: usize,
+    /// Rules that stayed as they were.
+    pub unchanged: usize,
+    /// Rules of these groups that are not in the file.
+    pub removed: usize,
+}
+
+/// A rule asks for a metric that there is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UnknownMetric {
+    /// The group of the rule.
+    pub group: String,
+    /// Its name, or what it records.
+    pub rule: String,
+    /// The metric.
+    pub metric: String,
+}
 
 /// What came of a file of tests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

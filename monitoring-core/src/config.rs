@@ -24,6 +24,10 @@ pub(crate) struct Settings {
     pub descriptions: Vec<MetricMetadata>,
     /// Connections of a pool of our own.
     pub pool_connections_max: u32,
+    /// Where receivers of notifications may be.
+    pub receivers: ReceiverPolicy,
+    /// Where people reach the dashboard, for links in notifications; empty if nobody said.
+    pub external_url: String,
     /// Between two evaluations of rules whose group says nothing else.
     pub alert_evaluation_interval: Duration,
 }
@@ -40,8 +44,32 @@ impl Default for Settings {
             buckets: HashMap::new(),
             descriptions: Vec::new(),
             pool_connections_max: 5,
+            receivers: ReceiverPolicy::default(),
+            external_url: String::new(),
             alert_evaluation_interval: Duration::from_secs(60),
         }
+    }
+}
+
+/// Where receivers of notifications may be. Addresses of many hosts or of none are refused in any case, and
+/// so are redirects.
+///
+/// Only administrators set receivers, and many a receiver is rightly near: an Alertmanager in the same
+/// cluster, a relay on the same machine. So private networks and this machine are allowed, and what hands
+/// out credentials to whoever asks is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiverPolicy {
+    /// Private networks, such as 10.0.0.0/8; true by default.
+    pub allow_private: bool,
+    /// This machine; true by default.
+    pub allow_loopback: bool,
+    /// Link-local addresses and those under which clouds offer credentials; false by default.
+    pub allow_link_local: bool,
+}
+
+impl Default for ReceiverPolicy {
+    fn default() -> Self {
+        Self { allow_private: true, allow_loopback: true, allow_link_local: false }
     }
 }
 
@@ -81,6 +109,10 @@ impl Settings {
                 invalid.push(format!("describe({:?}).{}", metadata.name, error.field), &error.message);
             }
         }
+        let is_link = ["http://", "https://"].iter().any(|scheme| self.external_url.starts_with(scheme));
+        if !self.external_url.is_empty() && !is_link {
+            invalid.push("external_url", "must start with https:// or http://");
+        }
         self.ingest.check(&mut invalid);
         invalid.or(())
     }
@@ -98,6 +130,8 @@ impl Settings {
             descriptions: _,
             ingest: _,
             pool_connections_max: _,
+            external_url: _,
+            receivers,
             alert_evaluation_interval: _,
         } = self;
         *schema == other.schema
@@ -106,6 +140,7 @@ impl Settings {
             && *retention == other.retention
             && *redaction == other.redaction
             && *buckets == other.buckets
+            && *receivers == other.receivers
     }
 }
 

@@ -14,6 +14,7 @@ mod incidents;
 mod ingest;
 mod model;
 mod monitor;
+mod notify;
 mod promql;
 mod query;
 mod random;
@@ -29,9 +30,10 @@ pub mod handlers;
 pub mod own_work;
 pub mod services;
 
+pub use alerting::routing::Conditions as AlertConditions;
 pub use auth::{Forbidden, Permission, Principal, Role};
 pub use clock::Clock;
-pub use config::{IngestSettings, Redaction, Retention};
+pub use config::{IngestSettings, ReceiverPolicy, Redaction, Retention};
 pub use error::{Error, Result};
 pub use event_logger::{EventLogger, EventSink};
 pub use exposition::ExpositionFormat;
@@ -40,6 +42,7 @@ pub use ingest::Captured;
 pub use ingest::{Anchor, Decode, Decoded, Deferred, FieldBytes, Lane, Recorder, ShedReason, Ticks};
 pub use model::*;
 pub use monitor::{Monitoring, MonitoringBuilder, ShutdownReport};
+pub use notify::{Deliverer, DeliveryError, Notifier};
 pub use promql::{
     Label, LabelSet, QueryAnswer, QueryError, QueryLimits, QueryResult, QueryValue, SeriesValues,
     format_query, format_value, parse_query,

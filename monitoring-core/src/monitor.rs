@@ -7,17 +7,20 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::clock::Clock;
-use crate::config::{IngestSettings, Redaction, Retention, Settings};
+use crate::config::{IngestSettings, ReceiverPolicy, Redaction, Retention, Settings};
 use crate::error::{Error, Result};
 use crate::evaluation::Evaluator;
 use crate::ingest::{Database, Pipeline, Recorder, Writer};
 use crate::model::{Invalid, Limits, MetricMetadata, check_address};
+use crate::notify::{Deliverer, Notifier, Notifiers};
 use crate::promql::QueryLimits;
 use crate::query::PromQuery;
 use crate::retention;
 use crate::services;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
-use crate::tasks::{Stop, Supervisor, announce, evaluate_rules, run_pipeline, run_upkeep};
+use crate::tasks::{
+    Stop, Supervisor, announce, evaluate_rules, run_deliveries, run_notifications, run_pipeline, run_upkeep,
+};
 
 /// A deadline as good as none, and one that a clock can still be set to.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -35,6 +38,7 @@ struct Inner {
     pool: Pool,
     recorder: Recorder,
     promql: PromQuery,
+    deliverer: Deliverer,
     evaluator: Arc<Evaluator>,
     started_at: DateTime<Utc>,
     supervisor: Supervisor,
@@ -110,6 +114,18 @@ impl Monitoring {
         &self.inner.promql
     }
 
+    /// Sends notifications to receivers.
+    #[must_use]
+    pub fn deliverer(&self) -> &Deliverer {
+        &self.inner.deliverer
+    }
+
+    /// The time by this system's clock.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.context().settings.clock.now()
+    }
+
     /// Whether the database answers and the pipeline runs; waits at most two seconds.
     pub async fn is_ready(&self) -> bool {
         const PATIENCE: Duration = Duration::from_secs(2);
@@ -180,15 +196,26 @@ pub struct ShutdownReport {
 }
 
 /// Gathers settings and starts the system.
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[must_use]
 pub struct MonitoringBuilder {
     settings: Settings,
+    notifiers: Notifiers,
     database: Option<Source>,
     recorder: Option<Recorder>,
     process_default: bool,
     address: Option<String>,
     evaluates_on_demand: bool,
+}
+
+impl fmt::Debug for MonitoringBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MonitoringBuilder")
+            .field("settings", &self.settings)
+            .field("database", &self.database)
+            .field("notifiers", &self.notifiers.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 enum Source {
@@ -317,6 +344,26 @@ impl MonitoringBuilder {
         self
     }
 
+    /// Where receivers of notifications may be; by default anywhere but where credentials are handed out.
+    pub fn receiver_policy(mut self, policy: ReceiverPolicy) -> Self {
+        self.settings.receivers = policy;
+        self
+    }
+
+    /// Where people reach this system, such as `https://shop.example/monitoring`, for links in
+    /// notifications.
+    pub fn external_url(mut self, url: impl Into<String>) -> Self {
+        self.settings.external_url = url.into();
+        self
+    }
+
+    /// A way to tell people something that the host brings along, under a name: receivers of the type
+    /// `custom` refer to it.
+    pub fn notifier(mut self, name: impl Into<String>, notifier: impl Notifier) -> Self {
+        self.notifiers.insert(name.into(), Arc::new(notifier));
+        self
+    }
+
     /// How often alert rules are evaluated whose group says nothing else; every minute by default.
     pub fn alert_evaluation_interval(mut self, interval: Duration) -> Self {
         self.settings.alert_evaluation_interval = interval;
@@ -394,6 +441,7 @@ impl MonitoringBuilder {
             .recorder
             .unwrap_or_else(|| Recorder::with_capacity(context.settings.ingest.queue_records_max));
         let supervisor = Supervisor::default();
+        let deliverer = Deliverer::new(pool.clone(), self.notifiers)?;
         let pipeline = start_pipeline(&supervisor, &pool, &recorder)?;
         // Last, so that a start that failed leaves no settings behind.
         if self.process_default {
@@ -402,6 +450,9 @@ impl MonitoringBuilder {
             pool.bare_connections().pass_over(&context);
         }
         supervisor.spawn("upkeep", run_upkeep(pool.clone(), supervisor.stop_token()));
+        supervisor.spawn("deliver", run_deliveries(deliverer.clone(), supervisor.stop_token()));
+        let notifying = run_notifications(pool.clone(), deliverer.clone(), supervisor.stop_token());
+        supervisor.spawn("notifications", notifying);
         if let Some(address) = self.address {
             supervisor.spawn("presence", announce(pool.clone(), address, supervisor.stop_token()));
         }
@@ -412,7 +463,7 @@ impl MonitoringBuilder {
             let evaluating = evaluate_rules(pool.clone(), evaluator.clone(), supervisor.stop_token());
             supervisor.spawn("alert evaluation", evaluating);
         }
-        let inner = Inner { pool, recorder, promql, evaluator, started_at, supervisor, pipeline };
+        let inner = Inner { pool, recorder, promql, deliverer, evaluator, started_at, supervisor, pipeline };
         Ok(Monitoring { inner: Arc::new(inner) })
     }
 }

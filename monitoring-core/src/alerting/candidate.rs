@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::state::Verdict;
-use super::texts::{expand, is_fixed};
+use super::texts::{TextSources, Unanswered, is_fixed};
 use super::threshold::threshold;
 use crate::model::{AlertRule, Fallback, Fingerprint, Labels, RuleHealth};
 use crate::promql::{LabelSet, NAME};
@@ -31,6 +31,21 @@ pub(crate) struct Candidate {
 #[error("vector contains metrics with the same labelset after applying alert labels")]
 pub(crate) struct SameLabels;
 
+/// Why results are not alerts yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unsettled {
+    /// They never will be.
+    SameLabels(SameLabels),
+    /// A text asks a query.
+    Unanswered(Unanswered),
+}
+
+impl From<Unanswered> for Unsettled {
+    fn from(unanswered: Unanswered) -> Self {
+        Self::Unanswered(unanswered)
+    }
+}
+
 /// A rule as it is evaluated: what follows from it and its group is worked out.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
@@ -52,16 +67,18 @@ impl Terms {
     ///
     /// # Errors
     ///
-    /// Two of them would have the same labels.
+    /// Two of them would have the same labels, or something must be asked first.
     pub(crate) fn candidates<'r>(
         &self,
         results: impl IntoIterator<Item = (&'r LabelSet, f64)>,
-    ) -> Result<Vec<Candidate>, SameLabels> {
+        sources: &TextSources,
+    ) -> Result<Vec<Candidate>, Unsettled> {
         let mut seen = HashSet::new();
         let results = results.into_iter().filter(|(_, value)| self.passes(*value));
         let made = results.map(|(labels, value)| {
-            let candidate = self.candidate(&without_name(labels), value);
-            seen.insert(candidate.fingerprint).then_some(candidate).ok_or(SameLabels)
+            let candidate = self.candidate(&without_name(labels), value, sources)?;
+            let is_new = seen.insert(candidate.fingerprint);
+            is_new.then_some(candidate).ok_or(Unsettled::SameLabels(SameLabels))
         });
         made.collect()
     }
@@ -71,29 +88,39 @@ impl Terms {
         self.threshold.is_none_or(|threshold| value > threshold)
     }
 
-    fn candidate(&self, result: &Labels, value: f64) -> Candidate {
-        let labels = self.labels(result, value);
-        let fill = |(name, text): (&str, &str)| (name.to_owned(), expand(text, result, value));
-        Candidate {
+    fn candidate(&self, result: &Labels, value: f64, sources: &TextSources) -> Result<Candidate, Unanswered> {
+        let labels = self.labels(result, value, sources)?;
+        let fill = |(name, text): (&str, &str)| Ok((name.to_owned(), sources.expand(text, result, value)?));
+        let annotations: Vec<(String, String)> = self.rule.annotations.iter().map(fill).collect::<Result<_, _>>()?;
+        Ok(Candidate {
             fingerprint: Fingerprint::of(&labels),
             labels: Arc::new(labels),
-            annotations: self.rule.annotations.iter().map(fill).collect(),
+            annotations: annotations.into_iter().collect(),
             value,
-        }
+        })
     }
 
     /// The labels of the alert of a result: those of the result, those of the group and the rule over
     /// them, the rule's name, and its severity unless they say otherwise.
-    pub(crate) fn labels(&self, result: &Labels, value: f64) -> Labels {
+    ///
+    /// # Errors
+    ///
+    /// Something must be asked first, which never is if the labels are fixed.
+    pub(crate) fn labels(
+        &self,
+        result: &Labels,
+        value: f64,
+        sources: &TextSources,
+    ) -> Result<Labels, Unanswered> {
         let mut labels = result.clone();
         for (name, text) in self.labels.iter() {
-            labels.set(name, expand(text, result, value));
+            labels.set(name, sources.expand(text, result, value)?);
         }
         labels.set(ALERT_NAME, self.rule.name.as_str());
         if self.rule.severity_label && labels.value(SEVERITY).is_none() {
             labels.set(SEVERITY, self.rule.severity.as_str());
         }
-        labels
+        Ok(labels)
     }
 
     /// Whether the labels of an alert follow from those of the result, whatever its value.
@@ -101,9 +128,16 @@ impl Terms {
         self.labels.iter().all(|(_, text)| is_fixed(text))
     }
 
-    /// The alert that says that nobody can tell.
+    /// The alert that says that nobody can tell. Nothing is asked for its texts.
     pub(crate) fn unknown(&self, health: RuleHealth) -> Candidate {
-        self.candidate(&Labels::from_iter([(HEALTH, health.as_str())]), f64::NAN)
+        let labels = Labels::from_iter([(HEALTH, health.as_str())]);
+        let mut sources = TextSources::default();
+        loop {
+            match self.candidate(&labels, f64::NAN, &sources) {
+                Ok(candidate) => return candidate,
+                Err(Unanswered { query }) => sources.refuse(query),
+            }
+        }
     }
 
     /// What an evaluation says that found no samples at all, or failed.
@@ -135,6 +169,15 @@ mod tests {
         of.iter().copied().collect()
     }
 
+    impl Terms {
+        fn test_candidates<'r>(
+            &self,
+            results: impl IntoIterator<Item = (&'r LabelSet, f64)>,
+        ) -> Result<Vec<Candidate>, Unsettled> {
+            self.candidates(results, &TextSources::default())
+        }
+    }
+
     fn result(of: &[(&str, &str)]) -> LabelSet {
         of.iter().copied().collect()
     }
@@ -144,7 +187,7 @@ mod tests {
         let rule = AlertRule { labels: labels(&[("team", "a"), ("host", "{{ $labels.pod }}-x")]), ..rule() };
         let terms = Terms::new(rule, &labels(&[("team", "g"), ("zone", "z")]));
         let result = result(&[("__name__", "up"), ("pod", "p"), ("team", "r"), ("zone", "r")]);
-        let found = terms.candidates([(&result, 7.0)]).unwrap().remove(0);
+        let found = terms.test_candidates([(&result, 7.0)]).unwrap().remove(0);
         let expected = [
             ("alertname", "Down"),
             ("host", "p-x"),
@@ -159,7 +202,7 @@ mod tests {
     #[test]
     fn severity_is_a_label_unless_the_labels_say_otherwise() {
         let severity = |rule: AlertRule, of: &[(&str, &str)]| {
-            let found = Terms::new(rule, &Labels::new()).candidates([(&result(of), 1.0)]).unwrap().remove(0);
+            let found = Terms::new(rule, &Labels::new()).test_candidates([(&result(of), 1.0)]).unwrap().remove(0);
             found.labels.value("severity").map(str::to_owned)
         };
         assert_eq!(severity(rule(), &[]).as_deref(), Some("high"));
@@ -173,16 +216,17 @@ mod tests {
     fn two_results_that_become_one_alert_are_an_error_in_prometheuss_words() {
         let terms = Terms::new(rule(), &Labels::new());
         let (one, other) = (result(&[("__name__", "a")]), result(&[("__name__", "b")]));
-        let error = terms.candidates([(&one, 1.0), (&other, 1.0)]).unwrap_err();
+        let error = terms.test_candidates([(&one, 1.0), (&other, 1.0)]).unwrap_err();
         let words = "vector contains metrics with the same labelset after applying alert labels";
-        assert_eq!(error.to_string(), words);
+        assert_eq!(error, Unsettled::SameLabels(SameLabels));
+        assert_eq!(SameLabels.to_string(), words);
     }
 
     #[test]
     fn an_empty_label_of_the_rule_takes_one_away() {
         let rule = AlertRule { labels: labels(&[("pod", "{{ $labels.none }}")]), ..rule() };
         let terms = Terms::new(rule, &Labels::new());
-        let found = terms.candidates([(&result(&[("pod", "p")]), 1.0)]).unwrap().remove(0);
+        let found = terms.test_candidates([(&result(&[("pod", "p")]), 1.0)]).unwrap().remove(0);
         assert_eq!(found.labels.value("pod"), None);
     }
 
@@ -191,7 +235,7 @@ mod tests {
         let called = |query: &str, value: f64| {
             let rule = AlertRule { query: query.to_owned(), threshold_value: Some(80.0), ..rule() };
             let terms = Terms::new(rule, &Labels::new());
-            terms.candidates([(&result(&[]), value)]).unwrap().len()
+            terms.test_candidates([(&result(&[]), value)]).unwrap().len()
         };
         assert_eq!([called("cpu", 80.0), called("cpu", 80.5), called("cpu", f64::NAN)], [0, 1, 0]);
         assert_eq!(called("cpu > 10", 11.0), 1, "the query has one of its own");
@@ -202,7 +246,7 @@ mod tests {
         let rule =
             AlertRule { annotations: labels(&[("summary", "{{ $value }} of {{ $labels.pod }}")]), ..rule() };
         let terms = Terms::new(rule, &Labels::new());
-        let found = terms.candidates([(&result(&[("pod", "p")]), f64::NAN)]).unwrap().remove(0);
+        let found = terms.test_candidates([(&result(&[("pod", "p")]), f64::NAN)]).unwrap().remove(0);
         assert_eq!(found.annotations.value("summary"), Some("NaN of p"));
     }
 }

@@ -4,20 +4,25 @@
 
 mod candidate;
 mod query;
+pub(crate) mod routing;
 mod rule;
 mod series;
 mod state;
 mod texts;
 mod threshold;
 
+pub(crate) mod rule_file;
+pub(crate) mod template;
+
 #[cfg(test)]
 mod tests;
 
-pub(crate) use candidate::{ALERT_NAME, Candidate, Terms, without_name};
+pub(crate) use candidate::{ALERT_NAME, Candidate, SameLabels, Terms, Unsettled, without_name};
 pub(crate) use rule::{
     changed_recording_rule, changed_rule, check_group, check_recording_rule, check_rule, new_recording_rule,
     new_rule, rule_texts,
 };
 pub(crate) use series::{recorded_series, written_by_alerts};
 pub(crate) use state::{Advanced, Instances, Verdict, advance};
+pub(crate) use texts::{TextSources, Unanswered};
 pub(crate) use threshold::full_query;

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::candidate::ALERT_NAME;
 use super::query::check_query;
+use super::template;
 use crate::model::{
     AlertRule, AlertRuleId, CreateAlertRequest, CreateRecordingRuleRequest, DEFAULT_GROUP, Invalid, Labels,
     Limits, RecordingRule, RuleGroup, UpdateAlertRequest, UpdateRecordingRuleRequest, check_chars,
@@ -140,6 +141,8 @@ pub(crate) fn check_rule(
     }
     check_labels("labels", &rule.labels, limits.label_value_chars_max, limits, &mut invalid);
     check_labels("annotations", &rule.annotations, limits.message_chars_max, limits, &mut invalid);
+    check_templates("labels", &rule.labels, &mut invalid);
+    check_templates("annotations", &rule.annotations, &mut invalid);
     if rule.labels.value(ALERT_NAME).is_some() {
         invalid.push("labels.alertname", "is set to the rule's name and cannot be chosen");
     }
@@ -193,6 +196,14 @@ pub(crate) fn check_group(group: &RuleGroup, limits: &Limits) -> Result<(), Inva
         invalid.push("labels.alertname", "is set to the rule's name and cannot be chosen");
     }
     invalid.or(())
+}
+
+fn check_templates(field: &str, texts: &Labels, invalid: &mut Invalid) {
+    for (name, text) in texts.iter() {
+        if let Err(error) = template::check(text) {
+            invalid.push(format!("{field}.{name}"), format!("is no template: {error}"));
+        }
+    }
 }
 
 fn check_group_name(field: &str, name: &str, limits: &Limits, invalid: &mut Invalid) {

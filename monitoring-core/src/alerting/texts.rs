@@ -1,43 +1,45 @@
-//! Fills in the texts of a rule: what stands between `{{` and `}}`.
+//! Fills in the texts of a rule.
 
+use super::template::{self, Answers, TemplateData, TemplateError};
 use crate::model::Labels;
-use crate::promql::format_value;
+
+/// What the texts of rules may speak of, besides the result at hand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TextSources {
+    /// Labels of this system, for `$externalLabels`.
+    pub external_labels: Labels,
+    /// Where people reach it, for `$externalURL`.
+    pub external_url: String,
+    /// What the queries in texts yield, as far as it is known.
+    pub answers: Answers,
+}
+
+/// A text asks a query, and what that yields is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unanswered {
+    pub query: String,
+}
 
 /// Whether a text is the same for every result.
 pub(crate) fn is_fixed(text: &str) -> bool {
     !text.contains("{{")
 }
 
-/// The text with `{{ $value }}` and `{{ $labels.x }}` filled in; whatever else stands in braces is left
-/// as it is.
-pub(crate) fn expand(text: &str, labels: &Labels, value: f64) -> String {
-    if is_fixed(text) {
-        return text.to_owned();
+impl TextSources {
+    /// Has a query fail, because nothing is asked here.
+    pub(crate) fn refuse(&mut self, query: String) {
+        self.answers.insert(query, Err("no queries are asked here".to_owned()));
     }
-    let (mut expanded, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some((before, after)) = rest.split_once("{{") {
-        let Some((inside, after)) = after.split_once("}}") else { break };
-        expanded.push_str(before);
-        match filled(inside.trim(), labels, value) {
-            Some(text) => expanded.push_str(&text),
-            None => {
-                expanded.push_str("{{");
-                expanded.push_str(inside);
-                expanded.push_str("}}");
-            }
-        }
-        rest = after;
-    }
-    expanded + rest
-}
 
-fn filled(inside: &str, labels: &Labels, value: f64) -> Option<String> {
-    match inside {
-        "$value" | ".Value" => Some(format_value(value)),
-        _ => {
-            let name = inside.strip_prefix("$labels.").or_else(|| inside.strip_prefix(".Labels."))?;
-            let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-            is_name.then(|| labels.value(name).unwrap_or_default().to_owned())
+    /// The text filled in; if that cannot be done, one that says why, as Prometheus has it: an alert
+    /// with a bad text is better than none.
+    pub(super) fn expand(&self, text: &str, labels: &Labels, value: f64) -> Result<String, Unanswered> {
+        let Self { external_labels, external_url, answers } = self;
+        let data = TemplateData { labels, external_labels, external_url, value };
+        match template::expand(text, data, answers) {
+            Ok(text) => Ok(text),
+            Err(TemplateError::Unanswered { query }) => Err(Unanswered { query }),
+            Err(error) => Ok(format!("<error expanding template: {error}>")),
         }
     }
 }
@@ -47,9 +49,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn value_and_labels_are_filled_in() {
-        let labels = Labels::from_iter([("route", "/orders")]);
-        let text = "{{ $labels.route }} is at {{$value}} {{ .Labels.none }}{{ odd }} {{";
-        assert_eq!(expand(text, &labels, 1.5), "/orders is at 1.5 {{ odd }} {{");
+    fn what_cannot_be_filled_in_says_why() {
+        let text = TextSources::default().expand("{{ $labels.x | humanize }}", &Labels::new(), 1.0);
+        let text = text.expect("nothing is asked");
+        assert!(text.starts_with("<error expanding template: "), "{text}");
+    }
+
+    #[test]
+    fn a_query_that_is_not_answered_is_asked_first() {
+        let mut sources = TextSources::default();
+        let text = "{{ query `up` | first | value }}";
+        let unanswered = sources.expand(text, &Labels::new(), 1.0).expect_err("it is not known");
+        assert_eq!(unanswered.query, "up");
+        let sample = template::TemplateSample { labels: Labels::new(), value: 7.0 };
+        sources.answers.insert(unanswered.query, Ok(vec![sample]));
+        assert_eq!(sources.expand(text, &Labels::new(), 1.0).as_deref(), Ok("7"));
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::schedule::at_millis;
-use crate::alerting::{Candidate, Instances, Terms, Verdict, advance, without_name};
+use crate::alerting::{
+    Candidate, Instances, SameLabels, Terms, TextSources, Unanswered, Unsettled, Verdict, advance, without_name,
+};
 use crate::model::{
     AlertRule, AlertState, AlertTransition, BacktestAlert, BacktestReport, BacktestSpan, Fingerprint, Labels,
     RuleHealth,
@@ -208,8 +210,9 @@ impl Rows {
         if !terms.has_fixed_labels() {
             return Self { fixed: None, has_twins: true };
         }
+        let sources = TextSources::default();
         let labelled = columns.labels().map(|labels| {
-            let labels = terms.labels(&without_name(labels), 0.0);
+            let labels = terms.labels(&without_name(labels), 0.0, &sources).unwrap_or_default();
             (Fingerprint::of(&labels), Arc::new(labels))
         });
         let fixed: Vec<_> = labelled.collect();
@@ -219,7 +222,7 @@ impl Rows {
 
     fn candidates(&self, terms: &Terms, columns: &Columns, step: usize) -> Result<Vec<Candidate>, String> {
         let Some(fixed) = self.fixed.as_ref().filter(|_| !self.has_twins) else {
-            return terms.candidates(columns.at(step)).map_err(|error| error.to_string());
+            return slow_candidates(terms, columns, step).map_err(|error| error.to_string());
         };
         let called = columns.at_numbered(step).filter(|(_, value)| terms.passes(*value));
         let candidate = |(row, value): (usize, f64)| {
@@ -228,6 +231,18 @@ impl Rows {
             Candidate { fingerprint: *fingerprint, labels, annotations, value }
         };
         Ok(called.map(candidate).collect())
+    }
+}
+
+/// Where labels depend on values. Queries in them are not asked: that could take a query for every step.
+fn slow_candidates(terms: &Terms, columns: &Columns, step: usize) -> Result<Vec<Candidate>, SameLabels> {
+    let mut sources = TextSources::default();
+    loop {
+        match terms.candidates(columns.at(step), &sources) {
+            Ok(candidates) => return Ok(candidates),
+            Err(Unsettled::SameLabels(error)) => return Err(error),
+            Err(Unsettled::Unanswered(Unanswered { query })) => sources.refuse(query),
+        }
     }
 }
 

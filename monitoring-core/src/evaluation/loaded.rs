@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 
 use super::progress::Progress;
 use super::schedule::interval_of;
+use crate::alerting::rule_file::FoundRule;
 use crate::alerting::{Instances, Terms};
 use crate::model::{AlertInstanceFilter, AlertRuleId, RecordingRule, RuleGroup};
 use crate::promql::{Matcher, NAME, selections};
@@ -45,6 +46,21 @@ pub(crate) enum RuleKind {
 }
 
 impl LoadedGroup {
+    /// A group as a file has it. It is evaluated when somebody says so.
+    pub(super) fn of(settings: &RuleGroup, rules: Vec<FoundRule>) -> Self {
+        let rules = rules.into_iter().map(|rule| match rule {
+            FoundRule::Alert(rule) => LoadedRule::alerting(Terms::new(rule, &settings.labels)),
+            FoundRule::Recording(rule) => LoadedRule::recording(rule, settings),
+        });
+        Self {
+            name: settings.name.clone(),
+            interval: TimeDelta::minutes(1),
+            query_offset: TimeDelta::seconds(settings.query_offset_seconds.into()),
+            limit: settings.limit as usize,
+            rules: rules.collect(),
+        }
+    }
+
     /// The one of alerts whose rules are gone.
     pub(super) fn gone() -> Self {
         let (interval, query_offset) = (TimeDelta::minutes(1), TimeDelta::zero());
@@ -92,6 +108,12 @@ impl LoadedRule {
 fn reads(query: &str) -> Option<Vec<String>> {
     let selections = selections(query).ok()?;
     selections.iter().map(|matchers| name(matchers)).collect()
+}
+
+/// The metrics a query asks for by name.
+pub(crate) fn metrics_of(query: &str) -> Vec<String> {
+    let selections = selections(query).unwrap_or_default();
+    selections.iter().filter_map(|matchers| name(matchers)).collect()
 }
 
 fn name(matchers: &[Matcher]) -> Option<String> {

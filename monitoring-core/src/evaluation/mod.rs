@@ -16,8 +16,11 @@ mod retired;
 mod rule;
 mod schedule;
 mod series;
+mod unit_test;
 
 pub(crate) use backtest::{Backtest, STEPS_MAX, backtest};
 pub(crate) use evaluator::{Evaluated, Evaluator};
+pub(crate) use loaded::metrics_of;
 pub(crate) use rule::try_rule;
 pub(crate) use schedule::{interval_of, slot};
+pub(crate) use unit_test::{rule_files_of, test_rules};

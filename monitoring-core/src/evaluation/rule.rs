@@ -4,10 +4,39 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::loaded::{LoadedGroup, LoadedRule, RuleKind};
-use crate::alerting::{Advanced, Instances, Terms, Verdict, advance, recorded_series};
+use crate::alerting::template::TemplateSample;
+use crate::alerting::{
+    Advanced, Instances, Terms, TextSources, Unanswered, Unsettled, Verdict, advance, recorded_series,
+};
 use crate::model::{AlertInstance, AlertRule, Labels, RuleHealth, RuleState, Series};
-use crate::promql::{Columns, QueryResult};
+use crate::promql::{Columns, LabelSet, QueryResult};
 use crate::query::PromQuery;
+
+/// Queries the texts of one rule may ask in one evaluation.
+const TEXT_QUERIES_MAX: usize = 50;
+
+/// Whom rules ask.
+pub(super) trait Asked: Sync {
+    /// What a query yields at one instant.
+    fn columns_at(
+        &self,
+        query: &str,
+        time: DateTime<Utc>,
+    ) -> impl Future<Output = QueryResult<Columns>> + Send;
+
+    /// What texts may speak of, before anything is asked for them.
+    fn sources(&self) -> TextSources;
+}
+
+impl Asked for PromQuery {
+    async fn columns_at(&self, query: &str, time: DateTime<Utc>) -> QueryResult<Columns> {
+        self.columns_at(query, time).await
+    }
+
+    fn sources(&self) -> TextSources {
+        TextSources::default()
+    }
+}
 
 /// What came of a rule.
 #[derive(Debug)]
@@ -25,7 +54,7 @@ pub(super) enum Outcomes {
 
 /// Evaluates a rule, and takes its alerts to what they are at `now`.
 pub(super) async fn evaluate_rule(
-    promql: &PromQuery,
+    asked: &impl Asked,
     group: &LoadedGroup,
     rule: &LoadedRule,
     alerts: &mut Instances,
@@ -33,14 +62,11 @@ pub(super) async fn evaluate_rule(
     end: Instant,
 ) -> Outcome {
     let started = Instant::now();
-    let asking = promql.columns_at(rule.query(), now - group.query_offset);
-    let answer = match tokio::time::timeout_at(end, asking).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err("the group had no time left for it".to_owned()),
-    };
+    let time = now - group.query_offset;
+    let answer = in_time(asked.columns_at(rule.query(), time), end).await;
     let (result, health) = match &rule.kind {
         RuleKind::Alerting(terms) => {
-            let (verdict, health) = verdict(terms, answer, group.limit);
+            let (verdict, health) = in_time_verdict(asked, terms, answer, group.limit, time, end).await;
             (Outcomes::Alerts(advance(alerts, verdict, &terms.rule, now)), health)
         }
         RuleKind::Recording(recording, labels) => {
@@ -66,25 +92,65 @@ pub(super) async fn evaluate_rule(
     Outcome { state, result }
 }
 
-/// What an answer says of a rule's alerts, and of the rule.
-fn verdict(
+async fn in_time(asking: impl Future<Output = QueryResult<Columns>>, end: Instant) -> Result<Columns, String> {
+    match tokio::time::timeout_at(end, asking).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err("the group had no time left for it".to_owned()),
+    }
+}
+
+/// What an answer says of a rule's alerts, and of the rule. Asks what the texts of the rule ask.
+async fn in_time_verdict(
+    asked: &impl Asked,
     terms: &Terms,
     answer: Result<Columns, String>,
     limit: usize,
+    time: DateTime<Utc>,
+    end: Instant,
 ) -> (Verdict, Result<RuleHealth, String>) {
-    let judged = answer.and_then(|columns| {
-        if columns.has_no_data(0) {
-            return Ok(None);
+    let mut sources = asked.sources();
+    loop {
+        let Unanswered { query } = match verdict(terms, &answer, limit, &sources) {
+            Ok(verdict) => return verdict,
+            Err(unanswered) => unanswered,
+        };
+        if sources.answers.len() >= TEXT_QUERIES_MAX {
+            sources.refuse(query);
+            continue;
         }
-        let candidates = terms.candidates(columns.at(0)).map_err(|error| error.to_string())?;
-        within(limit, candidates.len(), "alerts")?;
-        Ok(Some(candidates))
-    });
-    match judged {
-        Ok(Some(candidates)) => (Verdict::Holds(candidates), Ok(RuleHealth::Ok)),
-        Ok(None) => (terms.without_answer(RuleHealth::NoData), Ok(RuleHealth::NoData)),
-        Err(error) => (terms.without_answer(RuleHealth::Error), Err(error)),
+        let found = in_time(asked.columns_at(&query, time), end).await;
+        sources.answers.insert(query, found.map(|columns| columns.at(0).map(sample).collect()));
     }
+}
+
+fn sample((labels, value): (&LabelSet, f64)) -> TemplateSample {
+    let labels = labels.iter().map(|label| (&*label.name, &*label.value)).collect();
+    TemplateSample { labels, value }
+}
+
+fn verdict(
+    terms: &Terms,
+    answer: &Result<Columns, String>,
+    limit: usize,
+    sources: &TextSources,
+) -> Result<(Verdict, Result<RuleHealth, String>), Unanswered> {
+    let failed = |error: String| (terms.without_answer(RuleHealth::Error), Err(error));
+    let columns = match answer {
+        Ok(columns) => columns,
+        Err(error) => return Ok(failed(error.clone())),
+    };
+    if columns.has_no_data(0) {
+        return Ok((terms.without_answer(RuleHealth::NoData), Ok(RuleHealth::NoData)));
+    }
+    let candidates = match terms.candidates(columns.at(0), sources) {
+        Ok(candidates) => candidates,
+        Err(Unsettled::SameLabels(error)) => return Ok(failed(error.to_string())),
+        Err(Unsettled::Unanswered(unanswered)) => return Err(unanswered),
+    };
+    Ok(match within(limit, candidates.len(), "alerts") {
+        Ok(()) => (Verdict::Holds(candidates), Ok(RuleHealth::Ok)),
+        Err(error) => failed(error),
+    })
 }
 
 /// In Prometheus's words.
@@ -116,9 +182,11 @@ pub(crate) async fn try_rule(
     query_offset: TimeDelta,
 ) -> QueryResult<Trial> {
     promql.learn().await?;
-    let answer = promql.columns_at(&rule.query, now - query_offset).await?;
+    let time = now - query_offset;
+    let answer = promql.columns_at(&rule.query, time).await?;
     let terms = Terms::new(rule, group_labels);
-    let (verdict, health) = verdict(&terms, Ok(answer), 0);
+    let end = Instant::now() + promql.limits().timeout;
+    let (verdict, health) = in_time_verdict(promql, &terms, Ok(answer), 0, time, end).await;
     let mut alerts = Instances::new();
     advance(&mut alerts, verdict, &terms.rule, now);
     let (health, error) = match health {

@@ -84,6 +84,18 @@ uuid_id!(
     AlertRuleId
 );
 uuid_id!(
+    /// Identifies one silence.
+    SilenceId
+);
+uuid_id!(
+    /// Identifies one receiver of notifications.
+    ReceiverId
+);
+uuid_id!(
+    /// Identifies one notification.
+    NotificationId
+);
+uuid_id!(
     /// Identifies one change of an alert's state.
     AlertTransitionId
 );

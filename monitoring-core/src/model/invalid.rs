@@ -46,6 +46,15 @@ impl Invalid {
         }
     }
 
+    /// The same errors on fields below `place`, as `called` there.
+    pub(crate) fn below(self, place: &str, called: impl Fn(&str) -> &str) -> Self {
+        let moved = self.errors.into_iter().map(|error| FieldError {
+            field: format!("{place}.{}", called(&error.field)),
+            message: error.message,
+        });
+        Self { errors: moved.collect() }
+    }
+
     /// The errors, in the order they were found.
     #[must_use]
     pub fn errors(&self) -> &[FieldError] {

@@ -5,6 +5,8 @@
 
 mod alert;
 mod alert_instance;
+mod alert_matcher;
+mod alert_status;
 mod audit;
 mod backtest;
 mod duration;
@@ -24,25 +26,34 @@ mod limits;
 mod metric;
 mod metric_metadata;
 mod metric_type;
+mod notification;
 mod null;
 mod number;
 mod own_metric;
 mod page;
+mod prom_duration;
+mod receiver;
 mod registered;
 mod replica;
+mod routing;
 mod rule_group;
 mod rule_state;
+mod rule_test;
+mod secret;
+mod silence;
 mod stats;
 mod stream;
 mod text;
 mod time;
+mod time_interval;
 mod timeline;
 
 pub use alert::{AlertFilter, AlertRule, CreateAlertRequest, DEFAULT_GROUP, Fallback, UpdateAlertRequest};
 pub use alert_instance::{AlertInstance, AlertInstanceFilter, AlertState, AlertTransition, Fingerprint};
+pub use alert_matcher::{AlertMatcher, AlertMatchers, MatchOperator};
+pub use alert_status::{AlertGroup, AlertStatus};
 pub use audit::AuditEntry;
 pub use backtest::{BacktestAlert, BacktestReport, BacktestSpan};
-pub use duration::{format_duration, parse_duration};
 pub use event::{Event, Tags};
 pub use event_filter::EventFilter;
 pub use event_request::CreateEventRequest;
@@ -51,7 +62,10 @@ pub use event_type::{EventType, IntoEventType};
 pub use exemplar::Exemplar;
 pub(crate) use exemplar::{bucket_of, is_news, keep_newest};
 pub use hex::HexDigits;
-pub use id::{AlertRuleId, AlertTransitionId, CommentId, EventId, IncidentId, SeriesId};
+pub use id::{
+    AlertRuleId, AlertTransitionId, CommentId, EventId, IncidentId, NotificationId, ReceiverId, SeriesId,
+    SilenceId,
+};
 pub use incident::{
     Comment, CreateIncidentRequest, Incident, IncidentChange, IncidentFilter, IncidentSeverity,
     IncidentStatus, UpdateIncidentRequest,
@@ -68,19 +82,33 @@ pub use metric::{
 };
 pub(crate) use metric_metadata::MetricMetadata;
 pub use metric_type::{MetricType, Temporality};
+pub use notification::{
+    Message, Notification, NotificationAttempt, NotificationFilter, NotificationGroup, NotificationHistory,
+    NotificationKind, NotificationStatus, ToldAlert,
+};
 pub(crate) use own_metric::{
     EVENTS_TOTAL, METRICS_TOTAL, default_metadata, event_count_overflow_series, event_count_series,
     is_ingest_metric, is_own_metric, metric_count_series,
 };
 pub use page::{Cursor, Page, Pagination, Slice};
+pub use prom_duration::PromDuration;
+pub(crate) use receiver::{ReachableReceiver, Secrets};
+pub use receiver::{Receiver, ReceiverRequest, ReceiverType};
 pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
 pub use replica::Replica;
 pub(crate) use replica::check_address;
+pub use routing::{InhibitRule, NamedTimeInterval, Route, Routing, StoredRouting};
 pub use rule_group::{
     CreateRecordingRuleRequest, RecordingRule, RuleGroup, RuleGroupRequest, UpdateRecordingRuleRequest,
 };
 pub use rule_state::{
     AlertRuleView, GroupedRule, RecordingRuleView, RuleGroupView, RuleHealth, RuleState, RuleStatus,
+};
+pub use rule_test::{RuleImport, RuleTestFailure, RuleTestReport, UnknownMetric};
+pub(crate) use secret::Secret;
+pub use silence::{
+    AcknowledgeRequest, Acknowledgement, CreateSilenceRequest, Silence, SilenceAlertRequest, SilenceFilter,
+    SilenceState,
 };
 pub use stats::{MonitoringStats, StatsSummary};
 pub(crate) use stream::StreamPlace;
@@ -89,4 +117,7 @@ pub use stream::{Arrival, StreamPosition};
 pub(crate) use stream::{Ended, Snapshot, Witnessed};
 pub(crate) use text::{clean, cut, cut_in_place, is_within};
 pub(crate) use time::{from_micros, to_micros, truncate};
+pub use time_interval::{
+    DayMinute, Location, MonthDayRange, MonthRange, TimeInterval, TimeRange, WeekdayRange, YearRange,
+};
 pub use timeline::{IncidentTimeline, TimelineEntry, TimelineKind};

@@ -1,4 +1,4 @@
-//! Series in memory, for tests of the engine.
+//! Series in memory: those that tests of rules make up, and for tests of the engine.
 
 use super::{Delta, Found, LabelSet, Matcher, Reach, Samples, SeriesSource, SourceError, Wanted};
 
@@ -37,6 +37,12 @@ impl Memory {
             self.series.len() - 1
         });
         let known = &mut self.series[place].1;
+        let (last, first) = (known.times.last(), samples.first());
+        if last.zip(first).is_none_or(|(last, (first, _))| last < first) && samples.is_sorted_by_key(|(time, _)| *time) {
+            known.times.extend(samples.iter().map(|(time, _)| time));
+            known.values.extend(samples.iter().map(|(_, value)| value));
+            return;
+        }
         let old: std::collections::HashSet<_> = known.times.iter().copied().collect();
         let mut all: Vec<_> = known.times.iter().copied().zip(known.values.iter().copied()).collect();
         all.extend(samples.into_iter().filter(|(time, _)| !old.contains(time)));

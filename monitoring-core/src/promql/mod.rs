@@ -10,8 +10,8 @@ mod functions;
 mod labels;
 mod limits;
 mod matcher;
-#[cfg(any(test, fuzzing))]
 mod memory;
+mod notation;
 mod notes;
 mod numbers;
 mod parse;
@@ -34,8 +34,8 @@ pub(crate) use labels::NAME;
 pub use labels::{Label, LabelSet};
 pub use limits::QueryLimits;
 pub(crate) use matcher::{Condition, Matcher, anchored};
-#[cfg(any(test, fuzzing))]
 pub(crate) use memory::Memory;
+pub(crate) use notation::{series as written_series, values as written_values};
 pub(crate) use parse::parse;
 pub(crate) use planner::matchers;
 pub(crate) use query::{Columns, Query};

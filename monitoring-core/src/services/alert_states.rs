@@ -279,7 +279,7 @@ async fn group_of(promql: &PromQuery, rule: &AlertRule) -> Result<RuleGroup> {
 }
 
 /// A query that cannot be answered is the fault of who asks, unless storage failed.
-fn failed(error: QueryError) -> Error {
+pub(super) fn failed(error: QueryError) -> Error {
     match error {
         QueryError::Source(source) => match source.downcast::<StoreError>() {
             Ok(error) => Error::from(*error),

@@ -10,7 +10,7 @@ use crate::model::{
     AlertFilter, AlertRule, AlertRuleId, CreateAlertRequest, Page, Slice, UpdateAlertRequest,
 };
 use crate::store::alerts::AlertStore as _;
-use crate::store::{AsConnection, Connection, Context, StoreError};
+use crate::store::{AsConnection, Connection, Context, StoreError, Transaction};
 
 /// Stores a new alert rule.
 ///
@@ -35,12 +35,21 @@ async fn create(
     let mut rule = new_rule(request, actor, context.settings.clock.now());
     check(context, &mut rule, None)?;
     let mut transaction = connection.begin().await?;
-    let inserted = transaction.store().insert_alert_rule(&rule).await;
-    inserted.map_err(|error| name_taken(error, &rule))?;
-    let states = (None::<&AlertRule>, &rule);
-    record_audit(&mut transaction.connection(), actor, "alert_rule.create", rule.id, states).await?;
+    insert_rule(&mut transaction, &rule, actor).await?;
     transaction.commit().await?;
     Ok(rule)
+}
+
+/// Adds a rule that has been checked.
+pub(super) async fn insert_rule(
+    transaction: &mut Transaction<'_>,
+    rule: &AlertRule,
+    actor: Option<Uuid>,
+) -> Result<()> {
+    let inserted = transaction.store().insert_alert_rule(rule).await;
+    inserted.map_err(|error| name_taken(error, rule))?;
+    let states = (None::<&AlertRule>, rule);
+    record_audit(&mut transaction.connection(), actor, "alert_rule.create", rule.id, states).await
 }
 
 /// The alert rule with this id.
@@ -100,14 +109,23 @@ async fn update(
     }
     rule.updated_at = context.settings.clock.now();
     rule.version += 1;
-    let written = transaction.store().update_alert_rule(&rule, before.version).await;
-    if !written.map_err(|error| name_taken(error, &rule))? {
-        return Err(Error::conflict("alert rule", before.version, rule.version));
-    }
-    let states = (&before, &rule);
-    record_audit(&mut transaction.connection(), actor, "alert_rule.update", id, states).await?;
+    replace_rule(&mut transaction, &before, &rule, actor).await?;
     transaction.commit().await?;
     Ok(rule)
+}
+
+/// Puts a rule that has been checked in the place of another.
+pub(super) async fn replace_rule(
+    transaction: &mut Transaction<'_>,
+    before: &AlertRule,
+    rule: &AlertRule,
+    actor: Option<Uuid>,
+) -> Result<()> {
+    let written = transaction.store().update_alert_rule(rule, before.version).await;
+    if !written.map_err(|error| name_taken(error, rule))? {
+        return Err(Error::conflict("alert rule", before.version, rule.version));
+    }
+    record_audit(&mut transaction.connection(), actor, "alert_rule.update", rule.id, (before, rule)).await
 }
 
 /// Removes an alert rule, if it is still at `version` or whatever its version is.
@@ -134,12 +152,20 @@ async fn delete(
     let mut transaction = connection.begin().await?;
     let before = transaction.store().lock_alert_rule(id).await?.ok_or_else(|| not_found(id))?;
     expect_version(version, before.version)?;
-    if !transaction.store().delete_alert_rule(id).await? {
-        return Err(not_found(id));
-    }
-    let states = (&before, None::<&AlertRule>);
-    record_audit(&mut transaction.connection(), actor, "alert_rule.delete", id, states).await?;
+    remove_rule(&mut transaction, &before, actor).await?;
     Ok(transaction.commit().await?)
+}
+
+pub(super) async fn remove_rule(
+    transaction: &mut Transaction<'_>,
+    before: &AlertRule,
+    actor: Option<Uuid>,
+) -> Result<()> {
+    if !transaction.store().delete_alert_rule(before.id).await? {
+        return Err(not_found(before.id));
+    }
+    let states = (before, None::<&AlertRule>);
+    record_audit(&mut transaction.connection(), actor, "alert_rule.delete", before.id, states).await
 }
 
 /// Checks what was asked for before it is redacted, so that limits hold for what people wrote.

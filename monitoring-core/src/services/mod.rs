@@ -4,18 +4,24 @@
 //! transaction open: then everything done here exists exactly if that transaction commits.
 
 mod alert_states;
+mod alert_statuses;
 mod alerts;
 mod audit;
 mod events;
 mod exposition;
 mod incidents;
 mod metrics;
+mod notifications;
 mod process_exposition;
+mod receivers;
 mod recording_rules;
 mod removal;
 mod replicas;
+mod routing;
+mod rule_files;
 mod rule_groups;
 mod samples;
+mod silences;
 mod stats;
 mod texts;
 mod timeline;
@@ -24,6 +30,7 @@ pub use alert_states::{
     BacktestSpanRequest, HistoryFilter, active_alerts, alert_history, alert_rule_view, backtest,
     backtest_alert_rule, evaluated_rules, query_alert_rule_views, test_alert_rule,
 };
+pub use alert_statuses::{acknowledge_alerts, alert_groups, alert_statuses, preview_silence};
 pub use alerts::{alert_rule, create_alert_rule, delete_alert_rule, query_alert_rules, update_alert_rule};
 pub(crate) use audit::record_audit;
 pub use audit::{query_audit_log, read_audit_log, record_audit_entry};
@@ -43,16 +50,25 @@ pub use metrics::{
     create_metric, create_metrics, describe_metric, fold_metric_totals, query_metrics, submit_metrics,
     track_endpoint_performance,
 };
+pub use notifications::{notification, query_notifications, resend_notification};
 pub use process_exposition::ProcessExposition;
+pub use receivers::{
+    create_receiver, delete_receiver, query_receivers, receiver, receiver_attempts, update_receiver,
+};
 pub use recording_rules::{
     create_recording_rule, delete_recording_rule, query_recording_rules, recording_rule,
     update_recording_rule,
 };
 pub use removal::{SeriesDeletion, clean_tombstones, delete_series};
 pub use replicas::replicas;
+pub use routing::{put_routing, routing};
+pub use rule_files::{export_rules, import_rules, test_rule_file, test_rules, unknown_metrics};
 pub use rule_groups::{reset_rule_group, rule_group, rule_groups, set_rule_group};
 #[cfg(any(test, fuzzing))]
 pub(crate) use samples::check_only as check_samples_only;
 pub use samples::{SentReport, SentSeries, store_samples};
+pub use silences::{
+    create_silence, expire_silence, query_silences, silence, silence_alert_rule, update_silence,
+};
 pub use stats::{get_monitoring_stats, get_stats_summary};
 pub use timeline::get_incident_timeline;

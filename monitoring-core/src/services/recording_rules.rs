@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::store::recording_rules::RecordingRuleStore as _;
 use crate::store::rule_states::RuleStateStore as _;
-use crate::store::{AsConnection, Connection, Context, StoreError};
+use crate::store::{AsConnection, Connection, Context, StoreError, Transaction};
 
 /// Stores a new recording rule.
 ///
@@ -39,12 +39,21 @@ async fn create(
     let mut rule = new_recording_rule(request, actor, context.settings.clock.now());
     check(context, &mut rule, None)?;
     let mut transaction = connection.begin().await?;
-    let inserted = transaction.store().insert_recording_rule(&rule).await;
-    inserted.map_err(|error| taken(error, &rule))?;
-    let states = (None::<&RecordingRule>, &rule);
-    record_audit(&mut transaction.connection(), actor, "recording_rule.create", rule.id, states).await?;
+    insert_rule(&mut transaction, &rule, actor).await?;
     transaction.commit().await?;
     Ok(rule)
+}
+
+/// Adds a rule that has been checked.
+pub(super) async fn insert_rule(
+    transaction: &mut Transaction<'_>,
+    rule: &RecordingRule,
+    actor: Option<Uuid>,
+) -> Result<()> {
+    let inserted = transaction.store().insert_recording_rule(rule).await;
+    inserted.map_err(|error| taken(error, rule))?;
+    let states = (None::<&RecordingRule>, rule);
+    record_audit(&mut transaction.connection(), actor, "recording_rule.create", rule.id, states).await
 }
 
 /// The recording rule with this id.
@@ -118,14 +127,23 @@ async fn update(
     }
     rule.updated_at = context.settings.clock.now();
     rule.version += 1;
-    let written = transaction.store().update_recording_rule(&rule, before.version).await;
-    if !written.map_err(|error| taken(error, &rule))? {
-        return Err(Error::conflict("recording rule", before.version, rule.version));
-    }
-    let states = (&before, &rule);
-    record_audit(&mut transaction.connection(), actor, "recording_rule.update", id, states).await?;
+    replace_rule(&mut transaction, &before, &rule, actor).await?;
     transaction.commit().await?;
     Ok(rule)
+}
+
+/// Puts a rule that has been checked in the place of another.
+pub(super) async fn replace_rule(
+    transaction: &mut Transaction<'_>,
+    before: &RecordingRule,
+    rule: &RecordingRule,
+    actor: Option<Uuid>,
+) -> Result<()> {
+    let written = transaction.store().update_recording_rule(rule, before.version).await;
+    if !written.map_err(|error| taken(error, rule))? {
+        return Err(Error::conflict("recording rule", before.version, rule.version));
+    }
+    record_audit(&mut transaction.connection(), actor, "recording_rule.update", rule.id, (before, rule)).await
 }
 
 /// Removes a recording rule, if it is still at `version` or whatever its version is. What it recorded
@@ -153,12 +171,20 @@ async fn delete(
     let mut transaction = connection.begin().await?;
     let before = transaction.store().lock_recording_rule(id).await?.ok_or_else(|| not_found(id))?;
     expect_version(version, before.version)?;
-    if !transaction.store().delete_recording_rule(id).await? {
-        return Err(not_found(id));
-    }
-    let states = (&before, None::<&RecordingRule>);
-    record_audit(&mut transaction.connection(), actor, "recording_rule.delete", id, states).await?;
+    remove_rule(&mut transaction, &before, actor).await?;
     Ok(transaction.commit().await?)
+}
+
+pub(super) async fn remove_rule(
+    transaction: &mut Transaction<'_>,
+    before: &RecordingRule,
+    actor: Option<Uuid>,
+) -> Result<()> {
+    if !transaction.store().delete_recording_rule(before.id).await? {
+        return Err(not_found(before.id));
+    }
+    let states = (before, None::<&RecordingRule>);
+    record_audit(&mut transaction.connection(), actor, "recording_rule.delete", before.id, states).await
 }
 
 /// Checks what was asked for before it is redacted, so that limits hold for what people wrote.
@@ -169,6 +195,12 @@ fn check(context: &Context, rule: &mut RecordingRule, before: Option<&RecordingR
     rule.labels = rule.labels.iter().map(tidied).collect::<Labels>();
     rule.group = tidy(&context.redactor, rule.group.trim());
     Ok(())
+}
+
+/// A rule that may be stored, with its texts as they are stored.
+pub(super) fn checked_rule(context: &Context, mut rule: RecordingRule) -> Result<RecordingRule> {
+    check(context, &mut rule, None)?;
+    Ok(rule)
 }
 
 fn expect_version(expected: Option<i64>, current: i64) -> Result<()> {

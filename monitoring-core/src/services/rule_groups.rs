@@ -9,7 +9,7 @@ use crate::alerting::check_group;
 use crate::error::{Error, Result};
 use crate::model::{RuleGroup, RuleGroupRequest, RuleGroupView};
 use crate::store::rule_groups::{GroupState, RuleGroupStore as _};
-use crate::store::{AsConnection, Connection};
+use crate::store::{AsConnection, Connection, Transaction};
 
 /// All groups that have rules or settings, by name, and how far they have come.
 ///
@@ -64,7 +64,7 @@ async fn set(
     actor: Option<Uuid>,
 ) -> Result<RuleGroup> {
     let context = connection.context();
-    let mut group = RuleGroup {
+    let group = RuleGroup {
         name: name.trim().to_owned(),
         interval_seconds: request.interval_seconds.filter(|seconds| *seconds > 0),
         query_offset_seconds: request.query_offset_seconds,
@@ -79,16 +79,29 @@ async fn set(
     if let Some(expected) = request.version.filter(|expected| *expected != version) {
         return Err(Error::conflict("rule group", expected, version));
     }
-    group.version = version + 1;
-    if before.as_ref().is_some_and(|before| RuleGroup { version: group.version, ..before.clone() } == group) {
-        return Ok(RuleGroup { version, ..group });
+    let group = put_group(&mut transaction, group, actor).await?;
+    transaction.commit().await?;
+    Ok(group)
+}
+
+/// Gives a group these settings, which have been checked, unless it has them.
+pub(super) async fn put_group(
+    transaction: &mut Transaction<'_>,
+    mut group: RuleGroup,
+    actor: Option<Uuid>,
+) -> Result<RuleGroup> {
+    let before = transaction.store().rule_group(&group.name).await?;
+    let version = before.as_ref().map_or(0, |before| before.version);
+    group.version = version;
+    if before.as_ref() == Some(&group) {
+        return Ok(group);
     }
+    group.version = version + 1;
     if !transaction.store().put_rule_group(&group, version).await? {
         return Err(Error::conflict("rule group", version, group.version));
     }
     let states = (before.filter(|before| before.version > 0), &group);
     record_audit(&mut transaction.connection(), actor, "rule_group.set", &group.name, states).await?;
-    transaction.commit().await?;
     Ok(group)
 }
 

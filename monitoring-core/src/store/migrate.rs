@@ -42,6 +42,7 @@ pub(super) async fn postgres(
         script!("postgres", 5, "0005_exemplars"),
         script!("postgres", 6, "0006_metric_chunks"),
         script!("postgres", 7, "0007_evaluation"),
+        script!("postgres", 8, "0008_notifications"),
     ];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
@@ -115,6 +116,7 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 5, "0005_exemplars"),
         script!("sqlite", 6, "0006_metric_chunks"),
         script!("sqlite", 7, "0007_evaluation"),
+        script!("sqlite", 8, "0008_notifications"),
     ];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::leader::run_led;
 use super::supervisor::INTERNAL_TARGET;
 use crate::store::{Pool, StoreError};
-use crate::{compaction, retention};
+use crate::{compaction, notify, retention};
 
 /// How often there is something to do.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -32,6 +32,7 @@ async fn keep_up(pool: Pool) {
     report("fold totals", retention::fold(pool).await.map(drop));
     report("pack samples", compaction::compact(pool).await.map(drop));
     report("remove old telemetry", retention::apply(pool).await.map(drop));
+    report("forget old notifications", notify::clean_up(pool).await);
 }
 
 fn report(step: &'static str, outcome: Result<(), StoreError>) {

@@ -30,6 +30,7 @@ const ORDER: [&str; 27] = [
     "query",
     "exposition",
     "alerting",
+    "notify",
     "incidents",
     "evaluation",
     "analysis",

@@ -19,6 +19,7 @@ mod monitoring {
     mod incidents;
     mod metrics;
     mod replicas;
+    mod rule_files;
     mod specification;
     mod store;
     mod timeline;

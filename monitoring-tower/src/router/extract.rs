@@ -28,6 +28,30 @@ impl<T: DeserializeOwned> FromRequest<RouterState> for Json<T> {
     }
 }
 
+/// A YAML text.
+#[derive(Debug)]
+pub(super) struct Yaml(pub String);
+
+impl FromRequest<RouterState> for Yaml {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &RouterState) -> Answer<Self> {
+        if !is_yaml(request.headers()) {
+            let detail = "the body must be YAML, with `content-type: application/yaml`";
+            return Err(Problem::new(Code::UnsupportedMediaType, detail));
+        }
+        let bytes = read_plain(request, state).await?;
+        let text = String::from_utf8(bytes.into());
+        text.map(Self).map_err(|_| Error::from(Invalid::field("file", "must be UTF-8")).into())
+    }
+}
+
+fn is_yaml(headers: &HeaderMap) -> bool {
+    let named = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = named.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    ["application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"].contains(&essence.as_str())
+}
+
 /// One JSON object, or an array of them.
 #[derive(Debug)]
 #[cfg_attr(feature = "openapi", derive(serde::Serialize, utoipa::ToSchema), serde(untagged))]
@@ -54,6 +78,10 @@ async fn read_json(request: Request, state: &RouterState) -> Answer<Bytes> {
         let detail = "the body must be JSON, with `content-type: application/json`";
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
+    read_plain(request, state).await
+}
+
+async fn read_plain(request: Request, state: &RouterState) -> Answer<Bytes> {
     if !is_plain(request.headers()) {
         let detail = "the body must not be compressed; no `content-encoding` is understood here";
         return Err(Problem::new(Code::UnsupportedMediaType, detail));

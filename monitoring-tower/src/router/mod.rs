@@ -5,6 +5,7 @@
 //! asks one service of `monitoring-core` and puts the result in an [envelope](respond). Handlers
 //! know no status codes but those of success, and no SQL.
 
+mod alertmanager;
 mod api;
 mod authenticator;
 mod builder;
@@ -41,14 +42,14 @@ use state::RouterState;
 fn table() -> Vec<Route> {
     use Access::{Needs, Open};
     use Permission::{
-        CreateIncidents, ManageAlerts, OwnIncidents, ReadAudit, ReadMetrics, ReadOwnEvents, ReadStats,
-        ReadSummary, WriteTelemetry,
+        Configure, CreateIncidents, ManageAlerts, OwnIncidents, ReadAudit, ReadMetrics, ReadOwnEvents,
+        ReadStats, ReadSummary, WriteTelemetry,
     };
     use api::{
-        alerts, audit, events, health, incidents, metrics, recording_rules, rule_groups, stats, timeline,
+        alerts, audit, events, health, incidents, metrics, notifications, receivers, recording_rules,
+        routing, rule_groups, rules, silences, stats, timeline,
     };
 
-    #[allow(unused_mut)] // without optional faces
     let mut table = vec![
         post("/events", Needs(WriteTelemetry), events::create),
         get("/events", Needs(ReadOwnEvents), events::list),
@@ -64,6 +65,27 @@ fn table() -> Vec<Route> {
         delete("/alerts/{id}", Needs(ManageAlerts), alerts::delete),
         post("/alerts/{id}/enable", Needs(ManageAlerts), alerts::enable),
         post("/alerts/{id}/disable", Needs(ManageAlerts), alerts::disable),
+        post("/alerts/{id}/silence", Needs(ManageAlerts), silences::silence_rule),
+        post("/alerts/{id}/acknowledge", Needs(ManageAlerts), silences::acknowledge),
+        post("/silences", Needs(ManageAlerts), silences::create),
+        get("/silences", Needs(ManageAlerts), silences::list),
+        post("/silences/preview", Needs(ManageAlerts), silences::preview),
+        get("/silences/{id}", Needs(ManageAlerts), silences::show),
+        put("/silences/{id}", Needs(ManageAlerts), silences::update),
+        delete("/silences/{id}", Needs(ManageAlerts), silences::expire),
+        // Where alerts go, and with which secrets, is configuration.
+        post("/receivers", Needs(Configure), receivers::create),
+        get("/receivers", Needs(ManageAlerts), receivers::list),
+        get("/receivers/{id}", Needs(ManageAlerts), receivers::show),
+        get("/receivers/{id}/attempts", Needs(ManageAlerts), receivers::attempts),
+        put("/receivers/{id}", Needs(Configure), receivers::update),
+        delete("/receivers/{id}", Needs(Configure), receivers::delete),
+        post("/receivers/{id}/test", Needs(ManageAlerts), receivers::test),
+        get("/routes", Needs(ManageAlerts), routing::show),
+        put("/routes", Needs(Configure), routing::replace),
+        get("/notifications", Needs(ManageAlerts), notifications::list),
+        get("/notifications/{id}", Needs(ManageAlerts), notifications::show),
+        post("/notifications/{id}/resend", Needs(ManageAlerts), notifications::resend),
         get("/alerts/active", Needs(ManageAlerts), alerts::active),
         post("/alerts/test", Needs(ManageAlerts), alerts::test),
         get("/alerts/{id}/history", Needs(ManageAlerts), alerts::history),
@@ -72,6 +94,10 @@ fn table() -> Vec<Route> {
         get("/rule-groups/{name}", Needs(ManageAlerts), rule_groups::show),
         put("/rule-groups/{name}", Needs(ManageAlerts), rule_groups::set),
         delete("/rule-groups/{name}", Needs(ManageAlerts), rule_groups::reset),
+        get("/rules", Needs(ManageAlerts), rules::export),
+        post("/rules", Needs(ManageAlerts), rules::import),
+        post("/rules/test", Needs(ManageAlerts), rules::test),
+        get("/rules/unknown-metrics", Needs(ManageAlerts), rules::unknown_metrics),
         post("/recording-rules", Needs(ManageAlerts), recording_rules::create),
         get("/recording-rules", Needs(ManageAlerts), recording_rules::list),
         get("/recording-rules/{id}", Needs(ManageAlerts), recording_rules::show),
@@ -95,6 +121,7 @@ fn table() -> Vec<Route> {
         get("/livez", Open, health::live),
         get("/readyz", Open, health::ready),
     ];
+    table.extend(alertmanager::routes());
     #[cfg(feature = "prometheus")]
     table.extend(prometheus::routes());
     // The document and its page are the same in every host and hold no data. A browser must be able

@@ -12,7 +12,8 @@ use utoipa::openapi::{self, Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoParams, Modify, OpenApi};
 
 use super::api::{
-    alerts, audit, events, health, incidents, metrics, recording_rules, rule_groups, stats, timeline,
+    alerts, audit, events, health, incidents, metrics, notifications, receivers, recording_rules, routing,
+    rule_groups, rules, silences, stats, timeline,
 };
 use super::error::ProblemDetails;
 use super::security::Access;
@@ -40,6 +41,12 @@ pub(super) async fn document(OriginalUri(uri): OriginalUri) -> Json<openapi::Ope
         rule_groups::list, rule_groups::show, rule_groups::set, rule_groups::reset,
         recording_rules::create, recording_rules::list, recording_rules::show, recording_rules::patch,
         recording_rules::delete,
+        rules::export, rules::import, rules::test, rules::unknown_metrics,
+        silences::silence_rule, silences::acknowledge,
+        silences::create, silences::list, silences::preview, silences::show, silences::update, silences::expire,
+        receivers::create, receivers::list, receivers::show, receivers::attempts, receivers::update,
+        receivers::delete, receivers::test, routing::show, routing::replace,
+        notifications::list, notifications::show, notifications::resend,
         incidents::create, incidents::list, incidents::show, incidents::update, incidents::patch,
         timeline::show, incidents::history, incidents::comment, incidents::comments,
         incidents::attach, incidents::events, incidents::detach,
@@ -238,9 +245,27 @@ pub(super) struct AlertQuery {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)]
+pub(super) struct SilenceQuery {
+    /// `false` leaves out those that are over.
+    expired: Option<bool>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
 pub(super) struct ActiveAlertQuery {
     /// `pending`, `firing` or `resolved`; pending and firing, if absent.
     state: Option<monitoring_core::AlertState>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+pub(super) struct NotificationQuery {
+    /// `pending`, `sent` or `dead`.
+    status: Option<monitoring_core::NotificationStatus>,
+    /// The receiver's name.
+    receiver: Option<String>,
 }
 
 #[derive(IntoParams)]

@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ETAG, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use monitoring_core::{
-    AlertRule, AlertRuleView, Incident, Pagination, RecordingRule, RecordingRuleView, RuleGroup,
-    RuleGroupView, Slice,
+    AlertRule, AlertRuleView, Incident, Pagination, Receiver, RecordingRule, RecordingRuleView, RuleGroup,
+    RuleGroupView, Slice, StoredRouting,
 };
 use serde::Serialize;
 
@@ -95,6 +95,18 @@ impl Versioned for RuleGroupView {
 }
 
 impl Versioned for Incident {
+    fn version(&self) -> i64 {
+        self.version
+    }
+}
+
+impl Versioned for Receiver {
+    fn version(&self) -> i64 {
+        self.version
+    }
+}
+
+impl Versioned for StoredRouting {
     fn version(&self) -> i64 {
         self.version
     }

@@ -9,6 +9,8 @@ mod support;
 /// repeat on PostgreSQL what depends on the database.
 #[path = "."]
 mod monitoring {
+    #[cfg(all(feature = "prometheus", feature = "sqlite"))]
+    mod alertmanager;
     mod middleware;
 
     #[cfg(all(feature = "api", feature = "sqlite"))]

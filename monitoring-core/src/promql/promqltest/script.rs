@@ -3,8 +3,8 @@
 
 use crate::promql::functions::seconds;
 use crate::promql::memory::Loaded;
-use crate::promql::value::ABSENT;
-use crate::promql::{Label, LabelSet, Memory, QueryValue, SeriesValues, parse as parse_query};
+use crate::promql::notation::{self, number, quoted};
+use crate::promql::{LabelSet, Memory, QueryValue, SeriesValues, parse as parse_query};
 
 pub(crate) enum Command {
     Clear,
@@ -179,7 +179,7 @@ impl Eval {
             }
             ["ordered"] => self.is_ordered = true,
             ["string", ..] => {
-                self.expected = Expected::Text(quoted(expectation["string".len()..].trim_start()).0)
+                self.expected = Expected::Text(quoted(expectation["string".len()..].trim_start()).expect("a text").0)
             }
             ["range", "vector", "from", start, "to", _, "step", step] => {
                 self.expected = Expected::Range(duration(start), duration(step), Vec::new());
@@ -295,118 +295,14 @@ fn same(a: f64, b: f64) -> bool {
     a == b || (a - b).abs() / (a.abs() + b.abs()).min(f64::MAX) < 1e-6 || (a - b).abs() < 1e-300
 }
 
-/// `name{label="value", …}`, and what follows.
+/// `name{label="value", …}`, and what follows; nothing if it has a start timestamp.
 fn series(text: &str) -> Option<(LabelSet, &str)> {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
-    let name_end = text.find(|c| !is_name(c)).unwrap_or(text.len());
-    let (name, rest) = text.split_at(name_end);
-    if rest.starts_with('@') {
-        return None; // start timestamps
-    }
-    let mut labels = vec![Label { name: "__name__".into(), value: name.into() }];
-    let mut rest = rest;
-    if let Some(inside) = rest.trim_start().strip_prefix('{')
-        && !inside.starts_with('{')
-    {
-        rest = inside;
-        loop {
-            rest = rest.trim_start_matches([' ', '\t', ',']);
-            if let Some(after) = rest.strip_prefix('}') {
-                rest = after;
-                break;
-            }
-            let label = if rest.starts_with(['"', '\'', '`']) {
-                let (name, after) = quoted(rest);
-                rest = after.trim_start();
-                name
-            } else {
-                let end = rest.find(['=', ' ']).expect("a label's name");
-                let (name, after) = rest.split_at(end);
-                rest = after.trim_start();
-                name.to_owned()
-            };
-            let Some(after) = rest.strip_prefix('=') else {
-                labels[0].value = label.as_str().into();
-                continue;
-            };
-            let (value, after) = quoted(after.trim_start());
-            rest = after;
-            labels.retain(|known| *known.name != *label);
-            labels.push(Label { name: label.as_str().into(), value: value.as_str().into() });
-        }
-    }
-    Some((labels.into_iter().collect(), rest))
+    let (labels, rest) = notation::series(text).expect("a series");
+    (!rest.starts_with('@')).then_some((labels, rest))
 }
 
-/// The text in quotes, and what follows.
-fn quoted(text: &str) -> (String, &str) {
-    let quote = text.chars().next().expect("a quote");
-    let mut value = String::new();
-    let mut chars = text.char_indices().skip(1);
-    while let Some((at, c)) = chars.next() {
-        if c == quote {
-            return (value, &text[at + 1..]);
-        }
-        if c != '\\' || quote == '`' {
-            value.push(c);
-            continue;
-        }
-        match chars.next().expect("a closed string").1 {
-            'n' => value.push('\n'),
-            't' => value.push('\t'),
-            other => value.push(other),
-        }
-    }
-    panic!("no end of the string in {text}");
-}
-
-/// `1 2+3x4 _ _x2 stale`; `None` if there are native histograms among them.
-fn values(text: &str) -> Option<Vec<Option<f64>>> {
-    let mut values = Vec::new();
-    if text.contains("{{") {
-        return None;
-    }
-    for item in text.split_whitespace() {
-        let (item, times) = match item.rsplit_once('x') {
-            Some((item, times)) if times.bytes().all(|byte| byte.is_ascii_digit()) => {
-                (item, Some(times.parse::<usize>().expect("a number of times")))
-            }
-            _ => (item, None),
-        };
-        if item == "_" {
-            values.extend(std::iter::repeat_n(None, times.unwrap_or(1)));
-            continue;
-        }
-        if item == "stale" {
-            values.extend(std::iter::repeat_n(Some(ABSENT), times.map_or(1, |times| times + 1)));
-            continue;
-        }
-        let (mut value, step) = progression(item);
-        for _ in 0..=times.unwrap_or(0) {
-            values.push(Some(value));
-            value += step;
-        }
-    }
-    Some(values)
-}
-
-/// `1+2`: where it begins and what each step adds.
-fn progression(item: &str) -> (f64, f64) {
-    let signs = item
-        .char_indices()
-        .skip(1)
-        .filter(|(at, c)| matches!(c, '+' | '-') && !item[..*at].ends_with(['e', 'E']));
-    match signs.last() {
-        Some((at, _)) => (number(&item[..at]).expect("a value"), number(&item[at..]).expect("a step")),
-        None => (number(item).expect("a value"), 0.0),
-    }
-}
-
-fn number(text: &str) -> Option<f64> {
-    if let Some(hex) = text.strip_prefix("0x") {
-        return i64::from_str_radix(hex, 16).ok().map(|value| value as f64);
-    }
-    text.parse().ok()
+fn values(text: &str) -> notation::Written {
+    notation::values(text).expect("values")
 }
 
 /// `1m30s`, or a number of seconds; in milliseconds.

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use monitoring_core::services::{self, BacktestSpanRequest, HistoryFilter};
 use monitoring_core::{
-    AlertFilter, AlertRuleId, AlertState, CreateAlertRequest, Fingerprint, Invalid, UpdateAlertRequest,
-    parse_duration,
+    AlertFilter, AlertRuleId, AlertState, CreateAlertRequest, Fingerprint, Invalid, PromDuration,
+    UpdateAlertRequest,
 };
 use serde::Deserialize;
 
@@ -211,8 +211,7 @@ pub(in crate::router) async fn backtest(
 }
 
 fn step(text: &str) -> Result<TimeDelta, Invalid> {
-    let step = parse_duration(text).and_then(|step| TimeDelta::from_std(step).ok());
-    step.ok_or_else(|| Invalid::field("step", "must be a duration such as \"1m\""))
+    text.parse::<PromDuration>().map(PromDuration::delta).map_err(|error| Invalid::field("step", error))
 }
 
 /// What a rule would say now. Nothing is stored.

@@ -6,8 +6,13 @@ pub(super) mod events;
 pub(super) mod health;
 pub(super) mod incidents;
 pub(super) mod metrics;
+pub(super) mod notifications;
+pub(super) mod receivers;
 pub(super) mod recording_rules;
+pub(super) mod routing;
 pub(super) mod rule_groups;
+pub(super) mod rules;
+pub(super) mod silences;
 pub(super) mod stats;
 pub(super) mod timeline;
 

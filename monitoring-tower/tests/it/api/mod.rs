@@ -16,9 +16,14 @@ mod own_work;
 mod problems;
 mod prometheus;
 mod prometheus_admin;
+mod receivers;
 mod remote_write;
+mod routing;
+#[cfg(feature = "prometheus")]
+mod rules;
 #[cfg(feature = "prometheus")]
 mod scrape;
+mod silences;
 mod specification;
 mod statistics;
 mod stream;

@@ -1,0 +1,19 @@
+//! Who is told of an alert, and when: the routing tree, silences, inhibition, mute times, grouping.
+//!
+//! All of it is a function over values and a given time, so that a live tick, a takeover by another
+//! replica and a look at the past decide alike. It sends nothing and keeps nothing.
+//!
+//! It follows Alertmanager; where it does not, [`plan`] says so.
+
+mod conditions;
+mod muting;
+mod plan;
+mod router;
+mod tree;
+
+pub use conditions::Conditions;
+pub(crate) use conditions::check_silence_matchers;
+pub(crate) use muting::{Muting, Silenced};
+pub(crate) use plan::{Habits, Plan, Situation, dedup_key, plan};
+pub(crate) use router::Router;
+pub(crate) use tree::check_routing;

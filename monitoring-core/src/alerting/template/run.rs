@@ -1,0 +1,270 @@
+//! Expands a parsed template.
+
+use super::functions::{call, results, top};
+use super::syntax::{Branch, Node, Operand, Pipeline, Template};
+use super::value::Value;
+use super::{Answers, OUTPUT_BYTES_MAX, TemplateData, TemplateError};
+
+/// Templates calling templates.
+const CALLS_MAX: usize = 50;
+/// Nodes visited, loops included.
+const STEPS_MAX: usize = 100_000;
+
+type Result<T> = std::result::Result<T, TemplateError>;
+
+pub(super) struct Run<'a> {
+    template: &'a Template,
+    data: TemplateData<'a>,
+    answers: &'a Answers,
+    variables: Vec<(String, Value)>,
+    output: String,
+    calls: usize,
+    steps: usize,
+}
+
+/// How a list of nodes ended.
+#[derive(PartialEq)]
+enum Flow {
+    On,
+    Break,
+    Continue,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(template: &'a Template, data: TemplateData<'a>, answers: &'a Answers) -> Self {
+        let mut run =
+            Self { template, data, answers, variables: Vec::new(), output: String::new(), calls: 0, steps: 0 };
+        let dot = run.dot();
+        for (variable, field) in [
+            ("labels", "Labels"),
+            ("externalLabels", "ExternalLabels"),
+            ("externalURL", "ExternalURL"),
+            ("value", "Value"),
+        ] {
+            let value = dot.field(field).unwrap_or(Value::Nothing);
+            run.variables.push((variable.to_owned(), value));
+        }
+        run.variables.push((String::new(), dot));
+        run
+    }
+
+    pub(super) fn text(mut self) -> Result<String> {
+        let dot = self.dot();
+        self.nodes(&self.template.body, &dot)?;
+        Ok(self.output)
+    }
+
+    fn dot(&self) -> Value {
+        let TemplateData { labels, external_labels, external_url, value } = self.data;
+        top(labels, external_labels, external_url, value)
+    }
+
+    fn nodes(&mut self, nodes: &'a [Node], dot: &Value) -> Result<Flow> {
+        for node in nodes {
+            self.steps += 1;
+            if self.steps > STEPS_MAX {
+                return Err(TemplateError::execution("the template takes too many steps"));
+            }
+            match self.node(node, dot)? {
+                Flow::On => {}
+                flow => return Ok(flow),
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    fn node(&mut self, node: &'a Node, dot: &Value) -> Result<Flow> {
+        match node {
+            Node::Text(text) => self.write(text)?,
+            Node::Output(pipeline) => {
+                let value = self.pipeline(pipeline, dot)?;
+                if pipeline.variables.is_empty() {
+                    self.write(&value.to_string())?;
+                }
+            }
+            Node::Branch { kind, on, then, otherwise } => {
+                let scope = self.variables.len();
+                let flow = self.branch(*kind, on, (then, otherwise), dot)?;
+                self.variables.truncate(scope);
+                return Ok(flow);
+            }
+            Node::Call { name, with } => self.call_template(name, with.as_ref(), dot)?,
+            Node::Break => return Ok(Flow::Break),
+            Node::Continue => return Ok(Flow::Continue),
+        }
+        Ok(Flow::On)
+    }
+
+    fn branch(
+        &mut self,
+        kind: Branch,
+        on: &'a Pipeline,
+        (then, otherwise): (&'a [Node], &'a [Node]),
+        dot: &Value,
+    ) -> Result<Flow> {
+        if kind == Branch::Range {
+            return self.range(on, (then, otherwise), dot);
+        }
+        let value = self.pipeline(on, dot)?;
+        match (value.is_true(), kind) {
+            (false, _) => self.nodes(otherwise, dot),
+            (true, Branch::With) => self.nodes(then, &value),
+            (true, _) => self.nodes(then, dot),
+        }
+    }
+
+    fn range(
+        &mut self,
+        on: &'a Pipeline,
+        (then, otherwise): (&'a [Node], &'a [Node]),
+        dot: &Value,
+    ) -> Result<Flow> {
+        let elements = self.commands(on, dot)?.elements()?;
+        if elements.is_empty() {
+            return self.nodes(otherwise, dot);
+        }
+        for (key, element) in elements {
+            let scope = self.variables.len();
+            match on.variables.as_slice() {
+                [] => {}
+                [each] => self.set(each, element.clone(), on.is_assignment),
+                [index, each, ..] => {
+                    self.set(index, key, on.is_assignment);
+                    self.set(each, element.clone(), on.is_assignment);
+                }
+            }
+            let flow = self.nodes(then, &element)?;
+            self.variables.truncate(scope);
+            if flow == Flow::Break {
+                break;
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    fn call_template(&mut self, name: &str, with: Option<&'a Pipeline>, dot: &Value) -> Result<()> {
+        let template = self.template;
+        let nodes = template.definitions.get(name);
+        let nodes = nodes.ok_or_else(|| TemplateError::execution(format!("template {name:?} not defined")))?;
+        self.calls += 1;
+        if self.calls > CALLS_MAX {
+            return Err(TemplateError::execution(format!("more than {CALLS_MAX} calls of templates")));
+        }
+        let given = match with {
+            Some(pipeline) => self.pipeline(pipeline, dot)?,
+            None => Value::Nothing,
+        };
+        let outer = std::mem::replace(&mut self.variables, vec![(String::new(), given.clone())]);
+        let done = self.nodes(nodes, &given);
+        self.variables = outer;
+        done.map(drop)
+    }
+
+    fn write(&mut self, text: &str) -> Result<()> {
+        if self.output.len() + text.len() > OUTPUT_BYTES_MAX {
+            return Err(TemplateError::execution(format!("the text has more than {OUTPUT_BYTES_MAX} bytes")));
+        }
+        self.output.push_str(text);
+        Ok(())
+    }
+
+    fn pipeline(&mut self, pipeline: &'a Pipeline, dot: &Value) -> Result<Value> {
+        let value = self.commands(pipeline, dot)?;
+        for variable in &pipeline.variables {
+            self.set(variable, value.clone(), pipeline.is_assignment);
+        }
+        Ok(value)
+    }
+
+    fn commands(&mut self, pipeline: &'a Pipeline, dot: &Value) -> Result<Value> {
+        let mut piped = None;
+        for command in &pipeline.commands {
+            piped = Some(self.command(command, piped, dot)?);
+        }
+        Ok(piped.unwrap_or(Value::Nothing))
+    }
+
+    fn set(&mut self, name: &str, value: Value, is_assignment: bool) {
+        if is_assignment && let Some((_, known)) = self.variables.iter_mut().rev().find(|(known, _)| known == name) {
+            *known = value;
+        } else {
+            self.variables.push((name.to_owned(), value));
+        }
+    }
+
+    fn command(&mut self, operands: &'a [Operand], piped: Option<Value>, dot: &Value) -> Result<Value> {
+        let Some((first, rest)) = operands.split_first() else { return Ok(Value::Nothing) };
+        let Operand::Function(name) = first else {
+            if !rest.is_empty() || piped.is_some() {
+                return Err(TemplateError::execution("can't give argument to non-function"));
+            }
+            return self.operand(first, dot);
+        };
+        if let "and" | "or" = name.as_str() {
+            return self.shortest_way(name == "or", rest, piped, dot);
+        }
+        let mut arguments = Vec::with_capacity(rest.len() + 1);
+        for operand in rest {
+            arguments.push(self.operand(operand, dot)?);
+        }
+        arguments.extend(piped);
+        self.function(name, &arguments)
+    }
+
+    /// `and` and `or` end with the first argument that decides.
+    fn shortest_way(
+        &mut self,
+        decided_by: bool,
+        operands: &'a [Operand],
+        piped: Option<Value>,
+        dot: &Value,
+    ) -> Result<Value> {
+        let mut last = None;
+        for operand in operands {
+            let value = self.operand(operand, dot)?;
+            if value.is_true() == decided_by {
+                return Ok(value);
+            }
+            last = Some(value);
+        }
+        piped.or(last).ok_or_else(|| TemplateError::execution("missing argument for and, or"))
+    }
+
+    fn function(&self, name: &str, arguments: &[Value]) -> Result<Value> {
+        match (name, arguments) {
+            ("query", [query]) => {
+                let query = query.text()?;
+                match self.answers.get(query) {
+                    Some(Ok(samples)) => Ok(results(samples)),
+                    Some(Err(error)) => Err(TemplateError::execution(format!("query {query:?}: {error}"))),
+                    None => Err(TemplateError::Unanswered { query: query.to_owned() }),
+                }
+            }
+            ("externalURL", []) => Ok(Value::Text(self.data.external_url.to_owned())),
+            ("pathPrefix", []) => {
+                let after_scheme = self.data.external_url.split_once("://").map_or("", |(_, rest)| rest);
+                Ok(Value::Text(after_scheme.find('/').map_or("", |at| &after_scheme[at..]).to_owned()))
+            }
+            _ => call(name, arguments),
+        }
+    }
+
+    fn operand(&mut self, operand: &'a Operand, dot: &Value) -> Result<Value> {
+        match operand {
+            Operand::Dot => Ok(dot.clone()),
+            Operand::Literal(value) => Ok(value.clone()),
+            Operand::Variable(name) => {
+                let known = self.variables.iter().rev().find(|(known, _)| known == name);
+                known.map(|(_, value)| value.clone()).ok_or_else(|| {
+                    TemplateError::execution(format!("undefined variable \"${name}\""))
+                })
+            }
+            Operand::Function(name) => self.function(name, &[]),
+            Operand::Group(pipeline) => self.pipeline(pipeline, dot),
+            Operand::Fields(of, names) => {
+                let of = self.operand(of, dot)?;
+                names.iter().try_fold(of, |value, name| value.field(name))
+            }
+        }
+    }
+}

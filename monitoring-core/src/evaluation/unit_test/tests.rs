@@ -1,0 +1,112 @@
+use super::*;
+
+const RULES: &str = r#"
+groups:
+  - name: alerts
+    rules:
+      - alert: InstanceDown
+        expr: up == 0
+        for: 5m
+        keep_firing_for: 3m
+        labels: {severity: page}
+        annotations:
+          summary: "{{ $labels.instance }} of {{ $externalLabels.region }} is down"
+          others: "{{ query `count(up)` | first | value }} in all"
+  - name: sums
+    rules:
+      - {record: "job:up:sum", expr: sum by (job) (up)}
+"#;
+
+async fn tested(tests: &str) -> RuleTestReport {
+    let files = BTreeMap::from([("rules.yml".to_owned(), RULES.to_owned())]);
+    test_rules(tests, &files, &Limits::default(), &QueryLimits::default()).await.expect("the files make sense")
+}
+
+/// One instance goes down at 2m and is back at 10m.
+fn with_input(expectations: &str) -> String {
+    format!(
+        "rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n- name: down\n  interval: 1m\n  \
+         external_labels: {{region: eu}}\n  input_series:\n  - series: 'up{{job=\"a\", instance=\"x\"}}'\n    \
+         values: 1 1 0x7 1x20\n  - series: 'up{{job=\"a\", instance=\"y\"}}'\n    values: 1x30\n{expectations}"
+    )
+}
+
+#[tokio::test]
+async fn alerts_fire_and_go_when_they_should() {
+    let firing = "exp_alerts: [{exp_labels: {severity: page, job: a, instance: x}, \
+                  exp_annotations: {summary: x of eu is down, others: 2 in all}}]";
+    let report = tested(&with_input(&format!(
+        "  alert_rule_test:\n  - {{eval_time: 6m, alertname: InstanceDown}}\n  \
+         - {{eval_time: 7m, alertname: InstanceDown, {firing}}}\n  \
+         - {{eval_time: 7m59s, alertname: InstanceDown, {firing}}}\n  \
+         - {{eval_time: 12m, alertname: InstanceDown, {firing}}}\n  \
+         - {{eval_time: 13m, alertname: InstanceDown, exp_alerts: []}}\n"
+    )))
+    .await;
+    assert!(report.is_success(), "{report}");
+    assert_eq!(report.passed, 5);
+}
+
+#[tokio::test]
+async fn queries_see_what_rules_record_and_alerts_are() {
+    let report = tested(&with_input(
+        "  promql_expr_test:\n  - {expr: 'job:up:sum', eval_time: 3m, exp_samples: [{labels: 'job:up:sum{job=\"a\"}', value: 1}]}\n  \
+         - {expr: 'count by (alertstate) (ALERTS)', eval_time: 3m, exp_samples: [{labels: '{alertstate=\"pending\"}', value: 1}]}\n  \
+         - {expr: 'count by (alertstate) (ALERTS)', eval_time: 8m, exp_samples: [{labels: '{alertstate=\"firing\"}', value: 1}]}\n  \
+         - {expr: 'ALERTS_FOR_STATE - 0', eval_time: 8m, exp_samples: [{labels: '{alertname=\"InstanceDown\", instance=\"x\", job=\"a\", severity=\"page\"}', value: 120}]}\n  \
+         - {expr: ALERTS, eval_time: 14m}\n",
+    ))
+    .await;
+    assert!(report.is_success(), "{report}");
+}
+
+#[tokio::test]
+async fn what_is_not_met_is_told_with_what_was_found() {
+    let report = tested(&with_input(
+        "  alert_rule_test: [{eval_time: 7m, alertname: InstanceDown}]\n  \
+         promql_expr_test: [{expr: sum(up), eval_time: 3m, exp_samples: [{labels: '{}', value: 2}]}, {expr: 'sum(', eval_time: 0}]\n",
+    ))
+    .await;
+    let told: Vec<_> = report.failures.iter().map(|failure| (failure.subject.as_str(), failure.expected.as_str())).collect();
+    assert_eq!(told, [("alerts InstanceDown at 7m", "nothing"), ("sum(up) at 3m", "{} 2"), ("sum( at 0s", "nothing")]);
+    assert_eq!(report.failures[1].found, "{} 1");
+    assert!(!report.is_success());
+}
+
+#[tokio::test]
+async fn a_file_without_sense_is_refused() {
+    let files = BTreeMap::new();
+    for (tests, part) in [
+        ("tests: 1", "tests"),
+        ("tests: [{promql_expr_test: [{expr: up, eval_time: soon}]}]", "soon"),
+        ("group_eval_order: [a, a]", "twice"),
+        ("evaluation_interval: 1s\ntests: [{promql_expr_test: [{expr: up, eval_time: 10y}]}]", "evaluations"),
+    ] {
+        let error = test_rules(tests, &files, &Limits::default(), &QueryLimits::default()).await.unwrap_err();
+        assert!(error.to_string().contains(part), "{tests}: {error}");
+    }
+}
+
+/// Prometheus's own examples; they are not part of this project.
+#[tokio::test]
+async fn promtools_own_tests_pass() {
+    let Ok(folder) = std::env::var("MONITORING_PROMTOOL_TESTS") else {
+        println!("SKIPPED: MONITORING_PROMTOOL_TESTS names no folder with tests of rules");
+        return;
+    };
+    let read = |name: &str| std::fs::read_to_string(std::path::Path::new(&folder).join(name)).expect("it can be read");
+    let files = BTreeMap::from([("rules.yml".to_owned(), read("rules.yml"))]);
+    // Written for Prometheus 2, whose windows are closed on the left, too.
+    let of_version_2 = [
+        "timestamp(test_missing) at 5m",
+        "count_over_time(fixed_data[1h]) at 1h",
+        "job:test:count_over_time1m at 1m",
+        "job:test:count_over_time1m at 2m",
+    ];
+    for (tests, different) in [("unittest.yml", of_version_2.as_slice()), ("long-period.yml", &[])] {
+        let report = test_rules(&read(tests), &files, &Limits::default(), &QueryLimits::default()).await.unwrap();
+        let failed: Vec<_> = report.failures.iter().map(|failure| failure.subject.as_str()).collect();
+        assert_eq!(failed, different, "{tests}: {report}");
+        assert!(report.passed > 0, "{tests}");
+    }
+}

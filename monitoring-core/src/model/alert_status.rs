@@ -1,0 +1,45 @@
+//! Alerts that fire, with what people and rules say about telling them.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Acknowledgement, Fingerprint, Labels, SilenceId, ToldAlert};
+
+/// An alert that fires, and why somebody is told of it or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AlertStatus {
+    /// The alert.
+    #[serde(flatten)]
+    pub alert: ToldAlert,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// Silences that hide it.
+    pub silenced_by: Vec<SilenceId>,
+    /// Alerts that make it superfluous.
+    pub inhibited_by: Vec<Fingerprint>,
+    /// The receivers that routes lead it to.
+    pub receivers: Vec<String>,
+    /// Who takes care of it.
+    pub acknowledgement: Option<Acknowledgement>,
+}
+
+impl AlertStatus {
+    /// Whether nobody is told of it.
+    #[must_use]
+    pub fn is_suppressed(&self) -> bool {
+        !self.silenced_by.is_empty() || !self.inhibited_by.is_empty()
+    }
+}
+
+/// Alerts that are told together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AlertGroup {
+    /// The labels they are grouped by.
+    pub labels: Labels,
+    /// Who is told.
+    pub receiver: String,
+    /// The alerts.
+    pub alerts: Vec<AlertStatus>,
+}

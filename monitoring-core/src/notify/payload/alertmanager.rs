@@ -1,0 +1,73 @@
+//! Alerts as Alertmanager's API v2 takes and shows them.
+//!
+//! Reference: `api/v2/openapi.yaml` of Alertmanager.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use crate::model::{Labels, Message, ToldAlert};
+
+/// What Go shows of a time that never was.
+pub(super) const NEVER: &str = "0001-01-01T00:00:00Z";
+/// How long an alert counts as firing that is not heard of again: four times as long as it takes to
+/// repeat it.
+const VALID: TimeDelta = TimeDelta::minutes(4);
+
+/// One alert of a `POST /api/v2/alerts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::notify) struct AlertmanagerAlert {
+    /// Its labels.
+    pub labels: Labels,
+    /// Texts for people.
+    pub annotations: Labels,
+    /// When it began to fire.
+    pub starts_at: DateTime<Utc>,
+    /// When it was resolved, or when it counts as resolved if it is not heard of again.
+    pub ends_at: DateTime<Utc>,
+    /// Where its rule can be seen.
+    #[serde(rename = "generatorURL", skip_serializing_if = "String::is_empty")]
+    pub generator_url: String,
+}
+
+/// The body, as it is right when it is sent at `now`.
+#[cfg_attr(not(feature = "notify"), allow(dead_code))]
+pub(in crate::notify) fn alertmanager(
+    message: &Message,
+    external_url: &str,
+    now: DateTime<Utc>,
+) -> Vec<AlertmanagerAlert> {
+    let alerts = message.alerts.iter().map(|alert| AlertmanagerAlert {
+        labels: alert.labels.clone(),
+        annotations: alert.annotations.clone(),
+        starts_at: alert.starts_at,
+        ends_at: alert.ends_at.unwrap_or(now + VALID),
+        generator_url: generator_url(alert, external_url),
+    });
+    alerts.collect()
+}
+
+/// Where the rule of an alert can be seen; empty if nobody said where we are.
+pub(super) fn generator_url(alert: &ToldAlert, external_url: &str) -> String {
+    match external_url {
+        "" => String::new(),
+        base => format!("{}/alerts/{}", base.trim_end_matches('/'), alert.rule_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::payload::fixture::{alert, message};
+
+    #[test]
+    fn what_fires_ends_by_itself_and_what_is_resolved_has_ended() {
+        let now = "2026-06-15T12:10:00Z".parse().unwrap();
+        let alerts = alertmanager(&message(vec![alert("a", true), alert("b", false)]), "", now);
+        assert_eq!(alerts[0].ends_at, now + VALID);
+        assert!(alerts[1].ends_at < now);
+        let json = serde_json::to_value(&alerts[0]).unwrap();
+        let fields: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(fields, ["annotations", "endsAt", "labels", "startsAt"]);
+    }
+}

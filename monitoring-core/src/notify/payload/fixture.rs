@@ -1,0 +1,36 @@
+//! Messages to make payloads of.
+
+use crate::model::{AlertRuleId, Fingerprint, Labels, Message, NotificationKind, ToldAlert};
+
+pub(in crate::notify) fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().copied().collect()
+}
+
+pub(in crate::notify) fn alert(instance: &str, is_firing: bool) -> ToldAlert {
+    let labels = labels(&[("alertname", "HighErrorRate"), ("instance", instance), ("severity", "critical")]);
+    ToldAlert {
+        rule_id: AlertRuleId::from(uuid::Uuid::from_u128(7)),
+        fingerprint: Fingerprint::of(&labels),
+        labels,
+        annotations: self::labels(&[("summary", "5 % of <requests> fail & rise")]),
+        value: "0.05".to_owned(),
+        starts_at: "2026-06-15T12:00:00Z".parse().unwrap(),
+        ends_at: (!is_firing).then(|| "2026-06-15T12:05:00Z".parse().unwrap()),
+    }
+}
+
+pub(in crate::notify) fn message(alerts: Vec<ToldAlert>) -> Message {
+    let is_firing = alerts.iter().any(ToldAlert::is_firing);
+    let group_key = r#"{}:{alertname="HighErrorRate"}"#;
+    Message {
+        kind: if is_firing { NotificationKind::Firing } else { NotificationKind::Resolved },
+        receiver: "team".to_owned(),
+        group_key: group_key.to_owned(),
+        dedup_key: crate::alerting::routing::dedup_key(group_key),
+        group_labels: labels(&[("alertname", "HighErrorRate")]),
+        alerts,
+        truncated_alerts: 0,
+        author: None,
+        at: "2026-06-15T12:00:30Z".parse().unwrap(),
+    }
+}

@@ -1,0 +1,240 @@
+//! Silences: what people do not want to hear of for a while.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::record_audit;
+use super::texts::Texts;
+use crate::alerting::routing::check_silence_matchers;
+use crate::error::{Error, Result};
+use crate::model::{
+    AlertMatcher, AlertMatchers, AlertRule, AlertRuleId, CreateSilenceRequest, Invalid, MatchOperator, Page,
+    Silence, SilenceAlertRequest, SilenceFilter, SilenceId, SilenceState, Slice,
+};
+use crate::store::alerts::AlertStore as _;
+use crate::store::silences::SilenceStore as _;
+use crate::store::{AsConnection, Connection, Context};
+
+/// The label that carries a rule's name on each of its alerts.
+const NAME_LABEL: &str = "alertname";
+/// The one that carries its severity.
+const SEVERITY_LABEL: &str = "severity";
+
+/// Stores a new silence.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if it would end before it begins, or hide everything. Storage failed.
+pub async fn create_silence(
+    conn: &mut impl AsConnection,
+    request: CreateSilenceRequest,
+    actor: Option<Uuid>,
+) -> Result<Silence> {
+    create(&mut conn.as_connection(), request, actor).await
+}
+
+async fn create(
+    connection: &mut Connection<'_>,
+    request: CreateSilenceRequest,
+    actor: Option<Uuid>,
+) -> Result<Silence> {
+    let context = connection.context();
+    let now = context.settings.clock.now();
+    let silence = silence_of(context, request, actor, now)?;
+    let mut transaction = connection.begin().await?;
+    insert(&mut transaction.connection(), &silence, actor).await?;
+    transaction.commit().await?;
+    Ok(silence)
+}
+
+async fn insert(connection: &mut Connection<'_>, silence: &Silence, actor: Option<Uuid>) -> Result<()> {
+    connection.store().insert_silence(silence).await?;
+    record_audit(connection, actor, "silence.create", silence.id, (None::<&Silence>, silence)).await
+}
+
+/// The silence of a request, checked.
+pub(crate) fn silence_of(
+    context: &Context,
+    request: CreateSilenceRequest,
+    actor: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> Result<Silence, Invalid> {
+    let mut texts = Texts::new(context);
+    let comment = texts.body("comment", &request.comment);
+    let author = request.author.filter(|author| !author.trim().is_empty());
+    let author = author.or_else(|| actor.map(|actor| actor.to_string())).unwrap_or_default();
+    let author = texts.title("author", &author);
+    let mut invalid = texts.finish().err().unwrap_or_default();
+    check_silence_matchers(&request.matchers, &mut invalid);
+    let starts_at = request.starts_at.unwrap_or(now);
+    let ends_at = match (request.ends_at, request.duration) {
+        (Some(ends_at), None) => ends_at,
+        (None, Some(duration)) => starts_at.checked_add_signed(duration.delta()).unwrap_or(starts_at),
+        _ => {
+            invalid.push("ends_at", "give either this or a duration, such as \"2h\"");
+            now
+        }
+    };
+    if invalid.errors().is_empty() && (ends_at <= starts_at || ends_at <= now) {
+        invalid.push("ends_at", "must be after the start and in the future");
+    }
+    invalid.or(Silence {
+        id: SilenceId::at(now),
+        matchers: request.matchers,
+        starts_at: crate::model::truncate(starts_at),
+        ends_at: crate::model::truncate(ends_at),
+        author,
+        comment,
+        created_by: actor,
+        created_at: now,
+        updated_at: now,
+    })
+}
+
+/// Silences the alerts of a rule, or those of them with certain labels.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is no such rule; otherwise as [`create_silence`].
+pub async fn silence_alert_rule(
+    conn: &mut impl AsConnection,
+    rule: impl Into<AlertRuleId>,
+    request: SilenceAlertRequest,
+    actor: Option<Uuid>,
+) -> Result<Silence> {
+    let (rule, mut connection) = (rule.into(), conn.as_connection());
+    let found = connection.store().alert_rule(rule).await?;
+    let found = found.ok_or_else(|| Error::not_found("alert rule", rule))?;
+    let own = own_labels(&found).into_iter();
+    let own = own.map(|(name, value)| AlertMatcher::new(name, MatchOperator::Equal, value));
+    let request = CreateSilenceRequest {
+        matchers: AlertMatchers(own.chain(request.matchers.0).collect()),
+        starts_at: None,
+        ends_at: None,
+        duration: Some(request.duration),
+        author: request.author,
+        comment: request.comment,
+    };
+    create(&mut connection, request, actor).await
+}
+
+/// What all alerts of a rule have in common: rules may share a name, and differ by their labels.
+fn own_labels(rule: &AlertRule) -> Vec<(&str, &str)> {
+    let is_template = |value: &str| value.contains("{{");
+    let mut labels = vec![(NAME_LABEL, rule.name.as_str())];
+    labels.extend(rule.labels.iter().filter(|(name, value)| *name != NAME_LABEL && !is_template(value)));
+    if rule.severity_label && rule.labels.value(SEVERITY_LABEL).is_none() {
+        labels.push((SEVERITY_LABEL, rule.severity.as_str()));
+    }
+    labels
+}
+
+/// The silence with this id.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is none. Storage failed.
+pub async fn silence(conn: &mut impl AsConnection, id: impl Into<SilenceId>) -> Result<Silence> {
+    let id = id.into();
+    conn.as_connection().store().silence(id).await?.ok_or_else(|| not_found(id))
+}
+
+/// Silences, newest first; those that are over for five days.
+///
+/// # Errors
+///
+/// Storage failed.
+pub async fn query_silences(
+    conn: &mut impl AsConnection,
+    filter: &SilenceFilter,
+    page: &Page,
+) -> Result<Slice<Silence>> {
+    Ok(conn.as_connection().store().silences(filter, page).await?)
+}
+
+/// Makes a silence what the request says. As in Alertmanager, one whose matchers change, or that is over,
+/// ends instead and another takes its place, for what it has hidden stays on record.
+///
+/// # Errors
+///
+/// As [`create_silence`]; [`Error::NotFound`] if there is no such silence.
+pub async fn update_silence(
+    conn: &mut impl AsConnection,
+    id: impl Into<SilenceId>,
+    request: CreateSilenceRequest,
+    actor: Option<Uuid>,
+) -> Result<Silence> {
+    update(&mut conn.as_connection(), id.into(), request, actor).await
+}
+
+async fn update(
+    connection: &mut Connection<'_>,
+    id: SilenceId,
+    request: CreateSilenceRequest,
+    actor: Option<Uuid>,
+) -> Result<Silence> {
+    let context = connection.context();
+    let now = context.settings.clock.now();
+    let wanted = silence_of(context, request, actor, now)?;
+    let mut transaction = connection.begin().await?;
+    let before = transaction.store().lock_silence(id).await?.ok_or_else(|| not_found(id))?;
+    let state = before.state(now);
+    let keeps_its_start = state == SilenceState::Pending || wanted.starts_at <= now;
+    if state == SilenceState::Expired || wanted.matchers != before.matchers || !keeps_its_start {
+        if state != SilenceState::Expired {
+            end(&mut transaction.connection(), &before, now, actor).await?;
+        }
+        insert(&mut transaction.connection(), &wanted, actor).await?;
+        transaction.commit().await?;
+        return Ok(wanted);
+    }
+    let starts_at = if state == SilenceState::Active { before.starts_at } else { wanted.starts_at };
+    let (created_by, created_at) = (before.created_by, before.created_at);
+    let after = Silence { id, starts_at, created_by, created_at, ..wanted };
+    transaction.store().update_silence(&after).await?;
+    record_audit(&mut transaction.connection(), actor, "silence.update", id, (&before, &after)).await?;
+    transaction.commit().await?;
+    Ok(after)
+}
+
+/// Ends a silence now. It stays to be seen for a while; one that is over already stays as it is.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is none. Storage failed.
+pub async fn expire_silence(
+    conn: &mut impl AsConnection,
+    id: impl Into<SilenceId>,
+    actor: Option<Uuid>,
+) -> Result<Silence> {
+    expire(&mut conn.as_connection(), id.into(), actor).await
+}
+
+async fn expire(connection: &mut Connection<'_>, id: SilenceId, actor: Option<Uuid>) -> Result<Silence> {
+    let now = connection.context().settings.clock.now();
+    let mut transaction = connection.begin().await?;
+    let before = transaction.store().lock_silence(id).await?.ok_or_else(|| not_found(id))?;
+    if before.state(now) == SilenceState::Expired {
+        return Ok(before);
+    }
+    let after = end(&mut transaction.connection(), &before, now, actor).await?;
+    transaction.commit().await?;
+    Ok(after)
+}
+
+async fn end(
+    connection: &mut Connection<'_>,
+    before: &Silence,
+    now: DateTime<Utc>,
+    actor: Option<Uuid>,
+) -> Result<Silence> {
+    let starts_at = before.starts_at.min(now);
+    let after = Silence { starts_at, ends_at: now, updated_at: now, ..before.clone() };
+    connection.store().update_silence(&after).await?;
+    record_audit(connection, actor, "silence.expire", before.id, (before, &after)).await?;
+    Ok(after)
+}
+
+fn not_found(id: SilenceId) -> Error {
+    Error::not_found("silence", id)
+}

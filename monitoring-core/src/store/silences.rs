@@ -1,0 +1,37 @@
+//! What a store promises about silences and acknowledgements.
+
+use chrono::{DateTime, Utc};
+
+use crate::model::{Acknowledgement, Page, Silence, SilenceFilter, SilenceId, Slice};
+
+super::store_trait! {
+    /// What people say about alerts.
+    SilenceStore {
+        /// Adds a silence.
+        fn insert_silence(silence: &Silence) -> ();
+
+        /// The silence with this id.
+        fn silence(id: SilenceId) -> Option<Silence>;
+
+        /// The same, and nobody else changes it until the transaction ends.
+        fn lock_silence(id: SilenceId) -> Option<Silence>;
+
+        /// Silences, newest first.
+        fn silences(filter: &SilenceFilter, page: &Page) -> Slice<Silence>;
+
+        /// Writes a silence; false if there is none.
+        fn update_silence(silence: &Silence) -> bool;
+
+        /// Removes silences that ended before a time, and tells how many.
+        fn forget_silences(before: DateTime<Utc>) -> u64;
+
+        /// Adds an acknowledgement, or replaces the one of the same firing of the same alert.
+        fn put_acknowledgement(acknowledgement: &Acknowledgement) -> ();
+
+        /// Acknowledgements that hold at a time, newest first; at most `max`.
+        fn acknowledgements(now: DateTime<Utc>, max: u32) -> Vec<Acknowledgement>;
+
+        /// Removes acknowledgements of before a time, and those that held until then.
+        fn forget_acknowledgements(before: DateTime<Utc>) -> u64;
+    }
+}

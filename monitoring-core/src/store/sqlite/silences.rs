@@ -1,0 +1,188 @@
+//! Silences and acknowledgements.
+
+use chrono::{DateTime, Utc};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{Sqlite, optional_time, time};
+use crate::model::{
+    Acknowledgement, Cursor, Fingerprint, Page, Silence, SilenceFilter, SilenceId, Slice, to_micros,
+};
+use crate::store::StoreError;
+use crate::store::row::Place;
+use crate::store::silences::SilenceStore;
+
+impl SilenceStore for Sqlite<'_> {
+    async fn insert_silence(&mut self, silence: &Silence) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO monitoring_silences
+                 (id, matchers, starts_at, ends_at, author, comment, created_by, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )
+        .bind(silence.id.into_uuid())
+        .bind(Json(&silence.matchers))
+        .bind(to_micros(silence.starts_at))
+        .bind(to_micros(silence.ends_at))
+        .bind(&silence.author)
+        .bind(&silence.comment)
+        .bind(silence.created_by)
+        .bind(to_micros(silence.created_at))
+        .bind(to_micros(silence.updated_at))
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    async fn silence(&mut self, id: SilenceId) -> Result<Option<Silence>, StoreError> {
+        let row = sqlx::query(
+            "SELECT id, matchers, starts_at, ends_at, author, comment, created_by, created_at, updated_at
+             FROM monitoring_silences
+             WHERE id = ?1",
+        )
+        .bind(id.into_uuid())
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        row.as_ref().map(silence).transpose()
+    }
+
+    async fn lock_silence(&mut self, id: SilenceId) -> Result<Option<Silence>, StoreError> {
+        // Transactions of ours take the write lock when they begin.
+        self.silence(id).await
+    }
+
+    async fn silences(&mut self, filter: &SilenceFilter, page: &Page) -> Result<Slice<Silence>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, matchers, starts_at, ends_at, author, comment, created_by, created_at, updated_at
+             FROM monitoring_silences
+             WHERE (?1 IS NULL OR ends_at > ?1)
+               AND (?2 IS NULL OR (created_at, id) < (?2, ?3))
+             ORDER BY created_at DESC, id DESC
+             LIMIT ?4 OFFSET ?5",
+        )
+        .bind(filter.unexpired_at.map(to_micros))
+        .bind(page.after.map(|cursor| to_micros(cursor.time)))
+        .bind(page.after.map(|cursor| cursor.id))
+        .bind(page.fetch())
+        .bind(page.skip())
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let silences = rows.iter().map(silence).collect::<Result<_, _>>()?;
+        Ok(Slice::new(silences, page, |silence: &Silence| Cursor {
+            time: silence.created_at,
+            id: silence.id.into_uuid(),
+        }))
+    }
+
+    async fn update_silence(&mut self, silence: &Silence) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE monitoring_silences
+             SET matchers = ?2, starts_at = ?3, ends_at = ?4, author = ?5, comment = ?6, updated_at = ?7
+             WHERE id = ?1",
+        )
+        .bind(silence.id.into_uuid())
+        .bind(Json(&silence.matchers))
+        .bind(to_micros(silence.starts_at))
+        .bind(to_micros(silence.ends_at))
+        .bind(&silence.author)
+        .bind(&silence.comment)
+        .bind(to_micros(silence.updated_at))
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn forget_silences(&mut self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        let done = sqlx::query("DELETE FROM monitoring_silences WHERE ends_at < ?1")
+            .bind(to_micros(before))
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn put_acknowledgement(&mut self, acknowledgement: &Acknowledgement) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO monitoring_alert_acknowledgements
+                 (fingerprint, fired_at, rule_id, author, comment, acknowledged_by, acknowledged_at, until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (fingerprint, fired_at) DO UPDATE
+             SET rule_id = excluded.rule_id, author = excluded.author, comment = excluded.comment,
+                 acknowledged_by = excluded.acknowledged_by, acknowledged_at = excluded.acknowledged_at,
+                 until = excluded.until",
+        )
+        .bind(acknowledgement.fingerprint.as_i64())
+        .bind(to_micros(acknowledgement.fired_at))
+        .bind(acknowledgement.rule_id.into_uuid())
+        .bind(&acknowledgement.author)
+        .bind(&acknowledgement.comment)
+        .bind(acknowledgement.acknowledged_by)
+        .bind(to_micros(acknowledgement.acknowledged_at))
+        .bind(acknowledgement.until.map(to_micros))
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    async fn acknowledgements(
+        &mut self,
+        now: DateTime<Utc>,
+        max: u32,
+    ) -> Result<Vec<Acknowledgement>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT fingerprint, fired_at, rule_id, author, comment, acknowledged_by, acknowledged_at, until
+             FROM monitoring_alert_acknowledgements
+             WHERE until IS NULL OR until > ?1
+             ORDER BY acknowledged_at DESC, fingerprint
+             LIMIT ?2",
+        )
+        .bind(to_micros(now))
+        .bind(i64::from(max))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.iter().map(acknowledgement).collect()
+    }
+
+    async fn forget_acknowledgements(&mut self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "DELETE FROM monitoring_alert_acknowledgements
+             WHERE until < ?1 OR (until IS NULL AND acknowledged_at < ?1)",
+        )
+        .bind(to_micros(before))
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(done.rows_affected())
+    }
+}
+
+fn silence(row: &SqliteRow) -> Result<Silence, StoreError> {
+    const TABLE: &str = "monitoring_silences";
+    let key: Uuid = row.try_get("id")?;
+    let place = Place { table: "monitoring_silences", row: key };
+    Ok(Silence {
+        id: key.into(),
+        matchers: place.json(row, "matchers")?,
+        starts_at: time(row, "starts_at", TABLE, &key)?,
+        ends_at: time(row, "ends_at", TABLE, &key)?,
+        author: row.try_get("author")?,
+        comment: row.try_get("comment")?,
+        created_by: row.try_get("created_by")?,
+        created_at: time(row, "created_at", TABLE, &key)?,
+        updated_at: time(row, "updated_at", TABLE, &key)?,
+    })
+}
+
+fn acknowledgement(row: &SqliteRow) -> Result<Acknowledgement, StoreError> {
+    const TABLE: &str = "monitoring_alert_acknowledgements";
+    let key = Fingerprint::new(row.try_get("fingerprint")?);
+    Ok(Acknowledgement {
+        fingerprint: key,
+        fired_at: time(row, "fired_at", TABLE, &key)?,
+        rule_id: row.try_get::<Uuid, _>("rule_id")?.into(),
+        author: row.try_get("author")?,
+        comment: row.try_get("comment")?,
+        acknowledged_by: row.try_get("acknowledged_by")?,
+        acknowledged_at: time(row, "acknowledged_at", TABLE, &key)?,
+        until: optional_time(row, "until", TABLE, &key)?,
+    })
+}

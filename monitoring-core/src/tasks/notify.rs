@@ -1,0 +1,43 @@
+//! Decides, on one replica at a time, who is told of which alert, and gives the signs of life.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::leader::run_led;
+use super::supervisor::INTERNAL_TARGET;
+use crate::notify::{Decider, Deliverer, is_evaluation_healthy};
+use crate::store::leases::Lease;
+use crate::store::{Pool, StoreError};
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// What one look may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs until `stop`. A new leader goes on where the old one was: all that was said is in the store.
+pub(crate) async fn run_notifications(pool: Pool, deliverer: Deliverer, stop: CancellationToken) {
+    let decider = Decider::default();
+    let (decider, deliverer, look_into) = (&decider, &deliverer, &pool);
+    let work = |lease: Lease| async move {
+        report("decide", in_time(decider.decide(look_into, Some(&lease))).await);
+        report("give a sign of life", in_time(beat(look_into, deliverer)).await);
+    };
+    run_led(pool.clone(), "notifications", INTERVAL, stop, work).await;
+}
+
+async fn beat(pool: &Pool, deliverer: &Deliverer) -> Result<usize, StoreError> {
+    let is_healthy = is_evaluation_healthy(pool).await?;
+    deliverer.beat(is_healthy).await
+}
+
+async fn in_time(work: impl Future<Output = Result<usize, StoreError>>) -> Result<usize, StoreError> {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(StoreError::no_answer(PATIENCE)))
+}
+
+fn report(step: &'static str, outcome: Result<usize, StoreError>) {
+    if let Err(error) = outcome {
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(target: INTERNAL_TARGET, step, error, "notifications failed; it will be tried again");
+    }
+}

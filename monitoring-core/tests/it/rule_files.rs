@@ -1,0 +1,131 @@
+//! Rule files of Prometheus are read in, written out and tested.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use monitoring_core::{
+    AlertFilter, AlertRule, CreateMetricRequest, Error, Page, RuleImport, services,
+};
+use uuid::Uuid;
+
+use crate::support::database::{Database, on_each_database};
+use crate::support::fixture::Fixture;
+
+on_each_database!(
+    a_file_is_read_in_and_written_out,
+    a_file_read_in_again_changes_only_what_is_different,
+    a_group_has_the_rules_of_the_file_and_no_others,
+    a_file_with_a_mistake_changes_nothing,
+    metrics_that_no_rule_will_ever_find_are_named,
+);
+
+const ACTOR: Uuid = Uuid::from_u128(7);
+
+const FILE: &str = r#"
+groups:
+  - name: web
+    interval: 30s
+    rules:
+      - {alert: Errors, expr: 'rate(errors_total[5m]) > 1', for: 5m, labels: {severity: page}}
+      - {alert: Errors, expr: 'rate(errors_total[5m]) > 0', labels: {severity: ticket}}
+      - {record: 'job:errors:rate', expr: 'sum by (job) (rate(errors_total[5m]))'}
+"#;
+
+async fn rules(fixture: &Fixture) -> Vec<AlertRule> {
+    let mut conn = fixture.conn().await;
+    services::query_alert_rules(&mut conn, &AlertFilter::default(), &Page::default()).await.unwrap().items
+}
+
+async fn import(fixture: &Fixture, file: &str) -> Result<RuleImport, Error> {
+    services::import_rules(&mut fixture.conn().await, file, Some(ACTOR)).await
+}
+
+async fn a_file_is_read_in_and_written_out(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let import = import(&fixture, FILE).await.unwrap();
+    assert_eq!((import.groups, import.created, import.updated, import.removed), (1, 3, 0, 0));
+    let mut conn = fixture.conn().await;
+    let group = services::rule_group(&mut conn, "web").await.unwrap();
+    assert_eq!(group.group.interval_seconds, Some(30));
+    let written = services::export_rules(&mut conn).await.unwrap();
+    let places: Vec<_> = ["> 1", "> 0", "job:errors:rate"].map(|part| written.find(part).unwrap()).into();
+    assert!(places.is_sorted(), "rules stay in their order:\n{written}");
+    assert!(written.contains("interval: 30s"), "{written}");
+    let again = services::import_rules(&mut conn, &written, None).await.unwrap();
+    assert_eq!((again.unchanged, again.created + again.updated + again.removed), (3, 0), "{written}");
+}
+
+async fn a_file_read_in_again_changes_only_what_is_different(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    import(&fixture, FILE).await.unwrap();
+    let before = rules(&fixture).await;
+    let again = import(&fixture, &FILE.replace("for: 5m", "for: 6m")).await.unwrap();
+    assert_eq!((again.updated, again.unchanged), (1, 2));
+    let after = rules(&fixture).await;
+    let versions: Vec<_> = after.iter().map(|rule| (rule.for_seconds, rule.version)).collect();
+    assert!(versions.contains(&(360, 2)) && versions.contains(&(0, 1)), "{versions:?}");
+    let ids = |rules: &[AlertRule]| rules.iter().map(|rule| rule.id).collect::<Vec<_>>();
+    assert_eq!(ids(&before), ids(&after));
+    let log = services::query_audit_log(&mut fixture.conn().await, &Page::default()).await.unwrap();
+    let updates = log.items.iter().filter(|entry| entry.action == "alert_rule.update");
+    assert_eq!(updates.map(|entry| entry.actor).collect::<Vec<_>>(), [Some(ACTOR)]);
+}
+
+async fn a_group_has_the_rules_of_the_file_and_no_others(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    import(&fixture, FILE).await.unwrap();
+    let elsewhere = "groups: [{name: other, rules: [{alert: Errors, expr: '1', labels: {severity: page}}]}]";
+    import(&fixture, elsewhere).await.unwrap();
+    let less = "groups: [{name: web, rules: [{alert: New, expr: up == 0}]}]";
+    let import = import(&fixture, less).await.unwrap();
+    assert_eq!((import.created, import.removed), (1, 3));
+    let mut names: Vec<_> = rules(&fixture).await.into_iter().map(|rule| (rule.group, rule.name)).collect();
+    names.sort();
+    let expected = [("other", "Errors"), ("web", "New")];
+    assert_eq!(names, expected.map(|(group, name)| (group.to_owned(), name.to_owned())));
+}
+
+async fn a_file_with_a_mistake_changes_nothing(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let file = FILE.replace("rate(errors_total[5m]) > 0", "rate(errors_total) > 0");
+    let error = import(&fixture, &file).await.unwrap_err();
+    let Error::Invalid(invalid) = error else { panic!("{error}") };
+    assert_eq!(invalid.errors()[0].field, "groups[0].rules[1].expr");
+    assert!(rules(&fixture).await.is_empty());
+}
+
+async fn metrics_that_no_rule_will_ever_find_are_named(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let mut conn = fixture.conn().await;
+    let observed: CreateMetricRequest =
+        serde_json::from_value(serde_json::json!({"name": "errors_total", "metric_type": "counter", "value": 1.0}))
+            .unwrap();
+    services::create_metric(&mut conn, observed).await.unwrap();
+    import(&fixture, FILE).await.unwrap();
+    let more = "groups: [{name: more, rules: [{alert: A, expr: 'job:errors:rate > eror_budget'}, \
+                {alert: B, expr: 'count(ALERTS) > 3'}]}]";
+    import(&fixture, more).await.unwrap();
+    let unknown = services::unknown_metrics(&mut conn, fixture.monitoring.promql()).await.unwrap();
+    let named: Vec<_> = unknown.iter().map(|unknown| (unknown.rule.as_str(), unknown.metric.as_str())).collect();
+    assert_eq!(named, [("A", "eror_budget")]);
+}
+
+/// The corners of an alert's life. `promtool test rules` says the same of the same files.
+#[tokio::test]
+async fn tests_of_rules_are_met() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules/states.yml");
+    let report = services::test_rule_file(&path).await.unwrap();
+    assert!(report.is_success(), "{report}");
+    assert!(report.passed >= 50, "{report}");
+}
+
+#[tokio::test]
+async fn a_rule_file_that_is_missing_is_named() {
+    let tests = "rule_files: [rules/*.yml]\ntests: []\n";
+    let error = services::test_rules(tests, &BTreeMap::new()).await.unwrap_err();
+    let Error::Invalid(invalid) = error else { panic!("{error}") };
+    assert!(invalid.to_string().contains("rules/*.yml"), "{invalid}");
+    let error = services::test_rule_file("no/such/file.yml").await.unwrap_err();
+    let Error::Invalid(invalid) = error else { panic!("{error}") };
+    assert!(invalid.to_string().contains("no/such/file.yml"), "{invalid}");
+}

@@ -1,0 +1,95 @@
+//! Successes and failures as Alertmanager writes them: an error is a text, as JSON.
+
+use axum::Json;
+use axum::extract::{FromRequestParts, Query};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::request::Parts;
+use monitoring_core::{AlertConditions, AlertMatchers, Error, Labels};
+use serde_json::Value;
+
+/// What a handler of this face answers.
+pub(super) type AmAnswer = Result<Json<Value>, AmError>;
+
+/// A failure.
+#[derive(Debug)]
+pub(super) struct AmError {
+    status: StatusCode,
+    message: String,
+}
+
+impl AmError {
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+    }
+}
+
+impl From<Error> for AmError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(invalid) => Self::bad_request(invalid.to_string()),
+            Error::NotFound { .. } => Self { status: StatusCode::NOT_FOUND, message: error.to_string() },
+            error => {
+                tracing::error!(target: "monitoring_tower", error = &error as &dyn std::error::Error,
+                    "a request in the manner of Alertmanager failed");
+                Self { status: StatusCode::INTERNAL_SERVER_ERROR, message: "storage failed".to_owned() }
+            }
+        }
+    }
+}
+
+impl IntoResponse for AmError {
+    fn into_response(self) -> Response {
+        (self.status, Json(Value::String(self.message))).into_response()
+    }
+}
+
+/// What a list is asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pairs: Vec<(String, String)>,
+}
+
+impl Asked {
+    /// The conditions of all `filter`s.
+    pub(super) fn filter(&self) -> Result<Filter, AmError> {
+        let mut matchers = AlertMatchers::default();
+        for (_, text) in self.pairs.iter().filter(|(name, _)| name == "filter") {
+            let more: AlertMatchers = text.parse().map_err(AmError::bad_request)?;
+            matchers.0.extend(more.0);
+        }
+        let conditions =
+            AlertConditions::new(&matchers).map_err(|wrong| AmError::bad_request(wrong.to_string()))?;
+        Ok(Filter(conditions))
+    }
+
+    /// Whether the alerts of this kind are wanted; they are unless somebody says no.
+    pub(super) fn wants(&self, kind: &str) -> bool {
+        self.text(kind) != Some("false")
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        let pair = self.pairs.iter().find(|(key, value)| key == name && !value.is_empty());
+        pair.map(|(_, value)| value.as_str())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = AmError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AmError> {
+        let Query(pairs) = Query::try_from_uri(&parts.uri)
+            .map_err(|_| AmError::bad_request("the query must be name=value pairs, percent-encoded"))?;
+        Ok(Self { pairs })
+    }
+}
+
+/// Conditions that all must hold.
+#[derive(Debug)]
+pub(super) struct Filter(AlertConditions);
+
+impl Filter {
+    pub(super) fn accepts(&self, labels: &Labels) -> bool {
+        self.0.accept(labels)
+    }
+}

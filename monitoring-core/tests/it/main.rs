@@ -11,6 +11,7 @@ mod monitoring {
     mod architecture;
     mod audit;
     mod bare_connections;
+    mod evaluation;
     mod event_logger;
     mod failure;
     mod handlers;

@@ -1,0 +1,161 @@
+//! Incidents that alerts open and resolve.
+
+use monitoring_core::services;
+use monitoring_core::{
+    Incident, IncidentFilter, IncidentSeverity, IncidentStatus, Page, TimelineKind, UpdateIncidentRequest,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::run::Run;
+use crate::support::database::{Database, on_each_database};
+
+on_each_database!(
+    a_firing_rule_opens_one_incident_and_resolves_it,
+    alerts_that_come_back_soon_go_on_with_the_incident,
+    a_closed_incident_stays_closed,
+    what_a_person_resolved_stays_resolved,
+    a_rule_that_was_not_asked_to_opens_none,
+    the_timeline_tells_of_alerts,
+    an_incident_ends_with_the_rule_that_opened_it,
+);
+
+type Samples<'s> = &'s [(&'s str, &'s [(&'s str, &'s str)], f64)];
+
+const ONE: Samples = &[("x", &[("n", "1")], 1.0), ("x", &[("n", "2")], 0.0)];
+const BOTH: Samples = &[("x", &[("n", "1")], 1.0), ("x", &[("n", "2")], 1.0)];
+const NONE: Samples = &[("x", &[("n", "1")], 0.0), ("x", &[("n", "2")], 0.0)];
+
+fn rule() -> Value {
+    json!({"name": "Down", "query": "x > 0", "open_incident": true, "severity": "critical",
+           "annotations": {"summary": "{{ $labels.n }} is down", "description": "It does not answer."}})
+}
+
+async fn incidents(run: &Run) -> Vec<Incident> {
+    let (filter, page) = (IncidentFilter::default(), Page::default());
+    services::query_incidents(&mut run.fixture.conn().await, &filter, &page).await.unwrap().items
+}
+
+async fn change(run: &Run, incident: &Incident, status: IncidentStatus) {
+    let request = UpdateIncidentRequest { status: Some(status), ..Default::default() };
+    let conn = &mut run.fixture.conn().await;
+    services::update_incident(conn, incident.id, request, Some(Uuid::from_u128(7))).await.unwrap();
+}
+
+async fn a_firing_rule_opens_one_incident_and_resolves_it(database: &Database) {
+    let run = Run::start(database).await;
+    let id = run.rule(rule()).await.id;
+    run.minute(ONE).await;
+    let opened = incidents(&run).await.remove(0);
+    assert_eq!(opened.title, "Down: 1 is down");
+    assert_eq!(opened.description.as_deref(), Some("It does not answer."));
+    assert_eq!((opened.severity, opened.status), (IncidentSeverity::Critical, IncidentStatus::Open));
+    assert_eq!(run.alert(id).await.incident_id, Some(opened.id));
+    assert_eq!(run.history(id).await[0].incident_id, Some(opened.id));
+    run.minute(BOTH).await;
+    assert_eq!(incidents(&run).await.len(), 1);
+    let alerts = run.view(id).await.status.alerts;
+    assert!(alerts.iter().all(|alert| alert.incident_id == Some(opened.id)), "the second joins it");
+    run.minute(ONE).await;
+    assert_eq!(incidents(&run).await[0].status, IncidentStatus::Open, "one still fires");
+    run.minute(NONE).await;
+    let resolved = incidents(&run).await.remove(0);
+    assert_eq!(resolved.status, IncidentStatus::Resolved);
+    assert_eq!(resolved.resolved_at, Some(run.history(id).await.last().unwrap().at));
+}
+
+async fn alerts_that_come_back_soon_go_on_with_the_incident(database: &Database) {
+    let run = Run::start(database).await;
+    run.rule(rule()).await;
+    for samples in [ONE, NONE, ONE] {
+        run.minute(samples).await;
+    }
+    let again = incidents(&run).await;
+    assert_eq!((again.len(), again[0].status, again[0].resolved_at), (1, IncidentStatus::Open, None));
+    run.minute(NONE).await;
+    for _ in 0..17 {
+        run.minute(NONE).await;
+    }
+    run.minute(ONE).await;
+    assert_eq!(incidents(&run).await.len(), 2, "much later it is another one");
+}
+
+async fn a_closed_incident_stays_closed(database: &Database) {
+    let run = Run::start(database).await;
+    run.rule(rule()).await;
+    run.minute(ONE).await;
+    run.minute(NONE).await;
+    let first = incidents(&run).await.remove(0);
+    change(&run, &first, IncidentStatus::Closed).await;
+    run.minute(ONE).await;
+    let both = incidents(&run).await;
+    let statuses: Vec<_> = both.iter().map(|incident| incident.status).collect();
+    assert_eq!(statuses, [IncidentStatus::Open, IncidentStatus::Closed]);
+}
+
+async fn what_a_person_resolved_stays_resolved(database: &Database) {
+    let run = Run::start(database).await;
+    let id = run.rule(rule()).await.id;
+    run.minute(ONE).await;
+    let first = incidents(&run).await.remove(0);
+    change(&run, &first, IncidentStatus::Resolved).await;
+    run.minute(ONE).await;
+    assert_eq!(incidents(&run).await[0].status, IncidentStatus::Resolved, "though the alert fires");
+    run.minute(BOTH).await;
+    assert_eq!(incidents(&run).await.len(), 2, "what fires now is news");
+    run.minute(NONE).await;
+    let all = incidents(&run).await;
+    assert!(all.iter().all(|incident| incident.status == IncidentStatus::Resolved), "{all:?}");
+    let log = run.history(id).await;
+    assert_eq!(log.iter().filter(|change| change.incident_id == Some(first.id)).count(), 2);
+}
+
+async fn a_rule_that_was_not_asked_to_opens_none(database: &Database) {
+    let run = Run::start(database).await;
+    run.rule(json!({"name": "Down", "query": "x > 0"})).await;
+    run.minute(ONE).await;
+    assert_eq!(incidents(&run).await, []);
+}
+
+async fn the_timeline_tells_of_alerts(database: &Database) {
+    let run = Run::start(database).await;
+    run.rule(json!({"for": "1m", "name": "Down", "query": "x > 0", "open_incident": true})).await;
+    run.rule(json!({"name": "Other", "query": "y > 0"})).await;
+    run.rule(json!({"name": "Waiting", "query": "x > 0", "for": "1h"})).await;
+    run.minute(&[("y", &[], 1.0), ("x", &[], 1.0)]).await;
+    run.minute(&[("y", &[], 0.0), ("x", &[], 1.0)]).await;
+    run.minute(&[("y", &[], 0.0), ("x", &[], 0.0)]).await;
+    let incident = incidents(&run).await.remove(0);
+    let conn = &mut run.fixture.conn().await;
+    let timeline = services::get_incident_timeline(conn, incident.id, None, None).await.unwrap();
+    let told: Vec<_> =
+        timeline.entries.iter().map(|entry| (entry.kind, entry.message.as_str(), entry.attached)).collect();
+    let (alert, status) = (TimelineKind::Alert, TimelineKind::StatusChange);
+    let expected = [
+        (alert, "Down is pending {severity=\"medium\"}", false),
+        (alert, "Other fires at 1 {severity=\"medium\"}", false),
+        (alert, "Down fires at 1 {severity=\"medium\"}", true),
+        (alert, "Other is resolved {severity=\"medium\"}", false),
+        (status, "incident opened: Down (severity medium)", false),
+        (alert, "Down is resolved {severity=\"medium\"}", true),
+        (status, "status changed from open to resolved", false),
+    ];
+    let mut sorted = told.clone();
+    sorted.sort_by_key(|line| expected.iter().position(|one| one == line));
+    assert_eq!(sorted, expected, "Waiting is about something else, and never fired: {told:?}");
+    let times: Vec<_> = timeline.entries.iter().map(|entry| entry.timestamp).collect();
+    assert!(times.is_sorted());
+    for page in 0..7 {
+        let one = services::get_incident_timeline(conn, incident.id, Some(1), Some(page)).await.unwrap();
+        assert_eq!(one.entries, [timeline.entries[page as usize].clone()]);
+    }
+}
+
+async fn an_incident_ends_with_the_rule_that_opened_it(database: &Database) {
+    let run = Run::start(database).await;
+    let id = run.rule(rule()).await.id;
+    run.minute(ONE).await;
+    services::delete_alert_rule(&mut run.fixture.conn().await, id, None, None).await.unwrap();
+    run.minute(ONE).await;
+    assert_eq!(incidents(&run).await[0].status, IncidentStatus::Resolved);
+}

@@ -1,0 +1,91 @@
+//! Recording rules.
+
+use monitoring_core::services;
+use monitoring_core::{
+    AlertState, CreateRecordingRuleRequest, Error, Page, RecordingRule, RuleHealth,
+    UpdateRecordingRuleRequest,
+};
+use serde_json::{Value, json};
+
+use super::run::{MINUTE, Run, STALE};
+use crate::support::database::{Database, on_each_database};
+
+on_each_database!(
+    what_a_rule_gives_is_a_metric,
+    a_recorded_series_ends_with_its_cause,
+    a_rule_sees_what_one_before_it_recorded,
+    a_recording_rule_is_checked_changed_and_removed,
+);
+
+async fn record(run: &Run, body: Value) -> RecordingRule {
+    let request: CreateRecordingRuleRequest = serde_json::from_value(body).unwrap();
+    services::create_recording_rule(&mut run.fixture.conn().await, request, None).await.unwrap()
+}
+
+async fn what_a_rule_gives_is_a_metric(database: &Database) {
+    let run = Run::start(database).await;
+    let labels = json!({"by": "rule"});
+    let rule =
+        record(&run, json!({"record": "job:x:sum", "query": "sum by (job) (x)", "labels": labels})).await;
+    let (a, b): (&[_], &[_]) = (&[("job", "j"), ("host", "a")], &[("job", "j"), ("host", "b")]);
+    run.minute(&[("x", a, 1.0), ("x", b, 2.0)]).await;
+    assert_eq!(run.query("job:x:sum").await, [(r#"job:x:sum{by="rule", job="j"}"#.to_owned(), 3.0)]);
+    let view = services::recording_rule(&mut run.fixture.conn().await, rule.id).await.unwrap();
+    assert_eq!((view.health, view.last_error), (RuleHealth::Ok, None));
+    assert!(view.last_evaluation.is_some());
+}
+
+async fn a_recorded_series_ends_with_its_cause(database: &Database) {
+    let run = Run::start(database).await;
+    record(&run, json!({"record": "r", "query": "x > 0"})).await;
+    run.minute(&[("x", &[("n", "1")], 1.0), ("x", &[("n", "2")], 1.0)]).await;
+    assert_eq!(run.query("r").await.len(), 2);
+    run.minute(&[("x", &[("n", "1")], 1.0), ("x", &[("n", "2")], 0.0)]).await;
+    assert_eq!(run.query("r").await, [(r#"r{n="1"}"#.to_owned(), 1.0)]);
+    run.minute(&[("x", &[("n", "1")], STALE)]).await;
+    assert_eq!(run.query("r").await, []);
+}
+
+async fn a_rule_sees_what_one_before_it_recorded(database: &Database) {
+    let run = Run::start(database).await;
+    record(&run, json!({"record": "r", "query": "x * 2"})).await;
+    run.fixture.clock.advance(MINUTE);
+    record(&run, json!({"record": "rr", "query": "r * 2"})).await;
+    run.fixture.clock.advance(MINUTE);
+    let id = run.rule(json!({"name": "a", "query": "rr > 3"})).await.id;
+    run.minute(&[("x", &[], 1.0)]).await;
+    let alert = run.alert(id).await;
+    assert_eq!((alert.state, alert.value), (AlertState::Firing, 4.0), "in the same evaluation");
+}
+
+async fn a_recording_rule_is_checked_changed_and_removed(database: &Database) {
+    let run = Run::start(database).await;
+    let conn = &mut run.fixture.conn().await;
+    for (record, query, field) in [
+        ("5xx", "x", "record"),
+        ("monitoring_events_total", "x", "record"),
+        ("r", "x >", "query"),
+        ("r", "x[5m]", "query"),
+    ] {
+        let request = serde_json::from_value(json!({"record": record, "query": query})).unwrap();
+        let error = services::create_recording_rule(conn, request, None).await.unwrap_err();
+        assert!(matches!(&error, Error::Invalid(invalid) if invalid.errors()[0].field == field), "{error}");
+    }
+    let request = serde_json::from_value(json!({"record": "r", "query": "x"})).unwrap();
+    let rule = services::create_recording_rule(conn, request, None).await.unwrap();
+    let same = serde_json::from_value(json!({"record": "r", "query": "y"})).unwrap();
+    let taken = services::create_recording_rule(conn, same, None).await.unwrap_err();
+    assert!(matches!(taken, Error::AlreadyExists { .. }), "{taken}");
+    let change = UpdateRecordingRuleRequest { query: Some("y".to_owned()), ..Default::default() };
+    let changed = services::update_recording_rule(conn, rule.id, change, None).await.unwrap();
+    assert_eq!((changed.version, changed.query.as_str()), (2, "y"));
+    let listed = services::query_recording_rules(conn, Some("default"), &Page::default()).await.unwrap();
+    assert_eq!(listed.items[0].rule, changed);
+    let late = services::delete_recording_rule(conn, rule.id, Some(1), None).await.unwrap_err();
+    assert!(matches!(late, Error::Conflict { .. }), "{late}");
+    services::delete_recording_rule(conn, rule.id, Some(2), None).await.unwrap();
+    let log = services::query_audit_log(conn, &Page::default()).await.unwrap();
+    let mut actions: Vec<_> = log.items.iter().map(|entry| entry.action.as_str()).collect();
+    actions.sort_unstable();
+    assert_eq!(actions, ["recording_rule.create", "recording_rule.delete", "recording_rule.update"]);
+}

@@ -6,16 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Units, the largest first, in milliseconds.
-const UNITS: [(&str, u64); 7] = [
-    ("y", 365 * 86_400_000),
-    ("w", 7 * 86_400_000),
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+use super::{format_duration, parse_duration};
 
 /// A duration written as Prometheus does: `30s`, `1h30m`, `0`. A year has 365 days.
 ///
@@ -58,20 +49,7 @@ impl PromDuration {
 
 impl fmt::Display for PromDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 {
-            return f.write_str("0s");
-        }
-        let mut rest = self.0;
-        for (unit, millis) in UNITS {
-            // As Prometheus does: years and weeks only where nothing is left over.
-            let is_exact_only = matches!(unit, "y" | "w");
-            if rest < millis || (is_exact_only && rest % millis != 0) {
-                continue;
-            }
-            write!(f, "{}{unit}", rest / millis)?;
-            rest %= millis;
-        }
-        Ok(())
+        f.write_str(&format_duration(self.get()))
     }
 }
 
@@ -79,24 +57,12 @@ impl FromStr for PromDuration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no duration; write it as 30s, 5m or 1h30m");
-        if text == "0" {
-            return Ok(Self(0));
-        }
-        let (mut rest, mut millis, mut units) = (text, 0_u64, UNITS.iter());
-        while !rest.is_empty() {
-            let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-            let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-            rest = &rest[digits..];
-            let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-            // Each unit once, the larger ones first.
-            let (_, each) = units.find(|(unit, _)| *unit == &rest[..end]).ok_or_else(wrong)?;
-            let part = number.checked_mul(*each).ok_or_else(wrong)?;
-            millis = millis.checked_add(part).ok_or_else(wrong)?;
-            rest = &rest[end..];
-        }
-        let is_bounded = i64::try_from(millis).is_ok_and(|millis| millis < i64::MAX / 1_000_000);
-        if text.is_empty() || !is_bounded { Err(wrong()) } else { Ok(Self(millis)) }
+        let millis = parse_duration(text).and_then(|duration| u64::try_from(duration.as_millis()).ok());
+        // More than this no time of day can be moved by.
+        let is_bounded =
+            |millis: &u64| i64::try_from(*millis).is_ok_and(|millis| millis < i64::MAX / 1_000_000);
+        let found = millis.filter(is_bounded).map(Self);
+        found.ok_or_else(|| format!("{text:?} is no duration; write it as 30s, 5m or 1h30m"))
     }
 }
 

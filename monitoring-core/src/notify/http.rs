@@ -167,3 +167,49 @@ pub(super) async fn resolve(
         (false, _) => Ok(allowed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRICT: ReceiverPolicy =
+        ReceiverPolicy { allow_private: false, allow_loopback: false, allow_link_local: false };
+
+    /// What a name leads to is known only when it is looked up, and may change between two look-ups.
+    #[tokio::test]
+    async fn a_name_that_leads_where_it_must_not_leads_nowhere() {
+        // `ip6-localhost`, `localhost.localdomain` and their like are in no list of names of ours.
+        let lookup = tokio::net::lookup_host(("localhost", 0)).await.expect("every machine knows itself");
+        assert!(lookup.into_iter().all(|address| check_ip(address.ip(), &STRICT).is_err()));
+        let refused = resolve("localhost", 0, &STRICT).await.unwrap_err().to_string();
+        assert!(refused.contains("this machine"), "{refused}");
+        assert!(!resolve("localhost", 0, &ReceiverPolicy::default()).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_client_connects_to_no_address_that_the_policy_refuses() {
+        let http = Http::new(STRICT, Clock::system()).unwrap();
+        let client = http.client.clone();
+        // Past our own look at the address: only the resolver is left to refuse it.
+        let name = format!("http://{}:9/", hostname_of_this_machine());
+        let error = client.get(name).send().await.unwrap_err();
+        assert!(chain(&error).contains("policy for receivers"), "{}", chain(&error));
+    }
+
+    /// A name that is no address and leads to this machine, if there is one besides `localhost`.
+    fn hostname_of_this_machine() -> String {
+        let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+        let lines = hosts.lines().filter(|line| line.starts_with("127."));
+        let names =
+            lines.flat_map(|line| line.split_whitespace().skip(1)).filter(|name| !name.starts_with('#'));
+        names.last().unwrap_or("localhost").to_owned()
+    }
+
+    #[tokio::test]
+    async fn an_address_is_checked_again_when_it_is_used() {
+        let http = Http::new(ReceiverPolicy::default(), Clock::system()).unwrap();
+        let answer = http.call(Method::GET, "http://169.254.169.254/latest/T0PSECRET").await;
+        let error = answer.error().unwrap();
+        assert!(error.contains("metadata") && !error.contains("T0PSECRET"), "{error}");
+    }
+}

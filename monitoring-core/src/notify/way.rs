@@ -317,7 +317,8 @@ pub(super) fn alerts_url(base: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-#[cfg(all(test, feature = "notify", feature = "email"))]
+#[cfg(test)]
+#[cfg(all(feature = "notify", feature = "email"))]
 mod tests {
     use serde_json::json;
 

@@ -76,5 +76,6 @@ async fn resend(
     after.ok_or_else(|| Error::not_found("notification", id))
 }
 
-#[cfg(all(test, feature = "notify"))]
+#[cfg(test)]
+#[cfg(feature = "notify")]
 mod tests;

@@ -29,7 +29,8 @@ pub(crate) async fn run_deliveries(deliverer: Deliverer, stop: CancellationToken
 async fn deliver(deliverer: Deliverer) {
     let mut served: HashSet<ReceiverId> = HashSet::new();
     let mut turns = FuturesUnordered::new();
-    let mut ticks = tokio::time::interval(INTERVAL);
+    // Not while everything else starts.
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + INTERVAL, INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {

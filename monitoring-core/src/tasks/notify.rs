@@ -23,7 +23,10 @@ pub(crate) async fn run_notifications(pool: Pool, deliverer: Deliverer, stop: Ca
         report("decide", in_time(decider.decide(look_into, Some(&lease))).await);
         report("give a sign of life", in_time(beat(look_into, deliverer)).await);
     };
-    run_led(pool.clone(), "notifications", INTERVAL, stop, work).await;
+    // Not while everything else starts.
+    if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
+        run_led(pool.clone(), "notifications", INTERVAL, stop, work).await;
+    }
 }
 
 async fn beat(pool: &Pool, deliverer: &Deliverer) -> Result<usize, StoreError> {

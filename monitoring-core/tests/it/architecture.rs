@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// - `services` act for a person, `tasks` for the clock; neither calls the other.
 /// - `monitor` starts it all; `event_logger` and `handlers` are conveniences over all of it.
 /// - `fuzzing` exists for the fuzz targets only.
-const ORDER: [&str; 27] = [
+const ORDER: [&str; 28] = [
     "own_work",
     "random",
     "model",

@@ -17,6 +17,8 @@ mod monitoring {
     mod api;
     #[cfg(all(feature = "openapi", feature = "sqlite"))]
     mod openapi;
+    #[cfg(all(feature = "notify", feature = "sqlite"))]
+    mod paging;
     #[cfg(all(feature = "prometheus", feature = "sqlite"))]
     mod prometheus;
     #[cfg(all(feature = "api", feature = "sqlite"))]

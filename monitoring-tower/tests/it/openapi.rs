@@ -32,6 +32,7 @@ async fn document_and_routes_are_the_same_set() {
         .into_iter()
         .filter(|endpoint| !endpoint.path.starts_with("/docs")) // a page, not an interface
         .filter(|endpoint| !endpoint.path.starts_with("/prometheus/")) // Prometheus documents its own
+        .filter(|endpoint| !endpoint.path.starts_with("/alertmanager/")) // and so does Alertmanager
         .map(|endpoint| (endpoint.method.to_string(), endpoint.path.to_owned()))
         .collect();
     assert_eq!(documented, routes);
@@ -186,6 +187,12 @@ async fn answers_are_as_documented() {
             json!({"name": "n", "query": "m_total > 1", "threshold_value": 1.5, "labels": {"a": "b"},
                            "annotations": {"summary": "s"}, "description": "d", "for": 60}),
         ),
+        (
+            "/receivers",
+            json!({"name": "team", "type": "webhook", "config": {"url": "https://h.example/x"},
+                           "send_resolved": true}),
+        ),
+        ("/silences", json!({"matchers": ["a=b"], "duration": "1h", "comment": "c", "author": "ann"})),
         ("/recording-rules", json!({"record": "m:sum", "query": "sum(m_total)", "labels": {"a": "b"}})),
         (
             "/incidents",
@@ -221,7 +228,9 @@ async fn answers_are_as_documented() {
     let mut checked = 0;
     for (method, template, operation) in operations(&document) {
         let documented = &operation["responses"]["200"]["content"]["application/json"]["schema"];
-        if method != "GET" || !documented.is_object() || template == "/openapi.json" {
+        // Nobody was told of anything yet.
+        let left_out = ["/openapi.json", "/notifications/{id}"];
+        if method != "GET" || !documented.is_object() || left_out.contains(&template.as_str()) {
             continue;
         }
         let folder = template.split("/{id}").next().unwrap();

@@ -50,7 +50,7 @@ fn text(message: &Message, subject: &str, external_url: &str) -> String {
         let state = if alert.is_firing() { "FIRING" } else { "RESOLVED" };
         text.push_str(&format!("{state} since {}: {}\n", alert.starts_at.to_rfc3339(), sentence(alert)));
         for (name, value) in alert.labels.iter() {
-            text.push_str(&format!("    {name} = {value}\n"));
+            text.push_str(&format!("    {name} = {}\n", one_line(value)));
         }
         text.push('\n');
     }

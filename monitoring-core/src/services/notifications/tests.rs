@@ -206,8 +206,8 @@ async fn an_alert_becomes_a_webhook_and_its_end_too(world: World) {
     let listener = Listener::start(&[]).await;
     world.webhook(&listener).await;
     let alert = world.alert("Slow");
-    assert_eq!(world.decide(&[alert.clone()]).await, 1);
-    assert_eq!(world.decide(&[alert.clone()]).await, 0, "said once");
+    assert_eq!(world.decide(std::slice::from_ref(&alert)).await, 1);
+    assert_eq!(world.decide(std::slice::from_ref(&alert)).await, 0, "said once");
     assert_eq!(world.deliver().await, 1);
     assert_eq!(world.deliver().await, 0, "sent once");
     world.pass(300);
@@ -292,7 +292,7 @@ async fn messages_about_one_group_arrive_in_order(world: World) {
     let listener = Listener::start(&[Says::Head("503 Later")]).await;
     world.webhook(&listener).await;
     let (slow, full) = (world.alert("Slow"), world.alert("Full"));
-    world.decide(&[slow.clone()]).await;
+    world.decide(std::slice::from_ref(&slow)).await;
     world.deliver().await;
     world.decide(&[slow.clone(), full.clone()]).await;
     assert_eq!(world.deliver().await, 1, "another group does not wait");
@@ -411,11 +411,11 @@ async fn reminders_do_not_pile_up(world: World) {
     world.receiver("am", "alertmanager", json!({"url": listener.url("/am")})).await;
     world.route(json!({"receiver": "am"})).await;
     let alert = world.alert("Slow");
-    assert_eq!(world.decide(&[alert.clone()]).await, 1, "without waiting");
+    assert_eq!(world.decide(std::slice::from_ref(&alert)).await, 1, "without waiting");
     world.deliver().await;
     for _ in 0..5 {
         world.pass(60);
-        assert_eq!(world.decide(&[alert.clone()]).await, 1);
+        assert_eq!(world.decide(std::slice::from_ref(&alert)).await, 1);
     }
     assert_eq!(world.notifications().await.len(), 1, "only the last is still worth sending");
     world.deliver().await;
@@ -439,7 +439,7 @@ async fn an_acknowledgement_reaches_pagerduty_under_the_same_key(world: World) {
     world.receiver("duty", "pagerduty", config).await;
     world.route(json!({"receiver": "duty", "group_wait": "0s"})).await;
     let alert = world.alert("Slow");
-    world.decide(&[alert.clone()]).await;
+    world.decide(std::slice::from_ref(&alert)).await;
     let acknowledgement = Acknowledgement {
         fingerprint: alert.fingerprint,
         fired_at: alert.fired_at.unwrap(),
@@ -454,7 +454,7 @@ async fn an_acknowledgement_reaches_pagerduty_under_the_same_key(world: World) {
         let mut conn = world.pool.acquire(Access::Write).await.unwrap();
         conn.as_connection().store().put_acknowledgement(&acknowledgement).await.unwrap();
     }
-    world.decide(&[alert.clone()]).await;
+    world.decide(std::slice::from_ref(&alert)).await;
     world.pass(300);
     world.decide(&[world.resolved(&alert)]).await;
     world.deliver().await;

@@ -360,9 +360,9 @@ fn notification(row: &SqliteRow) -> Result<Notification, StoreError> {
         message: place.json(row, "message")?,
         status: place.name(row, "status")?,
         attempts: place.number(row, "attempts")?,
-        created_at: time(row, "created_at", TABLE, &key)?,
-        next_attempt_at: time(row, "next_attempt_at", TABLE, &key)?,
-        finished_at: optional_time(row, "finished_at", TABLE, &key)?,
+        created_at: time(row, "created_at", TABLE, key)?,
+        next_attempt_at: time(row, "next_attempt_at", TABLE, key)?,
+        finished_at: optional_time(row, "finished_at", TABLE, key)?,
         error: row.try_get("error")?,
     })
 }
@@ -373,7 +373,7 @@ fn attempt(row: &SqliteRow) -> Result<NotificationAttempt, StoreError> {
     let place = Place { table: "monitoring_notification_attempts", row: key };
     let status: Option<i64> = row.try_get("status")?;
     Ok(NotificationAttempt {
-        at: time(row, "at", TABLE, &key)?,
+        at: time(row, "at", TABLE, key)?,
         duration_ms: place.number(row, "duration_ms")?,
         status: status.and_then(|status| status.try_into().ok()),
         error: row.try_get("error")?,

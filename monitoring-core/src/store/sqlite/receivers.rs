@@ -130,8 +130,8 @@ fn receiver(row: &SqliteRow) -> Result<Receiver, StoreError> {
         config: place.json(row, "config")?,
         send_resolved: row.try_get("send_resolved")?,
         created_by: row.try_get("created_by")?,
-        created_at: time(row, "created_at", TABLE, &key)?,
-        updated_at: time(row, "updated_at", TABLE, &key)?,
+        created_at: time(row, "created_at", TABLE, key)?,
+        updated_at: time(row, "updated_at", TABLE, key)?,
         version: row.try_get("version")?,
     })
 }

@@ -47,7 +47,7 @@ fn routing(row: &SqliteRow) -> Result<StoredRouting, StoreError> {
     Ok(StoredRouting {
         routing: place.json(row, "routing")?,
         version: row.try_get("version")?,
-        updated_at: optional_time(row, "updated_at", TABLE, &key)?,
+        updated_at: optional_time(row, "updated_at", TABLE, key)?,
         updated_by: row.try_get("updated_by")?,
     })
 }

@@ -162,13 +162,13 @@ fn silence(row: &SqliteRow) -> Result<Silence, StoreError> {
     Ok(Silence {
         id: key.into(),
         matchers: place.json(row, "matchers")?,
-        starts_at: time(row, "starts_at", TABLE, &key)?,
-        ends_at: time(row, "ends_at", TABLE, &key)?,
+        starts_at: time(row, "starts_at", TABLE, key)?,
+        ends_at: time(row, "ends_at", TABLE, key)?,
         author: row.try_get("author")?,
         comment: row.try_get("comment")?,
         created_by: row.try_get("created_by")?,
-        created_at: time(row, "created_at", TABLE, &key)?,
-        updated_at: time(row, "updated_at", TABLE, &key)?,
+        created_at: time(row, "created_at", TABLE, key)?,
+        updated_at: time(row, "updated_at", TABLE, key)?,
     })
 }
 
@@ -177,12 +177,12 @@ fn acknowledgement(row: &SqliteRow) -> Result<Acknowledgement, StoreError> {
     let key = Fingerprint::new(row.try_get("fingerprint")?);
     Ok(Acknowledgement {
         fingerprint: key,
-        fired_at: time(row, "fired_at", TABLE, &key)?,
+        fired_at: time(row, "fired_at", TABLE, key)?,
         rule_id: row.try_get::<Uuid, _>("rule_id")?.into(),
         author: row.try_get("author")?,
         comment: row.try_get("comment")?,
         acknowledged_by: row.try_get("acknowledged_by")?,
-        acknowledged_at: time(row, "acknowledged_at", TABLE, &key)?,
-        until: optional_time(row, "until", TABLE, &key)?,
+        acknowledged_at: time(row, "acknowledged_at", TABLE, key)?,
+        until: optional_time(row, "until", TABLE, key)?,
     })
 }

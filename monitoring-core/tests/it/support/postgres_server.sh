@@ -66,10 +66,13 @@ serve() {
         --auth=password --pwfile="$home/password") || return 1
     # Loopback only, and no socket: its path has a length limit that temporary folders exceed.
     # An odd time zone, because a day that depends on the session's zone is a bug of ours.
+    # A test that ends while a connection is being made leaves it in the middle of saying who it is, and
+    # dropping its database waits for that: seconds, not the usual minute.
     (as_user "$bin/postgres" -D "$home/data" -p "$port" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
         -c max_connections=300 -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
-        -c wal_level=minimal -c max_wal_senders=0 -c TimeZone=Asia/Kathmandu) 7>&- 8<&- 9<&- &
+        -c wal_level=minimal -c max_wal_senders=0 -c authentication_timeout=5s \
+        -c TimeZone=Asia/Kathmandu) 7>&- 8<&- 9<&- &
     server=$!
 }
 

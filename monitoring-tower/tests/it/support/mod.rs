@@ -4,6 +4,10 @@
 #[path = "../../../../monitoring-core/tests/it/support/postgres.rs"]
 mod postgres;
 
+#[cfg(feature = "notify")]
+#[allow(dead_code)] // it can do more than is asked of it here
+#[path = "../../../../monitoring-core/tests/it/support/listener.rs"]
+pub(crate) mod listener;
 #[cfg(feature = "prometheus")]
 pub(crate) mod prometheus;
 #[path = "../../../../monitoring-core/tests/it/support/waiting.rs"]

@@ -16,7 +16,7 @@ use crate::query::PromQuery;
 use crate::retention;
 use crate::services;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
-use crate::tasks::{Stop, Supervisor, announce, run_pipeline, run_upkeep};
+use crate::tasks::{Stop, Supervisor, analyze_incidents, announce, run_pipeline, run_upkeep};
 
 /// A deadline as good as none, and one that a clock can still be set to.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -380,6 +380,7 @@ impl MonitoringBuilder {
         }
         let started_at = context.settings.clock.now();
         let promql = PromQuery::new(pool.clone(), QueryLimits::default());
+        supervisor.spawn("analysis", analyze_incidents(promql.clone(), supervisor.stop_token()));
         Ok(Monitoring { inner: Arc::new(Inner { pool, recorder, promql, started_at, supervisor, pipeline }) })
     }
 }

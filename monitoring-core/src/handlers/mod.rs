@@ -45,6 +45,7 @@
 mod data_retention;
 mod enrichment;
 mod event_processing;
+mod incident_analysis;
 mod processor;
 mod unavailable;
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::data_retention::DataRetention;
 use super::event_processing::EventProcessing;
+use super::incident_analysis::IncidentAnalysis;
 use super::unavailable::Unavailable;
 use crate::error::Result;
 use crate::monitor::Monitoring;
@@ -55,14 +56,16 @@ pub trait TaskProcessor: Sync {
 ///   [`handle_as`](TaskHandler::handle_as) it belongs to that user, who may then see it.
 /// - `monitoring_data_retention` removes events and samples older than the settings say and
 ///   returns how much was removed.
-/// - `monitoring_alert_evaluation` and `monitoring_incident_analysis` are refused with
+/// - `monitoring_incident_analysis` takes `{"incident_id": …}` and returns an analysis of what changed
+///   when the incident began, which is kept; without an incident it makes those that are due.
+/// - `monitoring_alert_evaluation` is refused with
 ///   [`Error::NotAvailable`](crate::Error::NotAvailable) by this version.
 pub async fn register_monitoring_handlers(processor: &impl TaskProcessor) {
     let monitoring = processor.monitoring();
     let handlers: [(&'static str, Arc<dyn TaskHandler>); 4] = [
         ("monitoring_event_processing", Arc::new(EventProcessing::new(monitoring))),
         ("monitoring_alert_evaluation", Arc::new(Unavailable("alert evaluation"))),
-        ("monitoring_incident_analysis", Arc::new(Unavailable("incident analysis"))),
+        ("monitoring_incident_analysis", Arc::new(IncidentAnalysis::new(monitoring))),
         ("monitoring_data_retention", Arc::new(DataRetention::new(monitoring))),
     ];
     for (task_type, handler) in handlers {

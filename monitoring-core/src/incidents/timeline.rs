@@ -7,13 +7,15 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::deploy::is_deploy;
-use crate::model::{Comment, Event, EventType, Incident, IncidentChange, TimelineEntry, TimelineKind};
+use crate::model::{Analysis, Comment, Event, EventType, Incident, IncidentChange, TimelineEntry, TimelineKind};
 use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, Window};
 
 /// How far before its start an incident's timeline begins.
 const LEAD: TimeDelta = TimeDelta::hours(1);
 /// The source of what people did to the incident.
 const INCIDENT: &str = "incident";
+/// The source of what was found about it.
+const ANALYSIS: &str = "analysis";
 
 /// From one hour before the start to the resolution, or now.
 pub(crate) fn window(incident: &Incident, now: DateTime<Utc>) -> Window {
@@ -29,6 +31,7 @@ pub(crate) struct TimelineRows {
     pub attachments: Vec<Event>,
     pub changes: Vec<IncidentChange>,
     pub comments: Vec<Comment>,
+    pub analyses: Vec<Analysis>,
 }
 
 /// The lines of a page, in the order of its keys. A row that was removed between reading keys and
@@ -51,8 +54,12 @@ pub(crate) fn entries(keys: &[TimelineKey], rows: TimelineRows) -> Vec<TimelineE
         let place = (Origin::Comment, 0, comment.id.into_uuid());
         (place, comment_entry(comment))
     });
-    let mut lines: HashMap<Place, TimelineEntry> =
-        events.chain(attachments).chain(changes).chain(comments).collect();
+    let analyses = rows.analyses.into_iter().map(|analysis| {
+        let place = (Origin::Analysis, 0, analysis.id.into_uuid());
+        (place, analysis_entry(&analysis))
+    });
+    let people = changes.chain(comments).chain(analyses);
+    let mut lines: HashMap<Place, TimelineEntry> = events.chain(attachments).chain(people).collect();
     keys.iter().filter_map(|key| lines.remove(&(key.origin, key.version, key.id))).collect()
 }
 
@@ -110,6 +117,26 @@ fn comment_entry(comment: Comment) -> TimelineEntry {
         created_by: comment.author,
         attached: false,
         details: json!({"author": comment.author}),
+    }
+}
+
+fn analysis_entry(analysis: &Analysis) -> TimelineEntry {
+    let first = analysis.findings.first();
+    TimelineEntry {
+        timestamp: analysis.made_at,
+        kind: TimelineKind::Analysis,
+        source: ANALYSIS.to_owned(),
+        message: format!("analysis: {}", analysis.headline()),
+        level: None,
+        reference: analysis.id.to_string(),
+        created_by: analysis.made_by,
+        attached: false,
+        details: json!({
+            "findings": analysis.findings.len(),
+            "onset": analysis.onset,
+            "kind": first.map(|first| first.kind),
+            "score": first.map(|first| first.score),
+        }),
     }
 }
 

@@ -83,6 +83,10 @@ uuid_id!(
     /// Identifies one alert rule.
     AlertRuleId
 );
+uuid_id!(
+    /// Identifies one analysis of an incident.
+    AnalysisId
+);
 
 impl EventId {
     /// The millisecond the id was made from, or `None` when the id is no UUIDv7.

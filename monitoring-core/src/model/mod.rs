@@ -5,6 +5,7 @@
 
 mod alert;
 mod alert_instance;
+mod analysis;
 mod audit;
 mod event;
 mod event_filter;
@@ -35,6 +36,7 @@ mod timeline;
 
 pub use alert::{AlertFilter, AlertRule, CreateAlertRequest, UpdateAlertRequest};
 pub use alert_instance::{AlertInstance, AlertState, Fingerprint};
+pub use analysis::{Analysis, AnalysisCost, Evidence, Finding, FindingKind, Onset, Period};
 pub use audit::AuditEntry;
 pub use event::{Event, Tags};
 pub use event_filter::EventFilter;
@@ -44,7 +46,7 @@ pub use event_type::{EventType, IntoEventType};
 pub use exemplar::Exemplar;
 pub(crate) use exemplar::{bucket_of, is_news, keep_newest};
 pub use hex::HexDigits;
-pub use id::{AlertRuleId, CommentId, EventId, IncidentId, SeriesId};
+pub use id::{AlertRuleId, AnalysisId, CommentId, EventId, IncidentId, SeriesId};
 pub use incident::{
     Comment, CreateIncidentRequest, Incident, IncidentChange, IncidentFilter, IncidentSeverity,
     IncidentStatus, UpdateIncidentRequest,

@@ -5,6 +5,7 @@
 
 mod engine;
 mod exemplars;
+mod history;
 mod index;
 mod listing;
 mod part;
@@ -14,6 +15,7 @@ mod selector;
 mod stored;
 
 pub use engine::{MetricDescription, PromQuery};
+pub(crate) use history::{SeriesHistory, SeriesNature};
 pub use exemplars::{QueryExemplars, SeriesExemplars};
 pub use index::SeriesFigures;
 pub(crate) use registered::registered_series;

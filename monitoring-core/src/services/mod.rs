@@ -4,6 +4,7 @@
 //! transaction open: then everything done here exists exactly if that transaction commits.
 
 mod alerts;
+mod analyses;
 mod audit;
 mod events;
 mod exposition;
@@ -18,6 +19,7 @@ mod texts;
 mod timeline;
 
 pub use alerts::{alert_rule, create_alert_rule, delete_alert_rule, query_alert_rules, update_alert_rule};
+pub use analyses::{analyze_incident, analyze_incident_as, incident_analyses};
 pub(crate) use audit::record_audit;
 pub use audit::{query_audit_log, read_audit_log, record_audit_entry};
 pub(crate) use events::log_event;

@@ -41,6 +41,7 @@ pub(super) async fn postgres(
         script!("postgres", 4, "0004_series_removal"),
         script!("postgres", 5, "0005_exemplars"),
         script!("postgres", 6, "0006_metric_chunks"),
+        script!("postgres", 9, "0009_analysis"),
     ];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
@@ -113,6 +114,7 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 4, "0004_series_removal"),
         script!("sqlite", 5, "0005_exemplars"),
         script!("sqlite", 6, "0006_metric_chunks"),
+        script!("sqlite", 9, "0009_analysis"),
     ];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

@@ -17,6 +17,7 @@ mod row;
 mod transaction;
 
 pub(crate) mod alerts;
+pub(crate) mod analyses;
 pub(crate) mod audit;
 pub(crate) mod chunks;
 pub(crate) mod events;

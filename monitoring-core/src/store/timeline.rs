@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::model::{Comment, Event, EventId, EventType, IncidentChange, IncidentId, Level, Page, Tags};
+use crate::model::{Analysis, Comment, Event, EventId, EventType, IncidentChange, IncidentId, Level, Page, Tags};
 
 /// Whose timeline, and which events belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +26,12 @@ pub(crate) enum Origin {
     Attachment,
     Change,
     Comment,
+    Analysis,
 }
 
 impl Origin {
-    const ALL: [Self; 4] = [Self::Event, Self::Attachment, Self::Change, Self::Comment];
+    const ALL: [Self; 5] =
+        [Self::Event, Self::Attachment, Self::Change, Self::Comment, Self::Analysis];
 
     /// The reverse of the number statements write for it.
     pub(crate) fn of(number: i64) -> Option<Self> {
@@ -44,7 +46,7 @@ pub(crate) struct TimelineKey {
     pub origin: Origin,
     /// The version a change made; 0 for what has an id.
     pub version: i64,
-    /// The id of an event or a comment; nil for a change.
+    /// The id of an event, a comment or an analysis; nil for a change.
     pub id: Uuid,
 }
 
@@ -84,7 +86,8 @@ super::store_trait! {
     /// Timelines of incidents. The rows between two keys of a page are exactly those of the page.
     TimelineStore {
         /// The keys of a page, oldest first: events in the window, attached events wherever they
-        /// are, and all changes and comments.
+        /// are, and all changes, comments
+        /// and analyses that say something new.
         fn timeline_keys(window: &Window, page: &Page) -> Vec<TimelineKey>;
 
         /// Events that are not attached, between two keys and with them.
@@ -114,5 +117,12 @@ super::store_trait! {
             first: &TimelineKey,
             last: &TimelineKey,
         ) -> Vec<Comment>;
+
+        /// Analyses that say something new, between two keys and with them.
+        fn analyses_between(
+            incident: IncidentId,
+            first: &TimelineKey,
+            last: &TimelineKey,
+        ) -> Vec<Analysis>;
     }
 }

@@ -1,11 +1,13 @@
 //! What runs in the background. Only this module spawns; every task has a name, is told when to
 //! stop, and is waited for.
 
+mod analyze_incidents;
 mod ingest;
 mod presence;
 mod supervisor;
 mod upkeep;
 
+pub(crate) use analyze_incidents::{analyze_incidents, analyze_open};
 pub(crate) use ingest::{Stop, run_pipeline};
 pub(crate) use presence::announce;
 pub(crate) use supervisor::Supervisor;

@@ -115,7 +115,7 @@ async fn a_malformed_event_is_refused_with_the_reason(database: &Database) {
 async fn engines_that_do_not_stand_refuse_clearly(database: &Database) {
     let fixture = Fixture::start(database).await;
     let tasks = Tasks::of(&fixture).await;
-    for task_type in ["monitoring_alert_evaluation", "monitoring_incident_analysis"] {
+    for task_type in ["monitoring_alert_evaluation"] {
         let error = tasks.run(task_type, json!({})).await.unwrap_err();
         assert!(matches!(error, Error::NotAvailable { .. }));
         assert!(error.to_string().ends_with("is not available yet"), "{error}");

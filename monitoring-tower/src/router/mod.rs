@@ -44,7 +44,7 @@ fn table() -> Vec<Route> {
         CreateIncidents, ManageAlerts, OwnIncidents, ReadAudit, ReadMetrics, ReadOwnEvents, ReadStats,
         ReadSummary, WriteTelemetry,
     };
-    use api::{alerts, audit, events, health, incidents, metrics, stats, timeline};
+    use api::{alerts, analyses, audit, events, health, incidents, metrics, stats, timeline};
 
     #[allow(unused_mut)] // without optional faces
     let mut table = vec![
@@ -74,6 +74,8 @@ fn table() -> Vec<Route> {
         post("/incidents/{id}/events", Needs(OwnIncidents), incidents::attach),
         get("/incidents/{id}/events", Needs(OwnIncidents), incidents::events),
         delete("/incidents/{id}/events/{event_id}", Needs(OwnIncidents), incidents::detach),
+        post("/incidents/{id}/analyze", Needs(OwnIncidents), analyses::analyze),
+        get("/incidents/{id}/analysis", Needs(OwnIncidents), analyses::list),
         get("/stats", Needs(ReadStats), stats::system),
         get("/stats/summary", Needs(ReadSummary), stats::summary),
         get("/audit", Needs(ReadAudit), audit::list),

@@ -11,7 +11,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::openapi::{self, Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoParams, Modify, OpenApi};
 
-use super::api::{alerts, audit, events, health, incidents, metrics, stats, timeline};
+use super::api::{alerts, analyses, audit, events, health, incidents, metrics, stats, timeline};
 use super::error::ProblemDetails;
 use super::security::Access;
 use super::{Endpoint, endpoints, stream};
@@ -38,6 +38,7 @@ pub(super) async fn document(OriginalUri(uri): OriginalUri) -> Json<openapi::Ope
         incidents::create, incidents::list, incidents::show, incidents::update, incidents::patch,
         timeline::show, incidents::history, incidents::comment, incidents::comments,
         incidents::attach, incidents::events, incidents::detach,
+        analyses::analyze, analyses::list,
         stats::system, stats::summary, audit::list, health::live, health::ready, document,
     ),
     components(schemas(ProblemDetails)),

@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _, SqlStr};
 use crate::config::Settings;
 
 mod alerts;
+mod analyses;
 mod audit;
 mod chunks;
 mod events;

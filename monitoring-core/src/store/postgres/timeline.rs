@@ -5,8 +5,9 @@ use sqlx::{Row as _, SqlStr};
 use uuid::Uuid;
 
 use super::Postgres;
+use super::analyses::analysis;
 use super::incidents::{attached_event, change, comment};
-use crate::model::{Comment, Event, IncidentChange, IncidentId, Page};
+use crate::model::{Analysis, Comment, Event, IncidentChange, IncidentId, Page};
 use crate::store::StoreError;
 use crate::store::row::Place;
 use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, TimelineStore, Window};
@@ -40,6 +41,12 @@ impl TimelineStore for Postgres<'_> {
                   FROM monitoring.incident_comments
                   WHERE incident_id = $1
                   ORDER BY created_at, id
+                  LIMIT $4)
+                 UNION ALL
+                 (SELECT made_at, 4, 0, id
+                  FROM monitoring.incident_analyses
+                  WHERE incident_id = $1 AND is_news
+                  ORDER BY made_at, id
                   LIMIT $4)
              ) AS entries
              ORDER BY time, origin, version, id
@@ -133,6 +140,24 @@ impl TimelineStore for Postgres<'_> {
         );
         let rows = self.rows_between(sql, incident, first, last).await?;
         rows.iter().map(comment).collect()
+    }
+
+    async fn analyses_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<Analysis>, StoreError> {
+        let sql = self.sql(
+            "SELECT id, incident_id, made_at, made_by, method, is_news, window_start, window_end,
+                    reference_start, reference_end, onset, findings, signature, cost
+             FROM monitoring.incident_analyses
+             WHERE incident_id = $1 AND is_news
+               AND (made_at, id) >= ($2, $3) AND (made_at, id) <= ($4, $5)
+             ORDER BY made_at, id",
+        );
+        let rows = self.rows_between(sql, incident, first, last).await?;
+        rows.iter().map(analysis).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use super::StoreError;
 use crate::model::from_micros;
 
 mod alerts;
+mod analyses;
 mod audit;
 mod chunks;
 mod events;

@@ -1,0 +1,337 @@
+//! What do the bad requests have in common that the others have not?
+//!
+//! Each tag, and each pair of the most telling tags, is compared twice: its share among bad requests
+//! with its share among the rest, and how often requests with it are bad with how often they were
+//! before. Both must differ by more than chance, corrected for all comparisons that were made. The
+//! tag that tells most is taken, the requests it explains are set aside, and what is left is asked
+//! again; so a tag that merely goes along with another is not found twice.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::requests::{Item, Request, Requests};
+use super::statistics::{Table, corrected, ratio};
+
+/// Bad requests a tag must be seen on.
+const BAD_MIN: f64 = 5.0;
+/// The least difference between the shares among bad requests and others.
+const EFFECT_MIN: f64 = 0.12;
+/// What a pair must add to the better of its tags.
+const PAIR_GAIN_MIN: f64 = 0.06;
+/// The false discovery rate.
+const RATE: f64 = 0.01;
+/// Singles of which pairs are made.
+const PAIRED_MAX: usize = 16;
+/// Stories told at most.
+const ROUNDS_MAX: usize = 3;
+/// Tags with more values than this part of the requests that have them are ids.
+const UNIQUE_MAX: f64 = 0.3;
+
+/// Tags that bad requests have.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    /// One tag or two.
+    pub items: Vec<u32>,
+    /// Tags that go along with them on practically all requests.
+    pub aliases: Vec<u32>,
+    /// The share among bad requests, and among the rest.
+    pub share_bad: f64,
+    pub share_rest: f64,
+    /// How often requests with the tags are bad, and were before; and how often others are.
+    pub rate: f64,
+    pub rate_before: f64,
+    pub rate_others: f64,
+    /// Which part of all bad requests beyond the usual it accounts for.
+    pub coverage: f64,
+    pub p_value: f64,
+    /// The bad requests that have them.
+    pub bad: BTreeSet<usize>,
+}
+
+impl Common {
+    /// The difference of shares.
+    pub(super) fn effect(&self) -> f64 {
+        self.share_bad - self.share_rest
+    }
+}
+
+/// What was found, and how many comparisons it took.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    pub common: Vec<Common>,
+    pub comparisons: u64,
+}
+
+/// One side of time, counted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    bad: f64,
+    all: f64,
+}
+
+/// Counts of all requests of both times.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    now: Count,
+    before: Count,
+}
+
+impl Tally {
+    fn add(&mut self, request: &Request, is_bad: bool, is_now: bool) {
+        let count = if is_now { &mut self.now } else { &mut self.before };
+        count.all += request.weight;
+        count.bad += if is_bad { request.weight } else { 0.0 };
+    }
+}
+
+/// Finds what bad requests from `first_bucket` on have in common.
+pub(super) fn common_to_bad(
+    requests: &Requests,
+    first_bucket: usize,
+    is_bad: impl Fn(&Request) -> bool,
+) -> Found {
+    let usable = usable_items(requests);
+    let mut left: Vec<usize> = (0..requests.all.len()).collect();
+    let mut found = Found::default();
+    let all = tally(requests, &left, first_bucket, &is_bad);
+    for _ in 0..ROUNDS_MAX {
+        let round = Round { requests, usable: &usable, left: &left, first_bucket, whole: all };
+        let (best, comparisons) = round.best(&is_bad);
+        found.comparisons += comparisons;
+        let Some(best) = best else { break };
+        let has = |place: &usize| has_all(&requests.all[*place], &best.items);
+        left.retain(|place| !has(place));
+        found.common.push(best);
+    }
+    found
+}
+
+struct Round<'r> {
+    requests: &'r Requests,
+    usable: &'r [bool],
+    left: &'r [usize],
+    first_bucket: usize,
+    /// All requests, also those set aside.
+    whole: Tally,
+}
+
+impl Round<'_> {
+    fn best(&self, is_bad: &impl Fn(&Request) -> bool) -> (Option<Common>, u64) {
+        let total = tally(self.requests, self.left, self.first_bucket, is_bad);
+        if total.now.bad < BAD_MIN {
+            return (None, 0);
+        }
+        let singles = self.singles(is_bad);
+        let mut judged: Vec<Judged> =
+            singles.iter().map(|(item, tally)| self.judged(vec![*item], *tally, total)).collect();
+        judged.sort_by(|a, b| b.effect.total_cmp(&a.effect).then_with(|| a.items.cmp(&b.items)));
+        let telling: Vec<u32> =
+            judged.iter().filter(|one| one.is_telling()).take(PAIRED_MAX).map(|one| one.items[0]).collect();
+        let effects: HashMap<u32, f64> = judged.iter().map(|one| (one.items[0], one.effect)).collect();
+        let pairs: Vec<Judged> = self
+            .pairs(&telling, is_bad)
+            .into_iter()
+            .map(|((a, b), tally)| self.judged(vec![a, b], tally, total))
+            .filter(|pair| {
+                let better =
+                    pair.items.iter().filter_map(|item| effects.get(item)).fold(0.0, |a: f64, b| a.max(*b));
+                pair.effect > better + PAIR_GAIN_MIN && self.needs_both(pair, is_bad)
+            })
+            .collect();
+        let singles_counted = judged.len();
+        judged.extend(pairs);
+        let comparisons = singles_counted + telling.len() * telling.len().saturating_sub(1) / 2;
+        let p_values: Vec<f64> = judged.iter().map(|one| one.p_value).collect();
+        let p_values = corrected(&p_values, comparisons);
+        let best = judged
+            .iter()
+            .zip(&p_values)
+            .filter(|(one, p)| **p <= RATE && one.is_telling())
+            .max_by(|(a, _), (b, _)| a.effect.total_cmp(&b.effect).then_with(|| b.items.cmp(&a.items)));
+        let best = best.map(|(one, p)| self.told(one, *p, &judged, is_bad));
+        (best, comparisons as u64)
+    }
+
+    fn singles(&self, is_bad: &impl Fn(&Request) -> bool) -> BTreeMap<u32, Tally> {
+        let mut tallies: BTreeMap<u32, Tally> = BTreeMap::new();
+        for request in self.left.iter().map(|place| &self.requests.all[*place]) {
+            let (bad, now) = (is_bad(request), request.bucket >= self.first_bucket);
+            for item in request.items.iter().filter(|item| self.usable[**item as usize]) {
+                tallies.entry(*item).or_default().add(request, bad, now);
+            }
+        }
+        tallies.retain(|_, tally| tally.now.bad >= BAD_MIN);
+        tallies
+    }
+
+    fn pairs(&self, telling: &[u32], is_bad: &impl Fn(&Request) -> bool) -> BTreeMap<(u32, u32), Tally> {
+        let mut tallies: BTreeMap<(u32, u32), Tally> = BTreeMap::new();
+        for request in self.left.iter().map(|place| &self.requests.all[*place]) {
+            let mut here: Vec<u32> =
+                telling.iter().copied().filter(|item| request.items.binary_search(item).is_ok()).collect();
+            here.sort_unstable();
+            let (bad, now) = (is_bad(request), request.bucket >= self.first_bucket);
+            for (n, a) in here.iter().enumerate() {
+                for b in &here[n + 1..] {
+                    if self.requests.items[*a as usize].key != self.requests.items[*b as usize].key {
+                        tallies.entry((*a, *b)).or_default().add(request, bad, now);
+                    }
+                }
+            }
+        }
+        tallies.retain(|_, tally| tally.now.bad >= BAD_MIN);
+        tallies
+    }
+
+    fn judged(&self, items: Vec<u32>, tally: Tally, total: Tally) -> Judged {
+        let good = |count: Count| count.all - count.bad;
+        let over = Table {
+            with: tally.now.bad,
+            of: total.now.bad,
+            other_with: good(tally.now),
+            other_of: good(total.now),
+        };
+        // What was hardly there before is compared with all there was.
+        let before = if tally.before.all >= 20.0 { tally.before } else { total.before };
+        let change =
+            Table { with: tally.now.bad, of: tally.now.all, other_with: before.bad, other_of: before.all };
+        let p_change = if before.all > 0.0 { change.p_larger() } else { over.p_larger() };
+        Judged {
+            items,
+            effect: over.share() - over.other_share(),
+            p_value: over.p_larger().max(p_change),
+            over,
+            change,
+            others: ratio(total.now.bad - tally.now.bad, total.now.all - tally.now.all),
+        }
+    }
+
+    /// Whether neither tag of a pair explains it alone: among the requests that have one, those that
+    /// have the other too are worse by far.
+    fn needs_both(&self, pair: &Judged, is_bad: &impl Fn(&Request) -> bool) -> bool {
+        let [a, b] = pair.items[..] else { return false };
+        [(a, b), (b, a)].into_iter().all(|(one, other)| {
+            let (mut with, mut without) = (Tally::default(), Tally::default());
+            for request in self.left.iter().map(|place| &self.requests.all[*place]) {
+                if request.items.binary_search(&one).is_ok() {
+                    let has_other = request.items.binary_search(&other).is_ok();
+                    let side = if has_other { &mut with } else { &mut without };
+                    side.add(request, is_bad(request), request.bucket >= self.first_bucket);
+                }
+            }
+            let table = Table {
+                with: with.now.bad,
+                of: with.now.all,
+                other_with: without.now.bad,
+                other_of: without.now.all,
+            };
+            table.p_larger() < RATE / 10.0 && table.share() > 2.0 * table.other_share()
+        })
+    }
+
+    fn told(
+        &self,
+        best: &Judged,
+        p_value: f64,
+        judged: &[Judged],
+        is_bad: &impl Fn(&Request) -> bool,
+    ) -> Common {
+        let with = |items: &[u32]| -> BTreeSet<usize> {
+            let now = self
+                .left
+                .iter()
+                .copied()
+                .filter(|place| self.requests.all[*place].bucket >= self.first_bucket);
+            now.filter(|place| has_all(&self.requests.all[*place], items)).collect()
+        };
+        let all = with(&best.items);
+        let is_alias = |one: &&Judged| {
+            one.items.len() == 1
+                && !best.items.contains(&one.items[0])
+                && (one.effect - best.effect).abs() < 0.1
+                && overlap(&with(&one.items), &all) >= 0.9
+        };
+        let aliases = judged.iter().filter(is_alias).map(|one| one.items[0]).take(4).collect();
+        let bad: BTreeSet<usize> =
+            all.iter().copied().filter(|place| is_bad(&self.requests.all[*place])).collect();
+        let usual = ratio(self.whole.before.bad, self.whole.before.all);
+        let excess = (self.whole.now.bad - usual * self.whole.now.all).max(1e-9);
+        let own = best.change.with - best.change.other_share() * best.change.of;
+        Common {
+            items: best.items.clone(),
+            aliases,
+            share_bad: best.over.share(),
+            share_rest: best.over.other_share(),
+            rate: best.change.share(),
+            rate_before: best.change.other_share(),
+            rate_others: best.others,
+            coverage: (own / excess).clamp(0.0, 1.0),
+            p_value,
+            bad,
+        }
+    }
+}
+
+/// A tag or a pair, compared.
+struct Judged {
+    items: Vec<u32>,
+    effect: f64,
+    p_value: f64,
+    over: Table,
+    change: Table,
+    others: f64,
+}
+
+impl Judged {
+    /// Whether the difference is large enough to matter, and one of now.
+    fn is_telling(&self) -> bool {
+        self.effect >= EFFECT_MIN
+            && self.change.share() >= 2.0 * self.change.other_share()
+            && self.change.share() >= 1.5 * self.others
+    }
+}
+
+fn tally(
+    requests: &Requests,
+    left: &[usize],
+    first_bucket: usize,
+    is_bad: &impl Fn(&Request) -> bool,
+) -> Tally {
+    let mut tally = Tally::default();
+    for request in left.iter().map(|place| &requests.all[*place]) {
+        tally.add(request, is_bad(request), request.bucket >= first_bucket);
+    }
+    tally
+}
+
+fn has_all(request: &Request, items: &[u32]) -> bool {
+    items.iter().all(|item| request.items.binary_search(item).is_ok())
+}
+
+fn overlap(a: &BTreeSet<usize>, b: &BTreeSet<usize>) -> f64 {
+    let common = a.intersection(b).count();
+    ratio(common as f64, (a.len() + b.len() - common) as f64)
+}
+
+/// Items that can be compared: not those of keys that are ids in disguise.
+pub(super) fn usable_items(requests: &Requests) -> Vec<bool> {
+    let mut values: HashMap<&str, usize> = HashMap::new();
+    for Item { key, .. } in &requests.items {
+        *values.entry(key).or_default() += 1;
+    }
+    let mut carriers: HashMap<&str, usize> = HashMap::new();
+    for request in &requests.all {
+        let mut keys: Vec<&str> =
+            request.items.iter().map(|item| requests.items[*item as usize].key.as_str()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            *carriers.entry(key).or_default() += 1;
+        }
+    }
+    let is_usable = |key: &str| {
+        let (values, carriers) = (values.get(key).copied(), carriers.get(key).copied());
+        let (values, carriers) = (values.unwrap_or(0) as f64, carriers.unwrap_or(0) as f64);
+        key == "source" || values <= 3.0 || values <= UNIQUE_MAX * carriers
+    };
+    requests.items.iter().map(|item| is_usable(&item.key)).collect()
+}

@@ -15,8 +15,12 @@ use super::statistics::{Table, corrected, ratio};
 const BAD_MIN: f64 = 5.0;
 /// The least difference between the shares among bad requests and others.
 const EFFECT_MIN: f64 = 0.12;
-/// What a pair must add to the better of its tags.
-const PAIR_GAIN_MIN: f64 = 0.06;
+/// The part of a tag's bad requests that a pair must hold to stand for it.
+const PAIR_COVERS_MIN: f64 = 0.75;
+/// How many times as often a pair must be bad as its tags without each other.
+const PAIR_RATIO_MIN: f64 = 4.0;
+/// A pair that stands for both its tags goes before them.
+const PAIR_PREFERRED: f64 = 0.15;
 /// The false discovery rate.
 const RATE: f64 = 0.01;
 /// Singles of which pairs are made.
@@ -36,10 +40,9 @@ pub(super) struct Common {
     /// The share among bad requests, and among the rest.
     pub share_bad: f64,
     pub share_rest: f64,
-    /// How often requests with the tags are bad, and were before; and how often others are.
+    /// How often requests with the tags are bad, and were before.
     pub rate: f64,
     pub rate_before: f64,
-    pub rate_others: f64,
     /// Which part of all bad requests beyond the usual it accounts for.
     pub coverage: f64,
     pub p_value: f64,
@@ -126,27 +129,27 @@ impl Round<'_> {
         judged.sort_by(|a, b| b.effect.total_cmp(&a.effect).then_with(|| a.items.cmp(&b.items)));
         let telling: Vec<u32> =
             judged.iter().filter(|one| one.is_telling()).take(PAIRED_MAX).map(|one| one.items[0]).collect();
-        let effects: HashMap<u32, f64> = judged.iter().map(|one| (one.items[0], one.effect)).collect();
+        let bad_of: HashMap<u32, f64> = singles.iter().map(|(item, tally)| (*item, tally.now.bad)).collect();
         let pairs: Vec<Judged> = self
             .pairs(&telling, is_bad)
             .into_iter()
-            .map(|((a, b), tally)| self.judged(vec![a, b], tally, total))
-            .filter(|pair| {
-                let better =
-                    pair.items.iter().filter_map(|item| effects.get(item)).fold(0.0, |a: f64, b| a.max(*b));
-                pair.effect > better + PAIR_GAIN_MIN && self.needs_both(pair, is_bad)
+            .filter(|((a, b), tally)| {
+                let most =
+                    [a, b].into_iter().filter_map(|item| bad_of.get(item)).fold(0.0, |a: f64, b| a.max(*b));
+                tally.now.bad >= PAIR_COVERS_MIN * most
             })
+            .map(|((a, b), tally)| self.judged(vec![a, b], tally, total))
+            .filter(|pair| self.needs_both(pair, is_bad))
             .collect();
         let singles_counted = judged.len();
         judged.extend(pairs);
         let comparisons = singles_counted + telling.len() * telling.len().saturating_sub(1) / 2;
         let p_values: Vec<f64> = judged.iter().map(|one| one.p_value).collect();
         let p_values = corrected(&p_values, comparisons);
-        let best = judged
-            .iter()
-            .zip(&p_values)
-            .filter(|(one, p)| **p <= RATE && one.is_telling())
-            .max_by(|(a, _), (b, _)| a.effect.total_cmp(&b.effect).then_with(|| b.items.cmp(&a.items)));
+        let best =
+            judged.iter().zip(&p_values).filter(|(one, p)| **p <= RATE && one.is_telling()).max_by(
+                |(a, _), (b, _)| a.weight().total_cmp(&b.weight()).then_with(|| b.items.cmp(&a.items)),
+            );
         let best = best.map(|(one, p)| self.told(one, *p, &judged, is_bad));
         (best, comparisons as u64)
     }
@@ -224,7 +227,7 @@ impl Round<'_> {
                 other_with: without.now.bad,
                 other_of: without.now.all,
             };
-            table.p_larger() < RATE / 10.0 && table.share() > 2.0 * table.other_share()
+            table.p_larger() < RATE / 10.0 && table.share() > PAIR_RATIO_MIN * table.other_share()
         })
     }
 
@@ -263,7 +266,6 @@ impl Round<'_> {
             share_rest: best.over.other_share(),
             rate: best.change.share(),
             rate_before: best.change.other_share(),
-            rate_others: best.others,
             coverage: (own / excess).clamp(0.0, 1.0),
             p_value,
             bad,
@@ -282,6 +284,10 @@ struct Judged {
 }
 
 impl Judged {
+    fn weight(&self) -> f64 {
+        self.effect + if self.items.len() > 1 { PAIR_PREFERRED } else { 0.0 }
+    }
+
     /// Whether the difference is large enough to matter, and one of now.
     fn is_telling(&self) -> bool {
         self.effect >= EFFECT_MIN

@@ -191,8 +191,9 @@ fn candidates(scene: &Scene<'_>, notes: &mut Vec<String>) -> (Vec<Candidate>, u6
     candidates.extend(spans.iter().map(|span| scene.span(span)));
     let (shifted, shares_compared) = shifted_traffic(requests, axis.count, first);
     candidates.extend(shifted.iter().map(|one| scene.traffic(one)));
-    let load = load(requests, axis, first);
-    let shifts: Vec<_> = input.series.iter().filter_map(|series| shift(series, axis, first, load)).collect();
+    let traffic = requests.per_bucket(axis, |_| true);
+    let shifts: Vec<_> =
+        input.series.iter().filter_map(|series| shift(series, axis, first, &traffic)).collect();
     candidates.extend(by_metric(&shifts).iter().map(|metric| scene.series(metric)));
     let comparisons = failing.comparisons
         + slow.comparisons
@@ -201,13 +202,4 @@ fn candidates(scene: &Scene<'_>, notes: &mut Vec<String>) -> (Vec<Candidate>, u6
         + shares_compared
         + shifts.len() as u64;
     (candidates, comparisons)
-}
-
-/// How many times the usual traffic there is since.
-fn load(requests: &Requests, axis: &Axis, first: usize) -> f64 {
-    let traffic = requests.per_bucket(axis, |_| true);
-    let (early, late) = traffic.split_at(first.min(traffic.len()));
-    let mean = |counts: &[f64]| super::statistics::ratio(counts.iter().sum(), counts.len() as f64);
-    let (before, since) = (mean(early), mean(late));
-    if before > 0.0 && !late.is_empty() { since / before } else { 1.0 }
 }

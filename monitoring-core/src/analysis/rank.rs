@@ -26,6 +26,15 @@ struct Story {
     others: Vec<Candidate>,
 }
 
+impl Story {
+    /// What has no requests to be known by may belong to whatever tells the story.
+    fn tells_of(&self, candidate: &Candidate) -> bool {
+        let is_wide = matches!(candidate.kind, FindingKind::Series | FindingKind::Change);
+        is_same(&self.lead, candidate)
+            || (is_wide && self.others.iter().any(|other| is_same(other, candidate)))
+    }
+}
+
 /// Ranks what was found.
 pub(super) fn ranked(mut candidates: Vec<Candidate>) -> (Vec<Finding>, Vec<String>) {
     candidates.retain(|candidate| candidate.score >= SCORE_MIN);
@@ -35,7 +44,7 @@ pub(super) fn ranked(mut candidates: Vec<Candidate>) -> (Vec<Finding>, Vec<Strin
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.summary.cmp(&b.summary)));
     let mut stories: Vec<Story> = Vec::new();
     for candidate in candidates {
-        match stories.iter_mut().find(|story| is_same(&story.lead, &candidate)) {
+        match stories.iter_mut().find(|story| story.tells_of(&candidate)) {
             Some(story) => story.others.push(candidate),
             None => stories.push(Story { lead: candidate, others: Vec::new() }),
         }

@@ -39,19 +39,31 @@ impl Shift {
     }
 }
 
-/// How a series compares; `None` where there is too little of it. `load` is how many times the usual
-/// traffic there is.
-pub(super) fn shift(history: &SeriesHistory, axis: &Axis, first: usize, load: f64) -> Option<Shift> {
+/// How a series compares; `None` where there is too little of it. `traffic` is what there was in each
+/// bucket.
+pub(super) fn shift(history: &SeriesHistory, axis: &Axis, first: usize, traffic: &[f64]) -> Option<Shift> {
     let values = per_bucket(history, axis);
     let Compared { before, after, score, bucket } = compared(&values, first, history.nature, axis)?;
-    let score = if is_explained(before, after, load) { 0.0 } else { score };
+    // It may have begun to move before or after the requests show it.
+    let ends = [first, bucket, (first + axis.count) / 2];
+    let is_load =
+        ends.into_iter().any(|since| is_explained(before, after, load(traffic, first.min(since), since)));
+    let score = if is_load { 0.0 } else { score };
     Some(Shift { labels: history.labels.clone(), before, after, score, bucket })
+}
+
+/// How many times the usual traffic there is since a bucket; usual is what there was up to another.
+fn load(traffic: &[f64], usual_to: usize, since: usize) -> f64 {
+    let mean = |counts: &[f64]| super::statistics::ratio(counts.iter().sum(), counts.len() as f64);
+    let before = mean(&traffic[..usual_to.min(traffic.len())]);
+    let since = mean(&traffic[since.min(traffic.len())..]);
+    if before > 0.0 && since > 0.0 { since / before } else { 1.0 }
 }
 
 /// Whether it moved with the traffic, and no further.
 fn is_explained(before: f64, after: f64, load: f64) -> bool {
     let (moved, by_load) = (after / before - 1.0, load - 1.0);
-    by_load.abs() > LOAD_MIN && moved * by_load > 0.0 && moved.abs() <= 1.3 * by_load.abs()
+    by_load.abs() > LOAD_MIN && moved * by_load > 0.0 && moved.abs() <= 1.4 * by_load.abs()
 }
 
 struct Compared {
@@ -188,10 +200,10 @@ mod tests {
         let axis = axis();
         let first = axis.count - 20;
         let mut values = wobble(axis.count);
-        let still = shift(&history(SeriesNature::Level, &values), &axis, first, 1.0).unwrap();
+        let still = shift(&history(SeriesNature::Level, &values), &axis, first, &[]).unwrap();
         assert!(still.score < SCORE_MIN);
         values.iter_mut().skip(first).for_each(|value| *value += 60.0);
-        let moved = shift(&history(SeriesNature::Level, &values), &axis, first, 1.0).unwrap();
+        let moved = shift(&history(SeriesNature::Level, &values), &axis, first, &[]).unwrap();
         assert!(moved.score > SCORE_MIN && moved.rises());
         assert_eq!(moved.bucket, first);
     }
@@ -203,9 +215,14 @@ mod tests {
         let load = |n: usize| if n >= first { 2.0 } else { 1.0 };
         let values: Vec<f64> = (0..axis.count).map(|n| 20.0 + 50.0 * load(n) + (n % 3) as f64).collect();
         let history = history(SeriesNature::Level, &values);
-        assert_eq!(shift(&history, &axis, first, 2.0).unwrap().score, 0.0);
-        assert!(shift(&history, &axis, first, 1.0).unwrap().score > SCORE_MIN);
-        assert!(shift(&history, &axis, first, 1.4).unwrap().score > SCORE_MIN, "more than the traffic did");
+        let traffic =
+            |to: f64| (0..axis.count).map(|n| if n >= first { to } else { 100.0 }).collect::<Vec<_>>();
+        assert_eq!(shift(&history, &axis, first, &traffic(200.0)).unwrap().score, 0.0);
+        assert!(shift(&history, &axis, first, &[]).unwrap().score > SCORE_MIN);
+        assert!(
+            shift(&history, &axis, first, &traffic(140.0)).unwrap().score > SCORE_MIN,
+            "more than the traffic did"
+        );
     }
 
     #[test]
@@ -216,7 +233,7 @@ mod tests {
         values[5] = 1.0;
         values[first + 3] = 1.0;
         values[first + 5] = 1.0;
-        assert_eq!(shift(&history(SeriesNature::Increments, &values), &axis, first, 1.0).unwrap().score, 0.0);
+        assert_eq!(shift(&history(SeriesNature::Increments, &values), &axis, first, &[]).unwrap().score, 0.0);
     }
 
     #[test]

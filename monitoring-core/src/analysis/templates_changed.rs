@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::input::{Axis, Seen};
 use super::requests::Requests;
-use super::statistics::{Table, corrected, poisson_at_most, ratio};
+use super::statistics::{Table, corrected, poisson_at_most, quantile, ratio, sorted};
 use super::template::template;
-use crate::model::{EventType, Level};
+use crate::model::{EventType, Level, to_micros};
 
 /// Templates that are told apart.
 const TEMPLATES_MAX: usize = 3_000;
@@ -23,6 +23,9 @@ const SURGE_RATIO: f64 = 3.0;
 const EXPECTED_MIN: f64 = 6.0;
 /// What may be left of what is missing.
 const MISSING_RATIO: f64 = 0.2;
+/// What comes by the clock has come so often, and is missed so often.
+const BEATS_MIN: usize = 8;
+const BEATS_MISSED: f64 = 4.5;
 const RATE: f64 = 0.01;
 
 /// What became of a template.
@@ -88,7 +91,8 @@ pub(super) fn changed_templates(
         .into_iter()
         .filter_map(|(key, counted)| {
             let traffic = traffic.get(key.0).unwrap_or(&none);
-            let verdict = judge(&counted.per_bucket, traffic, first)?;
+            let stopped = stopped(&counted, events, axis);
+            let verdict = stopped.or_else(|| judge(&counted.per_bucket, traffic, first))?;
             Some((key, counted, verdict))
         })
         .collect();
@@ -227,26 +231,48 @@ fn judge(counts: &[f64], of_source: &OfSource, first: usize) -> Option<Verdict> 
     let (before, after) = (ratio(n, e), ratio(m, l));
     let verdict = |fate, p_value| Verdict { fate, before, after, is_by_clock, p_value };
     if m >= SURGE_MIN && m >= SURGE_RATIO * expected.max(0.5) {
-        let is_usual = n > 0.0 && has_stretch(early, early_of, late.len(), |rate| rate >= 0.7 * after);
+        let (early_clock, late_clock) = clock.split_at(first);
+        let by_clock = ratio(m, sum(late_clock));
+        let is_usual = n > 0.0
+            && (has_stretch(early, early_of, late.len(), |rate| rate >= 0.6 * after)
+                || has_stretch(early, early_clock, late.len(), |rate| rate >= 0.6 * by_clock));
         // Of time there are as many parts as one likes.
         let parts = if is_by_clock { 100.0 * (m + n) } else { 1.0 };
         let table = Table { with: m, of: (l * parts).max(m), other_with: n, other_of: (e * parts).max(n) };
         let fate = if n == 0.0 { Fate::New } else { Fate::Surging };
         return Some(verdict((!is_usual).then_some(fate), table.p_larger()));
     }
-    let comes_by_clock = is_by_clock && is_regular(early);
-    if expected >= EXPECTED_MIN || (comes_by_clock && expected >= 3.0) {
+    if expected >= EXPECTED_MIN {
         let is_missing = m <= MISSING_RATIO * expected;
         let is_low = |rate: f64| rate <= (2.0 * after).max(0.1 * before);
         let is_usual = has_stretch(early, early_of, late.len(), is_low);
-        // What comes by the clock varies less than chance: each that is missing counts for two.
-        let (fate, p_value) = match comes_by_clock {
-            true => (Fate::Stopped, poisson_at_most(0.0, 2.0 * (expected - m))),
-            false => (Fate::Missing, poisson_at_most(m, expected)),
-        };
-        return Some(verdict((is_missing && !is_usual).then_some(fate), p_value));
+        let fate = (is_missing && !is_usual).then_some(Fate::Missing);
+        return Some(verdict(fate, poisson_at_most(m, expected)));
     }
     (m + n >= SURGE_MIN).then(|| verdict(None, 1.0))
+}
+
+/// What came by the clock and does so no more: nobody need know when that began, for the silence since
+/// the last one says it. `None` of what never came by the clock or still does.
+fn stopped(counted: &Counted, events: &[Seen], axis: &Axis) -> Option<Verdict> {
+    if counted.events.len() < BEATS_MIN || counted.events.iter().any(|place| events[*place].weight > 1.0) {
+        return None;
+    }
+    let mut times: Vec<i64> =
+        counted.events.iter().map(|place| to_micros(events[*place].event.timestamp)).collect();
+    times.sort_unstable();
+    let gaps = sorted(times.windows(2).map(|pair| (pair[1] - pair[0]) as f64));
+    let (usual, longest) = (quantile(&gaps, 0.5), quantile(&gaps, 1.0));
+    let silence = (to_micros(axis.end()) - times.last()?) as f64;
+    let is_regular = quantile(&gaps, 0.95) <= 1.5 * usual && quantile(&gaps, 0.05) >= 0.5 * usual;
+    if !is_regular || silence < BEATS_MISSED * usual || silence < 2.5 * longest {
+        return None;
+    }
+    let width = axis.seconds() * 1e6;
+    let before = width / usual;
+    // Each that is missing is as unlikely as that such a clock skips a beat.
+    let p_value = (-2.0 * silence / usual).exp();
+    Some(Verdict { fate: Some(Fate::Stopped), before, after: 0.0, is_by_clock: true, p_value })
 }
 
 /// Whether it comes as by the clock: in stretches of a few buckets about the same number each.
@@ -288,7 +314,10 @@ fn begun(fate: Fate, counts: &[f64], first: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, TimeDelta, Utc};
+
     use super::*;
+    use crate::model::Period;
 
     fn fate(counts: &[f64], requests: &[f64], first: usize) -> Option<Fate> {
         let of_source = OfSource { requests: requests.to_vec(), events: counts.to_vec() };
@@ -308,7 +337,7 @@ mod tests {
 
     #[test]
     fn more_messages_of_more_requests_are_no_surge() {
-        let counts = joined(&[5.0, 6.0].repeat(10), &[25.0; 5]);
+        let counts = joined(&[2.0, 9.0].repeat(10), &[25.0; 5]);
         let traffic = joined(&[100.0; 20], &[500.0; 5]);
         assert_eq!(fate(&counts, &traffic, 20), None);
         assert_eq!(fate(&counts, &[100.0; 25], 20), Some(Fate::Surging));
@@ -323,9 +352,26 @@ mod tests {
 
     #[test]
     fn a_heartbeat_is_missed_after_a_few_beats() {
-        let early = [1.0; 30];
-        assert_eq!(fate(&joined(&early, &[0.0; 6]), &[0.0; 36], 30), Some(Fate::Stopped));
-        assert_eq!(fate(&joined(&early, &[1.0; 6]), &[0.0; 36], 30), None);
+        let start: DateTime<Utc> = "2026-06-15T12:00:00Z".parse().unwrap();
+        let axis = Axis::of(Period { start, end: start + TimeDelta::minutes(30) });
+        let fate = |beats: i64, every: i64| {
+            let beat = |n: i64| tests_event(start + TimeDelta::seconds(n * every));
+            let events: Vec<Seen> = (0..beats).map(beat).collect();
+            let counted = Counted { per_bucket: Vec::new(), events: (0..events.len()).collect() };
+            stopped(&counted, &events, &axis).and_then(|verdict| verdict.fate)
+        };
+        assert_eq!(fate(50, 30), Some(Fate::Stopped));
+        assert_eq!(fate(58, 30), None, "one or two may be late");
+        assert_eq!(fate(5, 30), None, "too few to know");
+    }
+
+    fn tests_event(timestamp: DateTime<Utc>) -> Seen {
+        let event = serde_json::json!({
+            "id": crate::model::EventId::at(timestamp), "event_type": "log", "source": "worker",
+            "message": "ok", "level": "info", "tags": {}, "payload": {}, "timestamp": timestamp,
+            "created_at": timestamp,
+        });
+        Seen { event: serde_json::from_value(event).unwrap(), weight: 1.0 }
     }
 
     #[test]

@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::deploy::is_deploy;
-use crate::model::{Analysis, Comment, Event, EventType, Incident, IncidentChange, TimelineEntry, TimelineKind};
+use crate::model::{
+    Analysis, Comment, Event, EventType, Incident, IncidentChange, TimelineEntry, TimelineKind,
+};
 use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, Window};
 
 /// How far before its start an incident's timeline begins.

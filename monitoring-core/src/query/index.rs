@@ -263,7 +263,8 @@ impl Index {
         let families = |(name, numbers): (&Arc<str>, &Vec<u32>)| {
             let families = numbers.iter().map(|number| &self.families[*number as usize]);
             let kept = families.filter(|family| keep(name, family.key.part));
-            kept.map(|family| Found { labels: family.labels.clone(), key: family.key.clone() }).collect::<Vec<_>>()
+            kept.map(|family| Found { labels: family.labels.clone(), key: family.key.clone() })
+                .collect::<Vec<_>>()
         };
         metrics.map(families).filter(|series| !series.is_empty()).collect()
     }

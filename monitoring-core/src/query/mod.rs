@@ -15,8 +15,8 @@ mod selector;
 mod stored;
 
 pub use engine::{MetricDescription, PromQuery};
-pub(crate) use history::{SeriesHistory, SeriesNature};
 pub use exemplars::{QueryExemplars, SeriesExemplars};
+pub(crate) use history::{SeriesHistory, SeriesNature};
 pub use index::SeriesFigures;
 pub(crate) use registered::registered_series;
 pub use selector::{Comparison, Selector};

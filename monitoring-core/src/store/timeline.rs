@@ -7,7 +7,9 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::model::{Analysis, Comment, Event, EventId, EventType, IncidentChange, IncidentId, Level, Page, Tags};
+use crate::model::{
+    Analysis, Comment, Event, EventId, EventType, IncidentChange, IncidentId, Level, Page, Tags,
+};
 
 /// Whose timeline, and which events belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +32,7 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    const ALL: [Self; 5] =
-        [Self::Event, Self::Attachment, Self::Change, Self::Comment, Self::Analysis];
+    const ALL: [Self; 5] = [Self::Event, Self::Attachment, Self::Change, Self::Comment, Self::Analysis];
 
     /// The reverse of the number statements write for it.
     pub(crate) fn of(number: i64) -> Option<Self> {

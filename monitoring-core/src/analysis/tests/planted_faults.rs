@@ -11,7 +11,7 @@ use crate::analysis::planted::{CASES, Case, Planted, Size, plant};
 use crate::model::{Event, EventId, Period};
 use crate::query::{SeriesHistory, SeriesNature};
 
-const SEEDS: [u64; 2] = [11, 12];
+const SEEDS: [u64; 1] = [11];
 
 fn start() -> DateTime<Utc> {
     "2026-06-15T08:00:00Z".parse().unwrap()
@@ -77,6 +77,10 @@ fn outcomes(seeds: &[u64]) -> Vec<Outcome> {
     let mut jobs = Vec::new();
     for (case, _) in CASES.iter().enumerate() {
         jobs.extend(Size::ALL.iter().flat_map(|size| seeds.iter().map(move |seed| (case, *size, *seed))));
+    }
+    // An ordinary run takes large ones of some.
+    if seeds == SEEDS {
+        jobs.retain(|(case, size, _)| *size != Size::Large || case % 4 == 0);
     }
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {

@@ -19,8 +19,6 @@ const EFFECT_MIN: f64 = 0.12;
 const PAIR_COVERS_MIN: f64 = 0.75;
 /// How many times as often a pair must be bad as its tags without each other.
 const PAIR_RATIO_MIN: f64 = 4.0;
-/// A pair that stands for both its tags goes before them.
-const PAIR_PREFERRED: f64 = 0.15;
 /// The false discovery rate.
 const RATE: f64 = 0.01;
 /// Singles of which pairs are made.
@@ -284,8 +282,13 @@ struct Judged {
 }
 
 impl Judged {
+    /// How well it tells bad requests from others (the phi coefficient): what nearly all bad requests
+    /// have and few others is better than what all have that went the same way.
     fn weight(&self) -> f64 {
-        self.effect + if self.items.len() > 1 { PAIR_PREFERRED } else { 0.0 }
+        let Table { with, of, other_with, other_of } = self.over;
+        let (without, other_without) = (of - with, other_of - other_with);
+        let margins = of * other_of * (with + other_with) * (without + other_without);
+        if margins > 0.0 { (with * other_without - without * other_with) / margins.sqrt() } else { 0.0 }
     }
 
     /// Whether the difference is large enough to matter, and one of now.

@@ -191,7 +191,7 @@ fn candidates(scene: &Scene<'_>, notes: &mut Vec<String>) -> (Vec<Candidate>, u6
     candidates.extend(spans.iter().map(|span| scene.span(span)));
     let (shifted, shares_compared) = shifted_traffic(requests, axis.count, first);
     candidates.extend(shifted.iter().map(|one| scene.traffic(one)));
-    let traffic = requests.per_bucket(axis, |_| true);
+    let traffic = requests.traffic(axis);
     let shifts: Vec<_> =
         input.series.iter().filter_map(|series| shift(series, axis, first, &traffic)).collect();
     candidates.extend(by_metric(&shifts).iter().map(|metric| scene.series(metric)));

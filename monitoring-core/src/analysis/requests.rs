@@ -54,6 +54,8 @@ pub(super) struct Item {
 pub(super) struct Request {
     pub bucket: usize,
     pub weight: f64,
+    /// Whether it is known by an id, so that it is one of those that somebody sent.
+    pub is_known: bool,
     pub is_failing: bool,
     pub is_slow: bool,
     /// The longest duration its events tell of, in milliseconds.
@@ -138,6 +140,7 @@ impl Requests {
         Request {
             bucket: start.and_then(|start| axis.bucket_of(start)).unwrap_or(0),
             weight: places.iter().map(of).map(|seen| seen.weight).fold(f64::INFINITY, f64::min),
+            is_known: places.iter().map(of).any(|seen| seen.event.trace_id.is_some() || seen.event.request_id.is_some()),
             is_failing: places.iter().map(of).any(|seen| is_failure(&seen.event)),
             is_slow: false,
             duration: durations.max_by(f64::total_cmp),
@@ -166,6 +169,12 @@ impl Requests {
             let limit = limits.get(&**operation).copied().flatten();
             request.is_slow = request.duration.zip(limit).is_some_and(|(took, limit)| took > limit);
         }
+    }
+
+    /// How many there are in each bucket: of those with an id, if there are any.
+    pub(super) fn traffic(&self, axis: &Axis) -> Vec<f64> {
+        let has_known = self.all.iter().any(|request| request.is_known);
+        self.per_bucket(axis, |request| request.is_known || !has_known)
     }
 
     /// The sum of weights in each bucket of the requests for which `is_counted` holds.

@@ -4,6 +4,8 @@
 mod cases;
 mod world;
 
+// Not every test binary needs all of it.
+#[allow(unused_imports)]
 pub(crate) use cases::{CASES, Case};
-#[allow(unused_imports)] // not every test binary needs all of it
+#[allow(unused_imports)]
 pub(crate) use world::{Planted, PlantedEvent, PlantedSeries, Size, plant};

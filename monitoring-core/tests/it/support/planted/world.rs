@@ -20,6 +20,7 @@ pub(crate) struct PlantedEvent {
 }
 
 /// One series.
+#[allow(dead_code)] // not every test binary looks at series
 #[derive(Clone, Debug)]
 pub(crate) struct PlantedSeries {
     pub name: &'static str,

@@ -12,7 +12,7 @@ use super::onset::{rise_of_level, rise_of_share};
 use super::rank::ranked;
 use super::related::{alike, at_the_same_time};
 use super::requests::{Request, Requests, is_failure};
-use super::series_shift::{by_metric, shift};
+use super::series_shift::{Setting, by_metric, shift};
 use super::spans::changed_spans;
 use super::statistics::{median, quantile, sorted};
 use super::tell::Scene;
@@ -48,7 +48,7 @@ pub(crate) fn explain(input: &Input) -> Explanation {
     let onset = found_onset(&rough, &axis);
     let first = onset.as_ref().map_or(assumed, |found| found.0);
     let requests = Requests::of(&input.events, &axis, first);
-    let scene = scene(input, &axis, &requests, first, onset.is_some());
+    let scene = scene(input, &axis, &requests, (first, assumed), onset.is_some());
     let mut notes = Vec::new();
     let (mut candidates, comparisons) = candidates(&scene, &mut notes);
     // Something began that no request shows: the earliest sign of it is the onset.
@@ -143,14 +143,14 @@ fn scene<'s>(
     input: &'s Input,
     axis: &'s Axis,
     requests: &'s Requests,
-    first: usize,
+    (first, assumed): (usize, usize),
     is_found: bool,
 ) -> Scene<'s> {
     let is_bad = |request: &Request| request.is_failing || request.is_slow;
     let now = requests.all.iter().enumerate().filter(|(_, request)| request.bucket >= first);
     let bad: BTreeSet<usize> = now.filter(|(_, request)| is_bad(request)).map(|(place, _)| place).collect();
     let first_problems = first_problems(input, requests, &bad);
-    Scene { input, axis, requests, first, onset: axis.time(first), is_found, bad, first_problems }
+    Scene { input, axis, requests, first, assumed, onset: axis.time(first), is_found, bad, first_problems }
 }
 
 /// Of each bad request the first event that tells of a problem: who is nearest to the cause notices

@@ -140,7 +140,10 @@ impl Requests {
         Request {
             bucket: start.and_then(|start| axis.bucket_of(start)).unwrap_or(0),
             weight: places.iter().map(of).map(|seen| seen.weight).fold(f64::INFINITY, f64::min),
-            is_known: places.iter().map(of).any(|seen| seen.event.trace_id.is_some() || seen.event.request_id.is_some()),
+            is_known: places
+                .iter()
+                .map(of)
+                .any(|seen| seen.event.trace_id.is_some() || seen.event.request_id.is_some()),
             is_failing: places.iter().map(of).any(|seen| is_failure(&seen.event)),
             is_slow: false,
             duration: durations.max_by(f64::total_cmp),

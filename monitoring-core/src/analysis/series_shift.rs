@@ -39,16 +39,40 @@ impl Shift {
     }
 }
 
-/// How a series compares; `None` where there is too little of it. `traffic` is what there was in each
-/// bucket.
-pub(super) fn shift(history: &SeriesHistory, axis: &Axis, first: usize, traffic: &[f64]) -> Option<Shift> {
-    let values = per_bucket(history, axis);
-    let Compared { before, after, score, bucket } = compared(&values, first, history.nature, axis)?;
+/// What series are compared against.
+pub(super) struct Setting<'s> {
+    pub axis: &'s Axis,
+    /// Where the incident may have begun: by the requests, by when it was opened.
+    pub firsts: [usize; 2],
+    /// What there was in each bucket.
+    pub traffic: &'s [f64],
+    /// Whether requests suffer. Where they do not, more is taken for the traffic's doing.
+    pub is_found: bool,
+}
+
+/// How a series compares; `None` where there is too little of it. What grows slowly shows most in the
+/// second half of the incident.
+pub(super) fn shift(history: &SeriesHistory, setting: &Setting<'_>) -> Option<Shift> {
+    let values = per_bucket(history, setting.axis);
+    let [by_requests, by_opening] = setting.firsts;
+    let firsts = [by_requests, by_opening, by_requests.midpoint(setting.axis.count)];
+    let shifts = firsts.into_iter().filter_map(|first| shift_since(history, &values, setting, first));
+    shifts.reduce(|best, one| if one.score > best.score { one } else { best })
+}
+
+fn shift_since(
+    history: &SeriesHistory,
+    values: &[f64],
+    setting: &Setting<'_>,
+    first: usize,
+) -> Option<Shift> {
+    let Setting { axis, traffic, is_found, .. } = setting;
+    let Compared { before, after, score, bucket } = compared(values, first, history.nature, axis)?;
     // It may have begun to move before or after the requests show it.
-    let ends = [first, bucket, (first + axis.count) / 2];
-    let is_load =
-        ends.into_iter().any(|since| is_explained(before, after, load(traffic, first.min(since), since)));
-    let score = if is_load { 0.0 } else { score };
+    let ends = [first, bucket, first.midpoint(axis.count)];
+    let allowed = if *is_found { 1.4 } else { 2.0 };
+    let by_load = |since| is_explained(before, after, load(traffic, first.min(since), since), allowed);
+    let score = if ends.into_iter().any(by_load) { 0.0 } else { score };
     Some(Shift { labels: history.labels.clone(), before, after, score, bucket })
 }
 
@@ -60,10 +84,10 @@ fn load(traffic: &[f64], usual_to: usize, since: usize) -> f64 {
     if before > 0.0 && since > 0.0 { since / before } else { 1.0 }
 }
 
-/// Whether it moved with the traffic, and no further.
-fn is_explained(before: f64, after: f64, load: f64) -> bool {
+/// Whether it moved with the traffic, and not much further.
+fn is_explained(before: f64, after: f64, load: f64, allowed: f64) -> bool {
     let (moved, by_load) = (after / before - 1.0, load - 1.0);
-    by_load.abs() > LOAD_MIN && moved * by_load > 0.0 && moved.abs() <= 1.4 * by_load.abs()
+    by_load.abs() > LOAD_MIN && moved * by_load > 0.0 && moved.abs() <= allowed * by_load.abs()
 }
 
 struct Compared {
@@ -184,6 +208,10 @@ mod tests {
         Axis::of(Period { start, end: start + TimeDelta::minutes(60) })
     }
 
+    fn setting<'s>(axis: &'s Axis, first: usize, traffic: &'s [f64]) -> Setting<'s> {
+        Setting { axis, firsts: [first, first], traffic, is_found: true }
+    }
+
     fn history(nature: SeriesNature, values: &[f64]) -> SeriesHistory {
         let start = axis().time(0).timestamp_millis();
         let step = (axis().seconds() * 1_000.0) as i64;
@@ -200,10 +228,10 @@ mod tests {
         let axis = axis();
         let first = axis.count - 20;
         let mut values = wobble(axis.count);
-        let still = shift(&history(SeriesNature::Level, &values), &axis, first, &[]).unwrap();
+        let still = shift(&history(SeriesNature::Level, &values), &setting(&axis, first, &[])).unwrap();
         assert!(still.score < SCORE_MIN);
         values.iter_mut().skip(first).for_each(|value| *value += 60.0);
-        let moved = shift(&history(SeriesNature::Level, &values), &axis, first, &[]).unwrap();
+        let moved = shift(&history(SeriesNature::Level, &values), &setting(&axis, first, &[])).unwrap();
         assert!(moved.score > SCORE_MIN && moved.rises());
         assert_eq!(moved.bucket, first);
     }
@@ -217,10 +245,10 @@ mod tests {
         let history = history(SeriesNature::Level, &values);
         let traffic =
             |to: f64| (0..axis.count).map(|n| if n >= first { to } else { 100.0 }).collect::<Vec<_>>();
-        assert_eq!(shift(&history, &axis, first, &traffic(200.0)).unwrap().score, 0.0);
-        assert!(shift(&history, &axis, first, &[]).unwrap().score > SCORE_MIN);
+        assert_eq!(shift(&history, &setting(&axis, first, &traffic(200.0))).unwrap().score, 0.0);
+        assert!(shift(&history, &setting(&axis, first, &[])).unwrap().score > SCORE_MIN);
         assert!(
-            shift(&history, &axis, first, &traffic(140.0)).unwrap().score > SCORE_MIN,
+            shift(&history, &setting(&axis, first, &traffic(140.0))).unwrap().score > SCORE_MIN,
             "more than the traffic did"
         );
     }
@@ -233,7 +261,10 @@ mod tests {
         values[5] = 1.0;
         values[first + 3] = 1.0;
         values[first + 5] = 1.0;
-        assert_eq!(shift(&history(SeriesNature::Increments, &values), &axis, first, &[]).unwrap().score, 0.0);
+        assert_eq!(
+            shift(&history(SeriesNature::Increments, &values), &setting(&axis, first, &[])).unwrap().score,
+            0.0
+        );
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) struct Scene<'s> {
     pub requests: &'s Requests,
     /// The first bucket of the incident.
     pub first: usize,
+    /// The same by when it was opened.
+    pub assumed: usize,
     pub onset: DateTime<Utc>,
     /// Whether failing or slow requests have an onset.
     pub is_found: bool,

@@ -26,7 +26,7 @@ const MISSING_RATIO: f64 = 0.2;
 /// What comes by the clock has come so often, and is missed so often.
 const BEATS_MIN: usize = 8;
 const BEATS_MISSED: f64 = 4.5;
-const RATE: f64 = 0.01;
+const RATE: f64 = 0.001;
 
 /// What became of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -160,13 +160,13 @@ async fn plain_users_learn_nothing_of_the_events_of_others(service: &Service) {
     let incident = open(service, ALICE, "slow for me").await;
     let (summaries, analysis) = analyzed(service, &incident, ALICE).await;
     assert!(!summaries.is_empty());
-    let listed = service.get(&format!("{incident}/analysis"), ALICE).await.text();
-    let timeline = service.get(&format!("{incident}/timeline"), ALICE).await.text();
-    for text in [analysis.to_string(), listed, timeline] {
+    let listed = service.get(&format!("{incident}/analysis"), ALICE).await;
+    let timeline = service.get(&format!("{incident}/timeline"), ALICE).await;
+    for text in [&analysis.to_string(), listed.text(), timeline.text()] {
         assert!(!text.contains("pool timed out") && !text.contains("/account"), "{text}");
     }
-    let all = service.get(&format!("{incident}/analysis"), MODERATOR).await.text();
-    assert!(all.contains("pool timed out"));
+    let all = service.get(&format!("{incident}/analysis"), MODERATOR).await;
+    assert!(all.text().contains("pool timed out"));
     let of_somebody_else = service.post(&format!("{incident}/analyze"), BOB, json!({})).await;
     of_somebody_else.problem(StatusCode::NOT_FOUND, "not_found");
 }

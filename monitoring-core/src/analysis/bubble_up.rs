@@ -344,3 +344,93 @@ pub(super) fn usable_items(requests: &Requests) -> Vec<bool> {
     };
     requests.items.iter().map(|item| is_usable(&item.key)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::analysis::made::{first, mixed, one_in, requests};
+
+    fn tags(n: u64) -> Value {
+        let region = ["eu", "us", "ap"][(mixed(n, 1) % 3) as usize];
+        let payment = ["card", "sepa", "cash"][(mixed(n, 2) % 3) as usize];
+        json!({"region": region, "zone": format!("{region}-1"), "payment": payment, "customer": format!("c{n}"),
+            "host": format!("h{}", mixed(n, 3) % 6)})
+    }
+
+    fn told(requests: &Requests) -> Vec<Vec<String>> {
+        let found = common_to_bad(requests, first(), |request| request.is_failing);
+        let item = |item: &u32| {
+            let Item { key, value } = &requests.items[*item as usize];
+            format!("{key}={value}")
+        };
+        found.common.iter().map(|common| common.items.iter().map(item).collect()).collect()
+    }
+
+    fn has(n: u64, key: &str, value: &str) -> bool {
+        tags(n)[key] == value
+    }
+
+    #[test]
+    fn the_tag_of_failing_requests_is_found_with_what_goes_along_with_it() {
+        let requests = requests(
+            |n, _| tags(n),
+            |n, late| one_in(n, 9, 5) || (late && has(n, "region", "us") && one_in(n, 8, 200)),
+        );
+        let found = common_to_bad(&requests, first(), |request| request.is_failing);
+        assert_eq!(found.common.len(), 1, "{:?}", told(&requests));
+        let common = &found.common[0];
+        let named: BTreeSet<&str> = common
+            .items
+            .iter()
+            .chain(&common.aliases)
+            .map(|item| requests.items[*item as usize].key.as_str())
+            .collect();
+        assert_eq!(named, BTreeSet::from(["region", "zone"]));
+        assert!(common.effect() > 0.5 && common.rate > 0.15 && common.rate_before < 0.02, "{common:?}");
+        assert!(common.p_value < 1e-6 && found.comparisons > 10);
+    }
+
+    #[test]
+    fn a_pair_is_told_as_a_pair_and_only_then() {
+        let both = |n| has(n, "host", "h1") && has(n, "payment", "sepa");
+        let requests =
+            requests(|n, _| tags(n), |n, late| one_in(n, 9, 5) || (late && both(n) && one_in(n, 8, 800)));
+        let mut told = told(&requests);
+        assert_eq!(told.len(), 1, "{told:?}");
+        told[0].sort();
+        assert_eq!(told[0], ["host=h1", "payment=sepa"]);
+    }
+
+    #[test]
+    fn two_faults_are_two_stories() {
+        let fails = |n, late| {
+            late && ((has(n, "region", "us") && one_in(n, 8, 300))
+                || (has(n, "host", "h2") && one_in(n, 7, 300)))
+        };
+        let told = told(&requests(|n, _| tags(n), fails));
+        let named: Vec<&str> = told.iter().map(|items| items[0].split('=').next().unwrap()).collect();
+        assert!(
+            named.contains(&"host") && (named.contains(&"region") || named.contains(&"zone")),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn what_was_always_so_is_not_found() {
+        let always = requests(|n, _| tags(n), |n, _| has(n, "region", "us") && one_in(n, 8, 200));
+        assert!(told(&always).is_empty(), "{:?}", told(&always));
+        let everywhere = requests(|n, _| tags(n), |n, late| late && one_in(n, 8, 200));
+        assert!(told(&everywhere).is_empty(), "{:?}", told(&everywhere));
+    }
+
+    #[test]
+    fn ids_are_no_tags() {
+        let requests = requests(|n, _| tags(n), |_, _| false);
+        let usable = usable_items(&requests);
+        let is_usable =
+            |key: &str| requests.items.iter().zip(&usable).any(|(item, usable)| item.key == key && *usable);
+        assert!(is_usable("region") && is_usable("host") && !is_usable("customer"));
+    }
+}

@@ -95,3 +95,35 @@ fn named(event: &Event) -> Vec<(String, String)> {
     named.push(("source".to_owned(), event.source.clone()));
     named
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::analysis::made::{seen, start};
+
+    #[test]
+    fn deployments_and_configuration_are_told_apart_from_the_rest() {
+        let kind = |tags: Value| change_kind(&seen(0, json!({"tags": tags})).event);
+        assert_eq!(kind(json!({"kind": "deploy"})), Some(ChangeKind::Deployment));
+        assert_eq!(kind(json!({"event": "Feature_Flag", "flag": "x"})), Some(ChangeKind::Configuration));
+        assert_eq!(kind(json!({"kind": "order", "config": "x"})), None);
+    }
+
+    #[test]
+    fn the_nearest_change_comes_first_and_what_is_far_is_none() {
+        let change =
+            |second, version: &str| seen(second, json!({"tags": {"kind": "deploy", "version": version}}));
+        let events = [
+            change(0, "old"),
+            change(2_000, "a"),
+            change(2_900, "b"),
+            change(3_000, "b"),
+            change(3_500, "late"),
+        ];
+        let near = near_changes(&events, start() + TimeDelta::seconds(3_060));
+        let versions: Vec<_> = near.iter().map(|change| change.about[0].1.as_str()).collect();
+        assert_eq!(versions, ["b", "a"], "the same change told twice is one");
+    }
+}

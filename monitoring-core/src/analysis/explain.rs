@@ -60,7 +60,7 @@ pub(crate) fn explain(input: &Input) -> Explanation {
     let (mut findings, signature) = ranked(candidates);
     if !findings.is_empty() {
         let past = alike(&input.incidents, &signature);
-        findings.extend(past.into_iter().map(|candidate| ranked_alone(candidate)));
+        findings.extend(past.into_iter().map(ranked_alone));
         findings.sort_by(|a, b| b.score.total_cmp(&a.score));
     }
     if requests.is_cut {
@@ -182,7 +182,7 @@ fn candidates(scene: &Scene<'_>, notes: &mut Vec<String>) -> (Vec<Candidate>, u6
     candidates.extend(slow.common.iter().map(|common| scene.common(common, "slow")));
     let is_change = |place: &usize| change_kind(&input.events[*place].event).is_some();
     let told = (0..input.events.len()).filter(is_change).collect();
-    let templates = changed_templates(&input.events, requests, axis, first, &told);
+    let templates = changed_templates(&input.events, requests, axis, first, &told, scene.is_found);
     if templates.is_cut {
         notes.push("there were more kinds of messages than are compared; some were left out".to_owned());
     }
@@ -192,8 +192,9 @@ fn candidates(scene: &Scene<'_>, notes: &mut Vec<String>) -> (Vec<Candidate>, u6
     let (shifted, shares_compared) = shifted_traffic(requests, axis.count, first);
     candidates.extend(shifted.iter().map(|one| scene.traffic(one)));
     let traffic = requests.traffic(axis);
-    let shifts: Vec<_> =
-        input.series.iter().filter_map(|series| shift(series, axis, first, &traffic)).collect();
+    let setting =
+        Setting { axis, firsts: [first, scene.assumed], traffic: &traffic, is_found: scene.is_found };
+    let shifts: Vec<_> = input.series.iter().filter_map(|series| shift(series, &setting)).collect();
     candidates.extend(by_metric(&shifts).iter().map(|metric| scene.series(metric)));
     let comparisons = failing.comparisons
         + slow.comparisons

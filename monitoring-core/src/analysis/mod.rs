@@ -25,6 +25,8 @@ mod traffic_shift;
 
 pub(crate) use run::{WATCHED, analyzed, is_due, keep};
 
+#[cfg(test)]
+mod made;
 /// The shop with faults planted in it, which tests of the HTTP API share.
 #[cfg(test)]
 #[path = "../../tests/it/support/planted/mod.rs"]

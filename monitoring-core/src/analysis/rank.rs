@@ -51,7 +51,9 @@ pub(super) fn ranked(mut candidates: Vec<Candidate>) -> (Vec<Finding>, Vec<Strin
     }
     stories.truncate(FINDINGS_MAX);
     let signature = stories.iter().take(3).flat_map(signature).collect::<BTreeSet<_>>();
-    (stories.into_iter().map(finding).collect(), signature.into_iter().collect())
+    let mut findings: Vec<Finding> = stories.into_iter().map(finding).collect();
+    findings.sort_by(|a, b| b.score.total_cmp(&a.score));
+    (findings, signature.into_iter().collect())
 }
 
 /// Whether two candidates tell the same story.
@@ -125,5 +127,71 @@ fn finding(story: Story) -> Finding {
         onset,
         summary,
         evidence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(kind: FindingKind, score: f64, name: &str, requests: std::ops::Range<usize>) -> Candidate {
+        Candidate {
+            kind,
+            score,
+            p_value: None,
+            effect: None,
+            onset: None,
+            summary: format!("{name} changed"),
+            short: name.to_owned(),
+            evidence: Vec::new(),
+            requests: requests.collect(),
+            about: BTreeSet::new(),
+            is_trouble: !matches!(kind, FindingKind::Change | FindingKind::Traffic),
+        }
+    }
+
+    fn summaries(candidates: Vec<Candidate>) -> Vec<String> {
+        ranked(candidates).0.into_iter().map(|finding| finding.summary).collect()
+    }
+
+    #[test]
+    fn what_is_about_the_same_requests_is_one_story() {
+        let told = summaries(vec![
+            candidate(FindingKind::Template, 0.6, "timeout", 0..90),
+            candidate(FindingKind::Tags, 0.8, "region=eu", 5..95),
+            candidate(FindingKind::Span, 0.7, "charge", 500..600),
+        ]);
+        assert_eq!(told, ["region=eu changed; with it: timeout.", "charge changed."]);
+    }
+
+    #[test]
+    fn several_who_see_the_same_count_for_more() {
+        let told = summaries(vec![
+            candidate(FindingKind::Tags, 0.7, "a", 0..90),
+            candidate(FindingKind::Template, 0.5, "b", 0..90),
+            candidate(FindingKind::Tags, 0.72, "c", 200..300),
+        ]);
+        assert_eq!(told, ["a changed; with it: b.", "c changed."]);
+    }
+
+    #[test]
+    fn without_trouble_there_is_no_finding() {
+        let change = || candidate(FindingKind::Change, 0.9, "deployed", 0..0);
+        assert!(summaries(vec![change(), candidate(FindingKind::Traffic, 0.8, "t1", 0..9)]).is_empty());
+        assert!(summaries(vec![candidate(FindingKind::Tags, 0.2, "weak", 0..9)]).is_empty());
+        assert_eq!(summaries(vec![change(), candidate(FindingKind::Tags, 0.5, "a", 0..9)]).len(), 2);
+    }
+
+    #[test]
+    fn a_series_joins_a_story_by_its_place_and_other_things_do_not() {
+        let at_search = |mut candidate: Candidate| {
+            candidate.about.insert("place search".to_owned());
+            candidate
+        };
+        let span = || at_search(candidate(FindingKind::Span, 0.8, "select", 0..9));
+        let series = at_search(candidate(FindingKind::Series, 0.5, "cpu", 0..0));
+        assert_eq!(summaries(vec![span(), series]), ["select changed; with it: cpu."]);
+        let template = at_search(candidate(FindingKind::Template, 0.5, "other", 50..60));
+        assert_eq!(summaries(vec![span(), template]).len(), 2);
     }
 }

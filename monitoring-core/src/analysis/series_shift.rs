@@ -11,8 +11,10 @@ use crate::promql::LabelSet;
 
 /// The least distance that counts.
 pub(super) const SCORE_MIN: f64 = 4.0;
+/// What left a constant value has shifted by as much as this.
+const SCORE_CONSTANT: f64 = 25.0;
 /// No distance counts for more.
-const SCORE_MAX: f64 = 100.0;
+const SCORE_MAX: f64 = 10_000.0;
 /// Buckets with values there must be before and since.
 const BEFORE_MIN: usize = 8;
 const SINCE_MIN: usize = 2;
@@ -121,7 +123,7 @@ fn compared(values: &[f64], first: usize, nature: SeriesNature, axis: &Axis) -> 
     let score = match (is_beyond && is_much, unit > 0.0) {
         (false, _) => 0.0,
         (true, true) => (distance / unit).min(SCORE_MAX),
-        (true, false) => SCORE_MAX / 4.0,
+        (true, false) => SCORE_CONSTANT,
     };
     Some(Compared { before, after, score, bucket: begun(values, first, before, distance) })
 }

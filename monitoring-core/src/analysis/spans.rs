@@ -216,3 +216,60 @@ fn spans_of(places: impl Iterator<Item = usize> + Clone, events: &[Seen]) -> Vec
     };
     places.filter(is_span).filter_map(span).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::analysis::made::{axis, first, mixed, seen};
+
+    /// A request every few seconds: a root that waits for a query and a call.
+    fn recorded(call_millis: impl Fn(bool) -> f64, fails: impl Fn(bool) -> bool) -> Vec<Seen> {
+        let mut events = Vec::new();
+        for n in 0..600_i64 {
+            let (second, late) = (n * 6, n >= 450);
+            let noise = 1.0 + (mixed(n as u64, 1) % 100) as f64 / 200.0;
+            let (query, call) = (8.0 * noise, call_millis(late) * noise);
+            let span = |id: &str, parent: &str, name: &str, took: f64| -> Value {
+                json!({"event_type": "trace", "message": name, "trace_id": format!("t{n}"), "span_id": format!("{n}{id}"),
+                    "tags": {"parent_span_id": format!("{n}{parent}")}, "payload": {"duration_ms": took}})
+            };
+            events.push(seen(second, span("r", "", "root", query + call + 2.0)));
+            events.push(seen(second, span("q", "r", "query", query)));
+            events.push(seen(second, span("c", "r", "call", call)));
+            if fails(late) {
+                for id in ["c", "r"] {
+                    let log =
+                        json!({"level": "error", "trace_id": format!("t{n}"), "span_id": format!("{n}{id}")});
+                    events.push(seen(second, log));
+                }
+            }
+        }
+        events
+    }
+
+    fn found(events: &[Seen]) -> Vec<(String, Complaint)> {
+        let requests = Requests::of(events, &axis(), first());
+        let (spans, _) = changed_spans(events, &requests, first());
+        spans.into_iter().map(|span| (span.name, span.complaint)).collect()
+    }
+
+    #[test]
+    fn who_is_slow_is_blamed_and_not_who_waits() {
+        let events = recorded(|late| if late { 400.0 } else { 20.0 }, |_| false);
+        assert_eq!(found(&events), [("call".to_owned(), Complaint::Slow)]);
+    }
+
+    #[test]
+    fn where_a_failure_begins_is_where_no_child_failed() {
+        let events = recorded(|_| 20.0, |late| late);
+        assert_eq!(found(&events), [("call".to_owned(), Complaint::Failing)]);
+    }
+
+    #[test]
+    fn what_goes_on_as_before_is_not_found() {
+        assert!(found(&recorded(|_| 20.0, |_| false)).is_empty());
+        assert!(found(&recorded(|_| 20.0, |_| true)).is_empty(), "it always failed");
+    }
+}

@@ -114,7 +114,15 @@ fn kind(word: &str) -> Option<&'static str> {
     if is_address(word) {
         return Some("<email>");
     }
-    is_id(word).then_some("<id>")
+    (is_id(word) || is_token(word)).then_some("<id>")
+}
+
+/// As long and as mixed as only a machine writes: base64, signed tokens.
+fn is_token(word: &str) -> bool {
+    word.len() >= 24
+        && word.bytes().any(|b| b.is_ascii_uppercase())
+        && word.bytes().any(|b| b.is_ascii_lowercase())
+        && !word.contains("::")
 }
 
 fn is_uuid(word: &str) -> bool {
@@ -191,6 +199,7 @@ mod tests {
             ("retry=3 attempt:4", "retry=<num> attempt:<num>"),
             ("disk 97% full", "disk <num> full"),
             ("tx ord_991823 failed.", "tx <id> failed."),
+            ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJmZHNl accepted", "token <id> accepted"),
         ] {
             assert_eq!(template(message), expected, "{message}");
         }

@@ -26,7 +26,9 @@ const MISSING_RATIO: f64 = 0.2;
 /// What comes by the clock has come so often, and is missed so often.
 const BEATS_MIN: usize = 8;
 const BEATS_MISSED: f64 = 4.5;
-const RATE: f64 = 0.001;
+/// The false discovery rate, where requests have an onset and where a message is the only sign.
+const RATE: f64 = 0.01;
+const RATE_ALONE: f64 = 0.001;
 
 /// What became of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +84,9 @@ pub(super) fn changed_templates(
     axis: &Axis,
     first: usize,
     skip: &BTreeSet<usize>,
+    is_found: bool,
 ) -> Found {
+    let rate = if is_found { RATE } else { RATE_ALONE };
     let mut found = Found::default();
     let counted = counted(events, axis, skip, &mut found.is_cut);
     let traffic = traffic(events, requests, axis);
@@ -100,7 +104,7 @@ pub(super) fn changed_templates(
     let p_values = corrected(&p_values, judged.len());
     found.comparisons = judged.len() as u64;
     for (((source, level, template), counted, verdict), p_value) in judged.into_iter().zip(p_values) {
-        let Some(fate) = verdict.fate.filter(|_| p_value <= RATE) else { continue };
+        let Some(fate) = verdict.fate.filter(|_| p_value <= rate) else { continue };
         let is_late = |place: &&usize| {
             let seen = &events[**place];
             axis.bucket_of(seen.event.timestamp).is_some_and(|bucket| bucket >= first)

@@ -116,3 +116,37 @@ fn joined(shifted: Vec<Shifted>) -> Vec<Shifted> {
     }
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::analysis::made::{axis, first, mixed, one_in, requests};
+
+    #[test]
+    fn who_sends_more_than_before_is_found() {
+        let requests = requests(
+            |n, late| match late && one_in(n, 4, 500) {
+                true => json!({"tenant": "t1", "plan": "gold"}),
+                false => json!({"tenant": format!("t{}", mixed(n, 5) % 10), "plan": "gold"}),
+            },
+            |_, _| false,
+        );
+        let (shifted, _) = shifted_traffic(&requests, axis().count, first());
+        assert_eq!(shifted.len(), 1);
+        let item = &requests.items[shifted[0].items[0] as usize];
+        assert_eq!((item.key.as_str(), item.value.as_str()), ("tenant", "t1"));
+        assert!(!shifted[0].is_new && shifted[0].share_after > 0.5 && shifted[0].share_before < 0.15);
+    }
+
+    #[test]
+    fn a_value_that_was_not_there_is_new_and_an_even_mix_is_nothing() {
+        let version = |_, late| json!({"version": if late { "2" } else { "1" }});
+        let requests_of_new = requests(version, |_, _| false);
+        let (shifted, _) = shifted_traffic(&requests_of_new, axis().count, first());
+        assert!(shifted.len() == 1 && shifted[0].is_new && shifted[0].bucket == first());
+        let even = requests(|n, _| json!({"tenant": format!("t{}", mixed(n, 5) % 4)}), |_, _| false);
+        assert!(shifted_traffic(&even, axis().count, first()).0.is_empty());
+    }
+}

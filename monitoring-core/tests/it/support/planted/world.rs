@@ -31,6 +31,7 @@ pub(crate) struct PlantedSeries {
 }
 
 /// Everything that was recorded.
+#[allow(dead_code)] // tests of the API open an incident when the story is at its end
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Planted {
     pub events: Vec<PlantedEvent>,
@@ -43,6 +44,7 @@ pub(crate) struct Planted {
 }
 
 /// Requests a minute.
+#[allow(dead_code)] // not every test binary plants all sizes
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
     Small,
@@ -51,6 +53,7 @@ pub(crate) enum Size {
 }
 
 impl Size {
+    #[allow(dead_code)]
     pub(crate) const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Large];
 
     fn requests_a_minute(self) -> f64 {
@@ -340,7 +343,7 @@ fn visit(micros: i64, dice: &mut Dice) -> Visit {
         micros,
         method,
         route,
-        region: if dice.chance(0.4) { REGIONS[0] } else { *dice.pick(&REGIONS[1..]) },
+        region: if dice.chance(0.4) { REGIONS[0] } else { REGIONS[1 + (dice.next() % 3) as usize] },
         tenant,
         host: format!("h{}", 1 + dice.next() % 5),
         version: "2.3.0".to_owned(),

@@ -26,6 +26,8 @@ pub(crate) const METHOD: i64 = 1;
 const ONSET_P: f64 = 0.01;
 /// Where no onset is found, the incident is taken to have begun this long before it was opened.
 const LEAD: TimeDelta = TimeDelta::minutes(5);
+/// How long something may have been wrong before somebody opened an incident.
+const UNNOTICED_MAX: TimeDelta = TimeDelta::minutes(40);
 
 /// What came out.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +47,8 @@ pub(crate) fn explain(input: &Input) -> Explanation {
     let assumed = axis.bucket_of(input.opened_at - LEAD).unwrap_or(axis.count * 2 / 3).clamp(1, axis.count);
     // Slow is what was not usual before: first by when it was opened, then by when it began.
     let rough = Requests::of(&input.events, &axis, assumed);
-    let onset = found_onset(&rough, &axis);
+    let earliest = axis.bucket_of(input.opened_at - UNNOTICED_MAX).unwrap_or(0);
+    let onset = found_onset(&rough, &axis, earliest);
     let first = onset.as_ref().map_or(assumed, |found| found.0);
     let requests = Requests::of(&input.events, &axis, first);
     let scene = scene(input, &axis, &requests, (first, assumed), onset.is_some());
@@ -92,17 +95,17 @@ fn ranked_alone(candidate: Candidate) -> Finding {
 }
 
 /// When requests began to fail or to be slow, whichever is clearer.
-fn found_onset(requests: &Requests, axis: &Axis) -> Option<(usize, Onset)> {
+fn found_onset(requests: &Requests, axis: &Axis, earliest: usize) -> Option<(usize, Onset)> {
     let all = requests.per_bucket(axis, |_| true);
     let failing = requests.per_bucket(axis, |request| request.is_failing);
     let slow = requests.per_bucket(axis, |request| request.is_slow);
     let of_share = |bad: &[f64], signal: &str| {
-        let change = rise_of_share(bad, &all)?;
+        let change = rise_of_share(bad, &all, earliest)?;
         rises_by_much(bad, &all, change.bucket).then(|| named(change.bucket, change.p_value, signal))
     };
     let times = typical_times(requests, axis);
     let of_level = || {
-        let change = rise_of_level(&times)?;
+        let change = rise_of_level(&times, earliest)?;
         let (early, late) = times.split_at(change.bucket);
         let (early, late) = (sorted(early.iter().copied()), sorted(late.iter().copied()));
         let is_much = quantile(&late, 0.5) > 1.5 * quantile(&early, 0.5)

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::explain::{Explanation, METHOD, explain};
@@ -12,6 +13,8 @@ use crate::query::PromQuery;
 use crate::store::analyses::{AnalysisStore as _, OpenIncident};
 use crate::store::{Store, StoreError};
 
+/// Analyses made at once in this process; more wait their turn. Each holds what it has read in memory.
+static TURNS: Semaphore = Semaphore::const_new(2);
 /// Analyses kept of one incident.
 const KEPT_MAX: u32 = 100;
 
@@ -21,6 +24,8 @@ pub(crate) async fn analyzed(
     incident: &Incident,
     made_by: Option<Uuid>,
 ) -> Result<Analysis, StoreError> {
+    let turn = TURNS.acquire().await;
+    debug_assert!(turn.is_ok(), "turns are never closed");
     let begun = Instant::now();
     let (input, mut cost) = read(promql, incident, &Bounds::default()).await?;
     let explanation = without_blocking(|| explain(&input));

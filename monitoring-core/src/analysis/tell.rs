@@ -39,6 +39,8 @@ const COMMON_WORDS: [&str; 24] = [
     "client", "duration", "failed", "failure", "with", "from", "after", "text", "time", "timeout", "service",
     "value", "current", "usage",
 ];
+/// How far a series must have moved to be a sign of trouble by itself.
+const ALONE_MIN: f64 = 5.0;
 /// Labels and tags that say where something is.
 const PLACES: [&str; 7] = ["service", "source", "app", "component", "job", "service_name", "host"];
 /// Metrics that tell again how requests went.
@@ -329,7 +331,8 @@ impl Scene<'_> {
             evidence: evidence.collect(),
             requests: BTreeSet::new(),
             about,
-            is_trouble: !is_symptom,
+            // Where no request suffers, a series alone must be surer.
+            is_trouble: !is_symptom && (self.is_found || first.score >= ALONE_MIN),
         }
     }
 

@@ -242,8 +242,11 @@ fn judge(counts: &[f64], of_source: &OfSource, first: usize) -> Option<Verdict> 
                 || has_stretch(early, early_clock, late.len(), |rate| rate >= 0.6 * by_clock));
         // Of time there are as many parts as one likes.
         let parts = if is_by_clock { 100.0 * (m + n) } else { 1.0 };
-        let table = Table { with: m, of: (l * parts).max(m), other_with: n, other_of: (e * parts).max(n) };
-        let fate = if n == 0.0 { Fate::New } else { Fate::Surging };
+        // What comes in heaps counts by the heap.
+        let heap = dispersion(early);
+        let [m, n, l, e] = [m, n, l * parts, e * parts].map(|count| count / heap);
+        let table = Table { with: m, of: l.max(m), other_with: n, other_of: e.max(n) };
+        let fate = if n > 0.0 { Fate::Surging } else { Fate::New };
         return Some(verdict((!is_usual).then_some(fate), table.p_larger()));
     }
     if expected >= EXPECTED_MIN {
@@ -294,6 +297,14 @@ fn is_regular(counts: &[f64]) -> bool {
     let mean = stretches.iter().sum::<f64>() / stretches.len() as f64;
     let variance = stretches.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / stretches.len() as f64;
     variance <= 0.2 * mean
+}
+
+/// How many times as much as chance alone counts vary; 1 for what does not come in heaps.
+fn dispersion(counts: &[f64]) -> f64 {
+    let mean = counts.iter().sum::<f64>() / counts.len().max(1) as f64;
+    let variance =
+        counts.iter().map(|count| (count - mean) * (count - mean)).sum::<f64>() / counts.len().max(1) as f64;
+    if mean > 0.0 { (variance / mean).max(1.0) } else { 1.0 }
 }
 
 /// Whether any stretch of this length has a rate for which `is_like` holds.

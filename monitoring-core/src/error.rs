@@ -69,13 +69,6 @@ pub enum Error {
     #[error("monitoring has been shut down")]
     ShutDown,
 
-    /// A task of a kind that this version cannot do.
-    #[error("{what} is not available yet")]
-    NotAvailable {
-        /// What was asked for.
-        what: &'static str,
-    },
-
     /// Storage failed. Nothing was stored.
     #[error("storage failed")]
     Store(#[source] StoreError),

@@ -2,6 +2,7 @@
 //! has: PostgreSQL in production, embedded SQLite where there is none.
 
 mod alerting;
+mod analysis;
 mod auth;
 mod clock;
 mod compaction;

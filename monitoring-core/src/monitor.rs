@@ -19,7 +19,8 @@ use crate::retention;
 use crate::services;
 use crate::store::{Access, AsConnection, Connection, Context, Pool, PooledConnection};
 use crate::tasks::{
-    Stop, Supervisor, announce, evaluate_rules, run_deliveries, run_notifications, run_pipeline, run_upkeep,
+    Stop, Supervisor, analyze_incidents, announce, evaluate_rules, run_deliveries, run_notifications,
+    run_pipeline, run_upkeep,
 };
 
 /// A deadline as good as none, and one that a clock can still be set to.
@@ -458,6 +459,8 @@ impl MonitoringBuilder {
         }
         let started_at = context.settings.clock.now();
         let promql = PromQuery::new(pool.clone(), QueryLimits::default());
+        let analyzing = analyze_incidents(pool.clone(), promql.clone(), supervisor.stop_token());
+        supervisor.spawn("analysis", analyzing);
         let evaluator = Arc::new(Evaluator::new(pool.clone(), &promql));
         if !self.evaluates_on_demand {
             let evaluating = evaluate_rules(pool.clone(), evaluator.clone(), supervisor.stop_token());

@@ -46,7 +46,7 @@ mod alert_evaluation;
 mod data_retention;
 mod enrichment;
 mod event_processing;
+mod incident_analysis;
 mod processor;
-mod unavailable;
 
 pub use processor::{CreateTaskRequest, TaskHandler, TaskProcessor, register_monitoring_handlers};

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::alert_evaluation::AlertEvaluation;
 use super::data_retention::DataRetention;
 use super::event_processing::EventProcessing;
-use super::unavailable::Unavailable;
+use super::incident_analysis::IncidentAnalysis;
 use crate::error::Result;
 use crate::monitor::Monitoring;
 
@@ -59,14 +59,14 @@ pub trait TaskProcessor: Sync {
 /// - `monitoring_alert_evaluation` evaluates the rules that are due, or with `{"rule_id": …}` one rule at
 ///   once, and returns how many groups and rules it evaluated and how many alerts changed their state.
 ///   What another replica has evaluated it leaves alone.
-/// - `monitoring_incident_analysis` is refused with [`Error::NotAvailable`](crate::Error::NotAvailable) by
-///   this version.
+/// - `monitoring_incident_analysis` takes `{"incident_id": …}` and returns an analysis of what changed
+///   when the incident began, which is kept; without an incident it makes those that are due.
 pub async fn register_monitoring_handlers(processor: &impl TaskProcessor) {
     let monitoring = processor.monitoring();
     let handlers: [(&'static str, Arc<dyn TaskHandler>); 4] = [
         ("monitoring_event_processing", Arc::new(EventProcessing::new(monitoring))),
         ("monitoring_alert_evaluation", Arc::new(AlertEvaluation::new(monitoring))),
-        ("monitoring_incident_analysis", Arc::new(Unavailable("incident analysis"))),
+        ("monitoring_incident_analysis", Arc::new(IncidentAnalysis::new(monitoring))),
         ("monitoring_data_retention", Arc::new(DataRetention::new(monitoring))),
     ];
     for (task_type, handler) in handlers {

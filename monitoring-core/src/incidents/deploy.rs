@@ -12,7 +12,7 @@ const SAYING: [&str; 2] = ["event", "kind"];
 /// Whether an event with these tags marks a deployment: it has a tag `deploy`, `deployment` or
 /// `deployment_id` that is neither empty nor `false`, or a tag `event` or `kind` that is `deploy`
 /// or `deployment`, in any case.
-pub(super) fn is_deploy(tags: &Tags) -> bool {
+pub(crate) fn is_deploy(tags: &Tags) -> bool {
     let says = |value: &Value| {
         value.as_str().is_some_and(|text| {
             text.eq_ignore_ascii_case("deploy") || text.eq_ignore_ascii_case("deployment")

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::deploy::is_deploy;
 use crate::model::{
-    AlertState, AlertTransition, Comment, Event, EventType, Incident, IncidentChange, IncidentId, Labels,
-    Level, TimelineEntry, TimelineKind,
+    AlertState, AlertTransition, Analysis, Comment, Event, EventType, Incident, IncidentChange, IncidentId,
+    Labels, Level, TimelineEntry, TimelineKind,
 };
 use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, Window};
 
@@ -17,6 +17,8 @@ use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, Window};
 const LEAD: TimeDelta = TimeDelta::hours(1);
 /// The source of what people did to the incident.
 const INCIDENT: &str = "incident";
+/// The source of what was found about it.
+const ANALYSIS: &str = "analysis";
 
 /// From one hour before the start to the resolution, or now.
 pub(crate) fn window(incident: &Incident, now: DateTime<Utc>) -> Window {
@@ -33,6 +35,7 @@ pub(crate) struct TimelineRows {
     pub transitions: Vec<AlertTransition>,
     pub changes: Vec<IncidentChange>,
     pub comments: Vec<Comment>,
+    pub analyses: Vec<Analysis>,
 }
 
 /// The lines of a page, in the order of its keys. A row that was removed between reading keys and
@@ -59,8 +62,12 @@ pub(crate) fn entries(incident: IncidentId, keys: &[TimelineKey], rows: Timeline
         let place = (Origin::Comment, 0, comment.id.into_uuid());
         (place, comment_entry(comment))
     });
-    let mut lines: HashMap<Place, TimelineEntry> =
-        events.chain(attachments).chain(transitions).chain(changes).chain(comments).collect();
+    let analyses = rows.analyses.into_iter().map(|analysis| {
+        let place = (Origin::Analysis, 0, analysis.id.into_uuid());
+        (place, analysis_entry(&analysis))
+    });
+    let people = changes.chain(comments).chain(analyses);
+    let mut lines: HashMap<Place, TimelineEntry> = events.chain(attachments).chain(transitions).chain(people).collect();
     keys.iter().filter_map(|key| lines.remove(&(key.origin, key.version, key.id))).collect()
 }
 
@@ -152,6 +159,26 @@ fn comment_entry(comment: Comment) -> TimelineEntry {
         created_by: comment.author,
         attached: false,
         details: json!({"author": comment.author}),
+    }
+}
+
+fn analysis_entry(analysis: &Analysis) -> TimelineEntry {
+    let first = analysis.findings.first();
+    TimelineEntry {
+        timestamp: analysis.made_at,
+        kind: TimelineKind::Analysis,
+        source: ANALYSIS.to_owned(),
+        message: format!("analysis: {}", analysis.headline()),
+        level: None,
+        reference: analysis.id.to_string(),
+        created_by: analysis.made_by,
+        attached: false,
+        details: json!({
+            "findings": analysis.findings.len(),
+            "onset": analysis.onset,
+            "kind": first.map(|first| first.kind),
+            "score": first.map(|first| first.score),
+        }),
     }
 }
 

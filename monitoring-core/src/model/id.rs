@@ -99,6 +99,10 @@ uuid_id!(
     /// Identifies one change of an alert's state.
     AlertTransitionId
 );
+uuid_id!(
+    /// Identifies one analysis of an incident.
+    AnalysisId
+);
 
 impl EventId {
     /// The millisecond the id was made from, or `None` when the id is no UUIDv7.

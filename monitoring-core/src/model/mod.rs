@@ -7,6 +7,7 @@ mod alert;
 mod alert_instance;
 mod alert_matcher;
 mod alert_status;
+mod analysis;
 mod audit;
 mod backtest;
 mod duration;
@@ -52,6 +53,7 @@ pub use alert::{AlertFilter, AlertRule, CreateAlertRequest, DEFAULT_GROUP, Fallb
 pub use alert_instance::{AlertInstance, AlertInstanceFilter, AlertState, AlertTransition, Fingerprint};
 pub use alert_matcher::{AlertMatcher, AlertMatchers, MatchOperator};
 pub use alert_status::{AlertGroup, AlertStatus};
+pub use analysis::{Analysis, AnalysisCost, Evidence, Finding, FindingKind, Onset, Period};
 pub use audit::AuditEntry;
 pub use backtest::{BacktestAlert, BacktestReport, BacktestSpan};
 pub use event::{Event, Tags};
@@ -63,8 +65,8 @@ pub use exemplar::Exemplar;
 pub(crate) use exemplar::{bucket_of, is_news, keep_newest};
 pub use hex::HexDigits;
 pub use id::{
-    AlertRuleId, AlertTransitionId, CommentId, EventId, IncidentId, NotificationId, ReceiverId, SeriesId,
-    SilenceId,
+    AlertRuleId, AlertTransitionId, AnalysisId, CommentId, EventId, IncidentId, NotificationId, ReceiverId,
+    SeriesId, SilenceId,
 };
 pub use incident::{
     Comment, CreateIncidentRequest, Incident, IncidentChange, IncidentFilter, IncidentSeverity,

@@ -22,6 +22,8 @@ pub enum TimelineKind {
     Comment,
     /// A version was deployed or a configuration changed.
     Deploy,
+    /// An analysis found something new.
+    Analysis,
 }
 
 /// One line of a timeline.
@@ -39,7 +41,7 @@ pub struct TimelineEntry {
     /// How bad it is, where the entry says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
-    /// Id of the event, comment or change behind the entry.
+    /// Id of the event, comment, change or analysis behind the entry.
     pub reference: String,
     /// The user who sent the event, made the change or wrote the comment, if a person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]

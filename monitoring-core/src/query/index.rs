@@ -257,6 +257,18 @@ impl Index {
         names.into_iter().take(max).collect()
     }
 
+    /// The families of each metric that are kept, in the order of names.
+    pub(super) fn by_metric(&self, keep: impl Fn(&str, Part) -> bool) -> Vec<Vec<Found<Key>>> {
+        let metrics = self.postings.get(NAME).into_iter().flatten();
+        let families = |(name, numbers): (&Arc<str>, &Vec<u32>)| {
+            let families = numbers.iter().map(|number| &self.families[*number as usize]);
+            let kept = families.filter(|family| keep(name, family.key.part));
+            kept.map(|family| Found { labels: family.labels.clone(), key: family.key.clone() })
+                .collect::<Vec<_>>()
+        };
+        metrics.map(families).filter(|series| !series.is_empty()).collect()
+    }
+
     fn selected<'i>(&'i self, selections: &'i [Vec<Matcher>]) -> Box<dyn Iterator<Item = Found<Key>> + 'i> {
         if selections.is_empty() {
             return Box::new(self.families.iter().flat_map(Family::shown));

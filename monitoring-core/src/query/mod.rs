@@ -5,6 +5,7 @@
 
 mod engine;
 mod exemplars;
+mod history;
 mod index;
 mod listing;
 mod part;
@@ -15,6 +16,7 @@ mod stored;
 
 pub use engine::{MetricDescription, PromQuery};
 pub use exemplars::{QueryExemplars, SeriesExemplars};
+pub(crate) use history::{SeriesHistory, SeriesNature};
 pub use index::SeriesFigures;
 pub(crate) use registered::registered_series;
 pub use selector::{Comparison, Selector};

@@ -380,7 +380,7 @@ async fn detach(
 
 /// On whose behalf something is done.
 #[derive(Clone, Copy)]
-enum Actor<'p> {
+pub(super) enum Actor<'p> {
     /// Whoever it is, or the system; the host has checked that they may.
     Trusted(Option<Uuid>),
     /// Somebody whose rights are checked here.
@@ -388,14 +388,14 @@ enum Actor<'p> {
 }
 
 impl Actor<'_> {
-    fn id(self) -> Option<Uuid> {
+    pub(super) fn id(self) -> Option<Uuid> {
         match self {
             Self::Trusted(id) => id,
             Self::Caller(caller) => Some(caller.id),
         }
     }
 
-    fn may_see(self, incident: &Incident) -> bool {
+    pub(super) fn may_see(self, incident: &Incident) -> bool {
         match self {
             Self::Trusted(_) => true,
             Self::Caller(caller) => caller.may_see(incident),
@@ -414,7 +414,11 @@ impl Actor<'_> {
 
 /// The incident, which exists and stays as it is until the transaction ends. Who may see it is
 /// decided here, of what is locked: a moment before, it may have been somebody else's.
-async fn lock(transaction: &mut Transaction<'_>, id: IncidentId, actor: Actor<'_>) -> Result<Incident> {
+pub(super) async fn lock(
+    transaction: &mut Transaction<'_>,
+    id: IncidentId,
+    actor: Actor<'_>,
+) -> Result<Incident> {
     let incident = transaction.store().lock_incident(id).await?;
     incident.filter(|incident| actor.may_see(incident)).ok_or_else(|| not_found(id))
 }

@@ -6,6 +6,7 @@
 mod alert_states;
 mod alert_statuses;
 mod alerts;
+mod analyses;
 mod audit;
 mod events;
 mod exposition;
@@ -32,6 +33,7 @@ pub use alert_states::{
 };
 pub use alert_statuses::{acknowledge_alerts, alert_groups, alert_statuses, preview_silence};
 pub use alerts::{alert_rule, create_alert_rule, delete_alert_rule, query_alert_rules, update_alert_rule};
+pub use analyses::{analyze_incident, analyze_incident_as, incident_analyses};
 pub(crate) use audit::record_audit;
 pub use audit::{query_audit_log, read_audit_log, record_audit_entry};
 pub(crate) use events::log_event;

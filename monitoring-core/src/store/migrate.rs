@@ -43,6 +43,7 @@ pub(super) async fn postgres(
         script!("postgres", 6, "0006_metric_chunks"),
         script!("postgres", 7, "0007_evaluation"),
         script!("postgres", 8, "0008_notifications"),
+        script!("postgres", 9, "0009_analysis"),
     ];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
@@ -117,6 +118,7 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 6, "0006_metric_chunks"),
         script!("sqlite", 7, "0007_evaluation"),
         script!("sqlite", 8, "0008_notifications"),
+        script!("sqlite", 9, "0009_analysis"),
     ];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

@@ -19,6 +19,7 @@ mod transaction;
 pub(crate) mod alert_instances;
 pub(crate) mod alert_transitions;
 pub(crate) mod alerts;
+pub(crate) mod analyses;
 pub(crate) mod audit;
 pub(crate) mod chunks;
 pub(crate) mod events;

@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::model::{
-    AlertTransition, Comment, Event, EventId, EventType, IncidentChange, IncidentId, Level, Page, Tags,
+    AlertTransition, Analysis, Comment, Event, EventId, EventType, IncidentChange, IncidentId, Level, Page,
+    Tags,
 };
 
 /// Whose timeline, and which events belong to it.
@@ -29,10 +30,12 @@ pub(crate) enum Origin {
     Transition,
     Change,
     Comment,
+    Analysis,
 }
 
 impl Origin {
-    const ALL: [Self; 5] = [Self::Event, Self::Attachment, Self::Transition, Self::Change, Self::Comment];
+    const ALL: [Self; 6] =
+        [Self::Event, Self::Attachment, Self::Transition, Self::Change, Self::Comment, Self::Analysis];
 
     /// The reverse of the number statements write for it.
     pub(crate) fn of(number: i64) -> Option<Self> {
@@ -47,7 +50,8 @@ pub(crate) struct TimelineKey {
     pub origin: Origin,
     /// The version a change made; 0 for what has an id.
     pub version: i64,
-    /// The id of an event, a change of an alert's state or a comment; nil for a change of the incident.
+    /// The id of an event, a change of an alert's state, a comment or an analysis; nil for a change of the
+    /// incident.
     pub id: Uuid,
 }
 
@@ -88,7 +92,8 @@ super::store_trait! {
     TimelineStore {
         /// The keys of a page, oldest first: events in the window, attached events wherever they
         /// are, alerts that began or ceased to fire in the window, every change of state of those whose
-        /// rules the incident is about, and all changes and comments.
+        /// rules the incident is about, and all changes, comments
+        /// and analyses that say something new.
         fn timeline_keys(window: &Window, page: &Page) -> Vec<TimelineKey>;
 
         /// Events that are not attached, between two keys and with them.
@@ -125,5 +130,12 @@ super::store_trait! {
             first: &TimelineKey,
             last: &TimelineKey,
         ) -> Vec<Comment>;
+
+        /// Analyses that say something new, between two keys and with them.
+        fn analyses_between(
+            incident: IncidentId,
+            first: &TimelineKey,
+            last: &TimelineKey,
+        ) -> Vec<Analysis>;
     }
 }

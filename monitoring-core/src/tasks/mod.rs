@@ -1,6 +1,7 @@
 //! What runs in the background. Only this module spawns; every task has a name, is told when to
 //! stop, and is waited for.
 
+mod analyze_incidents;
 mod deliver;
 mod evaluate;
 mod ingest;
@@ -10,6 +11,7 @@ mod presence;
 mod supervisor;
 mod upkeep;
 
+pub(crate) use analyze_incidents::{analyze_incidents, analyze_open};
 pub(crate) use deliver::run_deliveries;
 pub(crate) use evaluate::evaluate_rules;
 pub(crate) use ingest::{Stop, run_pipeline};

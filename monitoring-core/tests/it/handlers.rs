@@ -16,7 +16,6 @@ on_each_database!(
     a_processed_event_is_enriched_and_stored,
     a_processed_event_belongs_to_whoever_the_host_says,
     a_malformed_event_is_refused_with_the_reason,
-    engines_that_do_not_stand_refuse_clearly,
 );
 
 /// Runs a task where it stands.
@@ -109,15 +108,5 @@ async fn a_malformed_event_is_refused_with_the_reason(database: &Database) {
             panic!("not refused as invalid");
         };
         assert_eq!(invalid.errors()[0].field, field);
-    }
-}
-
-async fn engines_that_do_not_stand_refuse_clearly(database: &Database) {
-    let fixture = Fixture::start(database).await;
-    let tasks = Tasks::of(&fixture).await;
-    for task_type in ["monitoring_incident_analysis"] {
-        let error = tasks.run(task_type, json!({})).await.unwrap_err();
-        assert!(matches!(error, Error::NotAvailable { .. }));
-        assert!(error.to_string().ends_with("is not available yet"), "{error}");
     }
 }

@@ -8,6 +8,7 @@ mod support;
 #[path = "."]
 mod monitoring {
     mod alerts;
+    mod analyses;
     mod architecture;
     mod audit;
     mod bare_connections;

@@ -47,7 +47,6 @@ pub(super) enum Code {
     PayloadTooLarge,
     UnsupportedMediaType,
     Internal,
-    NotAvailable,
     Overloaded,
     Unavailable,
     TimedOut,
@@ -69,7 +68,6 @@ impl Code {
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Internal => "internal",
-            Self::NotAvailable => "not_available",
             Self::Overloaded => "overloaded",
             Self::Unavailable => "unavailable",
             Self::TimedOut => "timed_out",
@@ -89,7 +87,6 @@ impl Code {
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotAvailable => StatusCode::NOT_IMPLEMENTED,
             Self::Overloaded | Self::Unavailable | Self::TimedOut | Self::Unconfirmed => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -241,7 +238,6 @@ impl From<Error> for Problem {
             Error::Forbidden { .. } => Code::Forbidden,
             Error::Overloaded => Code::Overloaded,
             Error::ShutDown => Code::Unavailable,
-            Error::NotAvailable { .. } => Code::NotAvailable,
             Error::Unconfirmed { .. } => return unconfirmed(error),
             unknown => return internal(&unknown),
         };

@@ -46,7 +46,7 @@ fn table() -> Vec<Route> {
         ReadStats, ReadSummary, WriteTelemetry,
     };
     use api::{
-        alerts, audit, events, health, incidents, metrics, notifications, receivers, recording_rules,
+        alerts, analyses, audit, events, health, incidents, metrics, notifications, receivers, recording_rules,
         routing, rule_groups, rules, silences, stats, timeline,
     };
 
@@ -115,6 +115,8 @@ fn table() -> Vec<Route> {
         post("/incidents/{id}/events", Needs(OwnIncidents), incidents::attach),
         get("/incidents/{id}/events", Needs(OwnIncidents), incidents::events),
         delete("/incidents/{id}/events/{event_id}", Needs(OwnIncidents), incidents::detach),
+        post("/incidents/{id}/analyze", Needs(OwnIncidents), analyses::analyze),
+        get("/incidents/{id}/analysis", Needs(OwnIncidents), analyses::list),
         get("/stats", Needs(ReadStats), stats::system),
         get("/stats/summary", Needs(ReadSummary), stats::summary),
         get("/audit", Needs(ReadAudit), audit::list),

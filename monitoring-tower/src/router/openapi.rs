@@ -12,7 +12,7 @@ use utoipa::openapi::{self, Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoParams, Modify, OpenApi};
 
 use super::api::{
-    alerts, audit, events, health, incidents, metrics, notifications, receivers, recording_rules, routing,
+    alerts, analyses, audit, events, health, incidents, metrics, notifications, receivers, recording_rules, routing,
     rule_groups, rules, silences, stats, timeline,
 };
 use super::error::ProblemDetails;
@@ -50,6 +50,7 @@ pub(super) async fn document(OriginalUri(uri): OriginalUri) -> Json<openapi::Ope
         incidents::create, incidents::list, incidents::show, incidents::update, incidents::patch,
         timeline::show, incidents::history, incidents::comment, incidents::comments,
         incidents::attach, incidents::events, incidents::detach,
+        analyses::analyze, analyses::list,
         stats::system, stats::summary, audit::list, health::live, health::ready, document,
     ),
     components(schemas(ProblemDetails)),

@@ -174,7 +174,7 @@ impl Postgres<'_> {
         Ok(done.rows_affected())
     }
 
-    fn select(&self) -> QueryBuilder<sqlx::Postgres> {
+    pub(super) fn select(&self) -> QueryBuilder<sqlx::Postgres> {
         QueryBuilder::new(in_schema(SELECT, self.schema))
     }
 }
@@ -253,7 +253,7 @@ fn push_tag(query: &mut QueryBuilder<sqlx::Postgres>, key: &str, text: &str) {
     query.push(")");
 }
 
-fn event(row: &PgRow) -> Result<Event, StoreError> {
+pub(super) fn event(row: &PgRow) -> Result<Event, StoreError> {
     const TABLE: &str = "events";
     let id: Uuid = row.try_get("id")?;
     let event_type: &str = row.try_get("event_type")?;

@@ -9,6 +9,7 @@ use crate::config::Settings;
 mod alert_instances;
 mod alert_transitions;
 mod alerts;
+mod analyses;
 mod audit;
 mod chunks;
 mod events;

@@ -25,7 +25,7 @@ const ROWS_MAX: usize = 100;
 /// writes it out as a segment of its own, to be merged later.
 const TAGGED_MAX: usize = 1_000;
 
-const SELECT: &str =
+pub(super) const SELECT: &str =
     "SELECT seq, id, event_type, source, message, level, tags, payload, request_id, trace_id,
         span_id, timestamp, created_at, created_by
      FROM monitoring_events
@@ -358,7 +358,7 @@ fn arrival(row: &SqliteRow) -> Result<Arrival, StoreError> {
     Ok(Arrival { event, position })
 }
 
-fn event(row: &SqliteRow) -> Result<Event, StoreError> {
+pub(super) fn event(row: &SqliteRow) -> Result<Event, StoreError> {
     const TABLE: &str = "monitoring_events";
     let id: Uuid = row.try_get("id")?;
     let event_type: &str = row.try_get("event_type")?;

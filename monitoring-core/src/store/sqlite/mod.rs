@@ -12,6 +12,7 @@ use crate::model::from_micros;
 mod alert_instances;
 mod alert_transitions;
 mod alerts;
+mod analyses;
 mod audit;
 mod chunks;
 mod events;

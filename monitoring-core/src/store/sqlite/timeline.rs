@@ -5,9 +5,10 @@ use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::alert_transitions::transition;
+use super::analyses::analysis;
 use super::incidents::{attached_event, change, comment};
 use super::{Sqlite, time};
-use crate::model::{AlertTransition, Comment, Event, IncidentChange, IncidentId, Page, to_micros};
+use crate::model::{AlertTransition, Analysis, Comment, Event, IncidentChange, IncidentId, Page, to_micros};
 use crate::store::StoreError;
 use crate::store::row::Place;
 use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, TimelineStore, Window};
@@ -48,6 +49,12 @@ impl TimelineStore for Sqlite<'_> {
                   FROM monitoring_incident_comments
                   WHERE incident_id = ?1
                   ORDER BY created_at, id
+                  LIMIT ?4)
+                 UNION ALL
+                 SELECT * FROM (SELECT made_at, 5, 0, id
+                  FROM monitoring_incident_analyses
+                  WHERE incident_id = ?1 AND is_news
+                  ORDER BY made_at, id
                   LIMIT ?4)
              ) AS entries
              ORDER BY time, origin, version, id
@@ -149,6 +156,22 @@ impl TimelineStore for Sqlite<'_> {
              ORDER BY created_at, id";
         let rows = self.rows_between(sql, incident, first, last).await?;
         rows.iter().map(comment).collect()
+    }
+
+    async fn analyses_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<Analysis>, StoreError> {
+        let sql = "SELECT id, incident_id, made_at, made_by, method, is_news, window_start, window_end,
+                 reference_start, reference_end, onset, findings, signature, cost
+             FROM monitoring_incident_analyses
+             WHERE incident_id = ?1 AND is_news
+               AND (made_at, id) >= (?2, ?3) AND (made_at, id) <= (?4, ?5)
+             ORDER BY made_at, id";
+        let rows = self.rows_between(sql, incident, first, last).await?;
+        rows.iter().map(analysis).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the tests of this crate share. `postgres`, `log` and `waiting` know nothing of it and are also included,
+//! What the tests of this crate share. `planted`, `postgres`, `log` and `waiting` know nothing of it and are also included,
 //! by path, into other test binaries.
 
 pub(crate) mod database;
@@ -6,6 +6,7 @@ pub(crate) mod fixture;
 pub(crate) mod log;
 #[cfg(feature = "postgres")]
 pub(crate) mod own_server;
+pub(crate) mod planted;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 

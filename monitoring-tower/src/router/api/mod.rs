@@ -1,6 +1,7 @@
 //! Handlers, one subject a file: take the request apart, ask a service, wrap the answer.
 
 pub(super) mod alerts;
+pub(super) mod analyses;
 pub(super) mod audit;
 pub(super) mod events;
 pub(super) mod health;

@@ -1,6 +1,7 @@
 //! The REST interface, one subject a file.
 
 mod alerts;
+mod analyses;
 mod bodies;
 #[cfg(feature = "prometheus")]
 mod descriptions;

@@ -1,0 +1,35 @@
+//! What changed, and where? Explains an incident from what was recorded around it.
+//!
+//! `read` reads a bounded part of it, and [`analyzed`] puts all together. Everything else here is a
+//! function of values, and the same values always have the same explanation. Nothing here knows what a
+//! fault is called; it compares the time since the onset with the time before it.
+
+mod bubble_up;
+mod candidate;
+mod changes;
+mod explain;
+mod input;
+mod onset;
+mod rank;
+mod read;
+mod related;
+mod requests;
+mod run;
+mod series_shift;
+mod spans;
+mod statistics;
+mod tell;
+mod template;
+mod templates_changed;
+mod traffic_shift;
+
+pub(crate) use run::{WATCHED, analyzed, is_due, keep};
+
+#[cfg(test)]
+mod made;
+/// The shop with faults planted in it, which tests of the HTTP API share.
+#[cfg(test)]
+#[path = "../../tests/it/support/planted/mod.rs"]
+mod planted;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! Faults that were injected into real systems and recorded: TrainTicket (Nezha) and PetShop.
+//!
+//! The recordings are not part of this project: `MONITORING_RCA_DATA` names the folder that holds
+//! `nezha_tt` and `petshop`, their files unpacked. Cases with an even place in the order of their
+//! names were looked at when the method was made; the others were not.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::*;
+use crate::model::{Event, EventId, EventType, Level, Period};
+use crate::query::{SeriesHistory, SeriesNature};
+
+fn folder() -> Option<PathBuf> {
+    let Ok(folder) = std::env::var("MONITORING_RCA_DATA") else {
+        println!("SKIPPED: MONITORING_RCA_DATA names no folder of recorded faults");
+        return None;
+    };
+    Some(folder.into())
+}
+
+/// The cells of a line; a quoted one may hold commas.
+fn cells(line: &str) -> Vec<String> {
+    let (mut cells, mut cell, mut is_quoted) = (Vec::new(), String::new(), false);
+    for c in line.chars() {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => cells.push(std::mem::take(&mut cell)),
+            c => cell.push(c),
+        }
+    }
+    cells.push(cell);
+    cells
+}
+
+fn lines(path: &Path) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines().map(cells).collect()
+}
+
+fn json_of(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn base() -> DateTime<Utc> {
+    "2026-06-15T08:00:00Z".parse().unwrap()
+}
+
+/// Services in the order in which the evidence of the findings names them.
+fn services_named(explanation: &Explanation) -> Vec<String> {
+    let mut named: Vec<String> = Vec::new();
+    for evidence in explanation.findings.iter().flat_map(|finding| &finding.evidence) {
+        for key in ["source", "service"] {
+            if let Some(service) = evidence.tags.get(key)
+                && !named.contains(service)
+            {
+                named.push(service.clone());
+            }
+        }
+    }
+    named
+}
+
+fn place(explanation: &Explanation, service: &str) -> Option<usize> {
+    services_named(explanation).iter().position(|named| named == service).map(|place| place + 1)
+}
+
+fn report(name: &str, results: &[(String, Option<usize>, String)]) {
+    let (mut seen, mut unseen) = (Hits::default(), Hits::default());
+    for (n, (case, rank, told)) in results.iter().enumerate() {
+        let half = if n % 2 == 0 { &mut seen } else { &mut unseen };
+        half.add(*rank);
+        let rank = rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string());
+        println!("{name} {case}: {rank}  {told}");
+    }
+    println!("{name}: looked at {seen}; not looked at {unseen}");
+}
+
+#[test]
+fn recorded_train_tickets() {
+    let Some(folder) = folder() else { return };
+    let folder = folder.join("nezha_tt");
+    let mut cases: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.retain(|path| path.join("label.json").exists());
+    cases.sort();
+    assert!(!cases.is_empty());
+    let results: Vec<_> = cases
+        .iter()
+        .map(|case| {
+            let label = json_of(&case.join("label.json"));
+            let service = label["service"].as_str().unwrap();
+            let explanation = explain(&train_tickets(&folder, case, label["day"].as_str().unwrap()));
+            let told = format!(
+                "{service} ({}): {}",
+                label["type"],
+                explanation.findings.first().map_or("-", |first| &first.summary)
+            );
+            (label["id"].as_str().unwrap().to_owned(), place(&explanation, service), told)
+        })
+        .collect();
+    report("TrainTicket", &results);
+}
+
+/// One minute without a fault, put before three with one.
+fn train_tickets(folder: &Path, case: &Path, day: &str) -> Input {
+    let normal = folder.join(format!("normal_{day}"));
+    let (mut events, mut number) = (Vec::new(), 0);
+    let first = |path: &Path| -> i64 {
+        lines(&path.join("spans.csv"))[1..].iter().map(|line| line[0].parse::<i64>().unwrap()).min().unwrap()
+    };
+    for (path, shift, name) in
+        [(&normal, -first(&normal) - 61_000, "n"), (&case.to_path_buf(), -first(case), "f")]
+    {
+        let mut known: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for line in &lines(&path.join("spans.csv"))[1..] {
+            let [time, trace, span, parent, service, operation, took] = &line[..7] else {
+                panic!("{line:?}")
+            };
+            *known.entry((trace.clone(), span.clone())).or_default() += 1;
+            let id = |span: &str| format!("{name}{trace}/{span}");
+            let mut tags = Map::new();
+            if parent != "-1" {
+                tags.insert("parent_span_id".to_owned(), json!(id(parent)));
+            }
+            let mut payload = Map::new();
+            payload.insert("duration_ms".to_owned(), json!(took.parse::<f64>().unwrap() / 1_000.0));
+            number += 1;
+            events.push(event(
+                number,
+                time.parse::<i64>().unwrap() + shift,
+                EventType::Trace,
+                service,
+                operation,
+                Level::Info,
+                tags,
+                payload,
+                Some((&format!("{name}{trace}"), Some(id(span)))),
+            ));
+        }
+        for line in &lines(&path.join("logs.csv"))[1..] {
+            let [time, service, trace, message] = &line[..4] else { panic!("{line:?}") };
+            let (level, text) = message.split_once(' ').unwrap_or(("INFO", message));
+            let level = level.parse().unwrap_or(Level::Info);
+            number += 1;
+            let trace = format!("{name}{trace}");
+            events.push(event(
+                number,
+                time.parse::<i64>().unwrap() + shift,
+                EventType::Log,
+                service,
+                text.trim(),
+                level,
+                Map::new(),
+                Map::new(),
+                Some((&trace, None)),
+            ));
+        }
+    }
+    events.sort_by_key(|seen| seen.event.timestamp);
+    let end =
+        events.last().map_or_else(base, |seen| seen.event.timestamp).min(base() + TimeDelta::minutes(4));
+    Input {
+        span: Period { start: base() - TimeDelta::seconds(62), end },
+        opened_at: base() + TimeDelta::minutes(5),
+        events,
+        series: Vec::new(),
+        incidents: Vec::new(),
+    }
+}
+
+#[allow(clippy::too_many_arguments)] // one line of a table
+fn event(
+    number: u128,
+    millis: i64,
+    event_type: EventType,
+    source: &str,
+    message: &str,
+    level: Level,
+    tags: Map<String, Value>,
+    payload: Map<String, Value>,
+    trace: Option<(&str, Option<String>)>,
+) -> Seen {
+    let timestamp = base() + TimeDelta::milliseconds(millis);
+    let event = Event {
+        id: EventId::from(Uuid::from_u128(number)),
+        event_type,
+        source: source.to_owned(),
+        message: Some(message.to_owned()),
+        level: Some(level),
+        tags,
+        payload,
+        request_id: None,
+        trace_id: trace.as_ref().map(|(trace, _)| (*trace).to_owned()),
+        span_id: trace.and_then(|(_, span)| span),
+        timestamp,
+        created_at: timestamp,
+        created_by: None,
+    };
+    Seen { event, weight: 1.0 }
+}
+
+#[test]
+fn recorded_pet_shop() {
+    let Some(folder) = folder() else { return };
+    let mut results = Vec::new();
+    for traffic in ["high_traffic", "low_traffic"] {
+        let folder = folder.join("petshop").join(traffic);
+        let usual = table(&folder.join("noissue/metrics.csv"));
+        let mut cases: Vec<_> =
+            std::fs::read_dir(folder.join("train")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        cases.sort();
+        for case in cases {
+            let target = json_of(&case.join("target.json"));
+            let service = target["root_cause"]["node"].as_str().unwrap();
+            let explanation = explain(&pet_shop(
+                &usual,
+                &table(&case.join("metrics.csv")),
+                target["target"]["timestamp"].as_i64().unwrap(),
+            ));
+            let told = format!(
+                "{} {}: {}",
+                target["target"]["metric"],
+                service,
+                explanation.findings.first().map_or("-", |first| &first.summary)
+            );
+            results.push((
+                format!("{traffic} {}", case.file_name().unwrap().display()),
+                place(&explanation, service),
+                told,
+            ));
+        }
+    }
+    report("PetShop", &results);
+}
+
+type Table = BTreeMap<(String, String, String), Vec<(i64, f64)>>;
+
+/// By service, metric and statistic, seconds and values.
+fn table(path: &Path) -> Table {
+    let lines = lines(path);
+    let mut table = Table::new();
+    for (column, service) in lines[0].iter().enumerate().skip(1) {
+        let points = lines[4..].iter().filter_map(|line| {
+            let time: f64 = line[0].parse().ok()?;
+            Some((time as i64, line[column].parse().ok()?))
+        });
+        table.insert((service.clone(), lines[1][column].clone(), lines[2][column].clone()), points.collect());
+    }
+    table
+}
+
+/// The last eight hours without an issue, put before those of an issue.
+fn pet_shop(usual: &Table, issue: &Table, noticed: i64) -> Input {
+    let times = issue.values().flatten().map(|(time, _)| *time);
+    let (start, end) = (times.clone().min().unwrap(), times.max().unwrap());
+    let last = usual.values().flatten().map(|(time, _)| *time).max().unwrap();
+    let at = |seconds: i64| (base() + TimeDelta::seconds(seconds - start)).timestamp_millis();
+    let series =
+        usual.iter().filter(|((_, _, statistic), _)| matches!(&**statistic, "Average" | "Sum" | "p90"));
+    let series = series.map(|((service, metric, statistic), before)| {
+        let before = before.iter().map(|(time, value)| (at(time - last + start - 300), *value));
+        let before = before.filter(|(time, _)| *time >= at(start - 28_800));
+        let key = (service.clone(), metric.clone(), statistic.clone());
+        let since = issue.get(&key).into_iter().flatten().map(|(time, value)| (at(*time), *value));
+        let name = format!("{metric}_{statistic}");
+        SeriesHistory {
+            labels: [("__name__", name.as_str()), ("service", service.as_str())].into_iter().collect(),
+            nature: SeriesNature::Level,
+            points: before.chain(since).collect(),
+        }
+    });
+    let time = |seconds: i64| DateTime::from_timestamp_millis(at(seconds)).unwrap();
+    Input {
+        span: Period { start: time(start - 28_800), end: time(end + 300) },
+        opened_at: time(noticed - noticed.rem_euclid(300) + start.rem_euclid(300) + 300),
+        events: Vec::new(),
+        series: series.collect(),
+        incidents: Vec::new(),
+    }
+}

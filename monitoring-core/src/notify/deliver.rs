@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::retry::{Answer, after};
@@ -81,11 +82,18 @@ impl Deliverer {
     }
 
     /// Sends one receiver what is due and tells how much that was. What is about one group goes in order;
-    /// groups do not wait for each other.
-    pub(crate) async fn deliver_to(&self, id: ReceiverId) -> Result<usize, StoreError> {
+    /// groups do not wait for each other. After `stop` nothing more is begun.
+    pub(crate) async fn deliver_to(
+        &self,
+        id: ReceiverId,
+        stop: &CancellationToken,
+    ) -> Result<usize, StoreError> {
         let Some(receiver) = self.receiver(id).await? else { return Ok(0) };
         let mut delivered = 0;
         for _ in 0..ROUNDS_MAX {
+            if stop.is_cancelled() {
+                break;
+            }
             let claimant = Uuid::from_u128(random_u128());
             let claimed = self.claim(id, claimant).await?;
             if claimed.is_empty() {

@@ -14,10 +14,14 @@ mod deliver;
 mod http;
 mod notifier;
 mod payload;
+// Some of it is for ways that a build may leave out.
+#[cfg_attr(not(all(feature = "notify", feature = "email")), allow(dead_code))]
 mod retry;
+#[cfg_attr(not(all(feature = "notify", feature = "email")), allow(dead_code))]
 mod sender;
 #[cfg(feature = "email")]
 mod smtp;
+#[cfg_attr(not(all(feature = "notify", feature = "email")), allow(dead_code))]
 mod way;
 
 pub(crate) use decide::{Decider, clean_up, is_evaluation_healthy};

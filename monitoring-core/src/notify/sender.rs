@@ -21,7 +21,6 @@ pub(super) struct Sender {
     #[cfg(feature = "notify")]
     http: super::http::Http,
     notifiers: Notifiers,
-    #[cfg_attr(not(any(feature = "notify", feature = "email")), allow(dead_code))]
     settings: Settings,
 }
 
@@ -67,6 +66,8 @@ impl Sender {
     }
 
     async fn by(&self, way: &Way, message: &Message, id: NotificationId) -> Answer {
+        #[cfg(not(feature = "email"))]
+        let _ = id;
         match way {
             Way::Custom(way) => self.by_host(way, message).await,
             #[cfg(feature = "email")]
@@ -79,10 +80,7 @@ impl Sender {
             #[cfg(feature = "notify")]
             way => self.by_http(way, message).await,
             #[cfg(not(feature = "notify"))]
-            _ => {
-                let _ = id;
-                Answer::never("this build cannot reach it")
-            }
+            _ => Answer::never("this build cannot reach it"),
         }
     }
 

@@ -21,39 +21,46 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Receivers served at once.
 const RECEIVERS_MAX: usize = 64;
 
-/// Runs until `stop`. What is on its way then is given up by us and sent by another, or after a restart.
-pub(crate) async fn run_deliveries(deliverer: Deliverer, stop: CancellationToken) {
-    stop.run_until_cancelled(deliver(deliverer)).await;
-}
+/// What is on its way at the end may take so long to arrive.
+const FAREWELL: Duration = Duration::from_secs(3);
 
-async fn deliver(deliverer: Deliverer) {
+/// Runs until `stop`, and until what is on its way has arrived, if that is soon. What has not is sent by
+/// another, or after a restart.
+pub(crate) async fn run_deliveries(deliverer: Deliverer, stop: CancellationToken) {
     let mut served: HashSet<ReceiverId> = HashSet::new();
     let mut turns = FuturesUnordered::new();
-    // Not while everything else starts.
-    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + INTERVAL, INTERVAL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // What is on its way goes on meanwhile.
+    let mut looking = Box::pin(look(&deliverer));
     loop {
         tokio::select! {
+            () = stop.cancelled() => break,
             Some((receiver, outcome)) = turns.next() => {
                 served.remove(&receiver);
                 report(outcome);
             }
-            _ = ticks.tick() => {
-                let due = tokio::time::timeout(PATIENCE, deliverer.due()).await;
-                match due.unwrap_or_else(|_| Err(StoreError::no_answer(PATIENCE))) {
-                    Ok(due) => {
-                        for receiver in due {
-                            if served.len() < RECEIVERS_MAX && served.insert(receiver) {
-                                let deliverer = deliverer.clone();
-                                turns.push(async move { (receiver, deliverer.deliver_to(receiver).await) });
-                            }
-                        }
+            due = &mut looking => {
+                for receiver in due {
+                    if served.len() < RECEIVERS_MAX && served.insert(receiver) {
+                        let turn = deliverer.deliver_to(receiver, &stop);
+                        turns.push(async move { (receiver, turn.await) });
                     }
-                    Err(error) => report(Err(error)),
                 }
+                looking = Box::pin(look(&deliverer));
             }
         }
     }
+    let arriving = async { while turns.next().await.is_some() {} };
+    let _ = tokio::time::timeout(FAREWELL, arriving).await;
+}
+
+/// The receivers for whom something is due, after a while.
+async fn look(deliverer: &Deliverer) -> Vec<ReceiverId> {
+    tokio::time::sleep(INTERVAL).await;
+    let due = tokio::time::timeout(PATIENCE, deliverer.due()).await;
+    due.unwrap_or_else(|_| Err(StoreError::no_answer(PATIENCE))).unwrap_or_else(|error| {
+        report(Err(error));
+        Vec::new()
+    })
 }
 
 fn report(outcome: Result<usize, StoreError>) {

@@ -31,7 +31,6 @@ pub(in crate::notify) struct AlertmanagerAlert {
 }
 
 /// The body, as it is right when it is sent at `now`.
-#[cfg_attr(not(feature = "notify"), allow(dead_code))]
 pub(in crate::notify) fn alertmanager(
     message: &Message,
     external_url: &str,

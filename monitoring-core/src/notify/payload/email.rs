@@ -8,7 +8,6 @@ const ALERTS_MAX: usize = 100;
 const SUBJECT_CHARS_MAX: usize = 200;
 
 /// What an e-mail says. Its subject and ids hold nothing that could become another header.
-#[cfg_attr(not(feature = "email"), allow(dead_code))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::notify) struct EmailText {
     pub subject: String,
@@ -21,7 +20,6 @@ pub(in crate::notify) struct EmailText {
 }
 
 /// Makes it. `unique` tells messages of one group apart.
-#[cfg_attr(not(feature = "email"), allow(dead_code))]
 pub(in crate::notify) fn email(message: &Message, unique: &str, from: &str, external_url: &str) -> EmailText {
     let domain = from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
     let subject = cut(&one_line(&title(message)), SUBJECT_CHARS_MAX);

@@ -1,10 +1,16 @@
 //! What each receiver makes of a message: functions from values to values.
 
+#[cfg(any(test, feature = "notify"))]
 mod alertmanager;
+#[cfg(any(test, feature = "email"))]
 mod email;
+#[cfg(any(test, feature = "notify"))]
 mod pagerduty;
+#[cfg(any(test, feature = "notify"))]
 mod slack;
+#[cfg(any(test, feature = "notify", feature = "email"))]
 mod text;
+#[cfg(any(test, feature = "notify"))]
 mod webhook;
 
 #[cfg(feature = "notify")]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
 use self::alertmanager::Alertmanager;
 use self::listener::{Heard, Listener, Says};
@@ -185,7 +186,7 @@ impl World {
     async fn deliver(&self) -> usize {
         let mut delivered = 0;
         for receiver in self.deliverer.due().await.unwrap() {
-            delivered += self.deliverer.deliver_to(receiver).await.unwrap();
+            delivered += self.deliverer.deliver_to(receiver, &CancellationToken::new()).await.unwrap();
         }
         delivered
     }
@@ -257,7 +258,8 @@ async fn what_one_replica_claims_no_other_sends(world: World) {
     let alerts: Vec<_> = (0..40).map(|at| world.alert(&format!("Alert{at}"))).collect();
     assert_eq!(world.decide(&alerts).await, 40);
     let other = Deliverer::new(world.pool.clone(), Notifiers::new()).unwrap();
-    let (one, two) = tokio::join!(world.deliverer.deliver_to(id), other.deliver_to(id));
+    let stop = CancellationToken::new();
+    let (one, two) = tokio::join!(world.deliverer.deliver_to(id, &stop), other.deliver_to(id, &stop));
     assert_eq!(one.unwrap() + two.unwrap(), 40);
     let mut keys: Vec<_> =
         listener.heard().iter().map(|heard| heard.json()["groupKey"].to_string()).collect();
@@ -315,7 +317,7 @@ async fn a_receiver_that_hangs_holds_up_no_other(world: World) {
         {"receiver": "hangs", "continue": true}, {"receiver": "works"}]}))
         .await;
     world.decide(&[world.alert("Slow")]).await;
-    let stop = tokio_util::sync::CancellationToken::new();
+    let stop = CancellationToken::new();
     let task = tokio::spawn(run(world.deliverer.clone(), stop.clone()));
     works.wait_for(1).await;
     hangs.wait_for(1).await;
@@ -324,9 +326,9 @@ async fn a_receiver_that_hangs_holds_up_no_other(world: World) {
 }
 
 /// As the task does it, without knowing of tasks.
-async fn run(deliverer: Deliverer, stop: tokio_util::sync::CancellationToken) {
+async fn run(deliverer: Deliverer, stop: CancellationToken) {
     let due = deliverer.due().await.unwrap();
-    let turns = due.into_iter().map(|receiver| deliverer.deliver_to(receiver));
+    let turns = due.into_iter().map(|receiver| deliverer.deliver_to(receiver, &stop));
     stop.run_until_cancelled(futures_util::future::join_all(turns)).await;
 }
 

@@ -90,8 +90,7 @@ enum Wanted {
 
 impl Evaluator {
     pub(crate) fn new(pool: Pool, promql: &PromQuery) -> Self {
-        let mut limits = QueryLimits::default();
-        limits.timeout = QUERY_TIMEOUT;
+        let limits = QueryLimits { timeout: QUERY_TIMEOUT, ..QueryLimits::default() };
         let promql = promql.apart(limits);
         Self { pool, promql, known: Mutex::default(), loading: tokio::sync::Mutex::default() }
     }

@@ -64,7 +64,7 @@ async fn a_backtest_agrees_with_what_happened(database: &Database) {
     }
     let (start, mut dice) = (run.now(), Dice(1));
     for _ in 0..60 {
-        let mut samples: Vec<(&str, Vec<(&str, &str)>, f64)> = Vec::new();
+        let mut samples: Vec<(_, Vec<_>, _)> = Vec::new();
         for (n, zone) in [("0", "a"), ("1", "a"), ("2", "b"), ("3", "b")] {
             match dice.roll(8) {
                 0 => {}

@@ -7,7 +7,7 @@ use monitoring_core::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::run::Run;
+use super::run::{Run, Sample};
 use crate::support::database::{Database, on_each_database};
 
 on_each_database!(
@@ -20,11 +20,9 @@ on_each_database!(
     an_incident_ends_with_the_rule_that_opened_it,
 );
 
-type Samples<'s> = &'s [(&'s str, &'s [(&'s str, &'s str)], f64)];
-
-const ONE: Samples = &[("x", &[("n", "1")], 1.0), ("x", &[("n", "2")], 0.0)];
-const BOTH: Samples = &[("x", &[("n", "1")], 1.0), ("x", &[("n", "2")], 1.0)];
-const NONE: Samples = &[("x", &[("n", "1")], 0.0), ("x", &[("n", "2")], 0.0)];
+const ONE: &[Sample<'_>] = &[("x", &[("n", "1")], 1.0), ("x", &[("n", "2")], 0.0)];
+const BOTH: &[Sample<'_>] = &[("x", &[("n", "1")], 1.0), ("x", &[("n", "2")], 1.0)];
+const NONE: &[Sample<'_>] = &[("x", &[("n", "1")], 0.0), ("x", &[("n", "2")], 0.0)];
 
 fn rule() -> Value {
     json!({"name": "Down", "query": "x > 0", "open_incident": true, "severity": "critical",

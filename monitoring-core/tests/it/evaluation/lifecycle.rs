@@ -56,7 +56,7 @@ async fn a_rule_is_pending_then_fires_then_is_resolved(database: &Database) {
     let stats = services::get_monitoring_stats(&mut run.fixture.conn().await).await.unwrap();
     assert_eq!(stats.active_alerts, 1);
     let active = services::active_alerts(&mut run.fixture.conn().await, &[]).await.unwrap();
-    assert_eq!(active, [firing.clone()]);
+    assert_eq!(active, std::slice::from_ref(&firing));
 
     run.minute(&[(CPU, host, 10.0)]).await;
     let resolved = run.alert(id).await;

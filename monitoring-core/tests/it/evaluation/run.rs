@@ -19,6 +19,9 @@ pub(super) const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
+/// A metric's name, labels and value.
+pub(super) type Sample<'s> = (&'s str, &'s [(&'s str, &'s str)], f64);
+
 pub(super) struct Run {
     pub(super) fixture: Fixture,
     tasks: Tasks,
@@ -53,7 +56,7 @@ impl Run {
     }
 
     /// Stores samples that the next evaluation, a minute later, sees.
-    pub(super) async fn store(&self, samples: &[(&str, &[(&str, &str)], f64)]) {
+    pub(super) async fn store(&self, samples: &[Sample<'_>]) {
         let now = self.now();
         let sent = samples.iter().map(|(name, labels, value)| {
             let labels = labels.iter().copied().chain([("__name__", *name)]);
@@ -65,7 +68,7 @@ impl Run {
     }
 
     /// Stores samples, lets a minute pass, and evaluates what is due.
-    pub(super) async fn minute(&self, samples: &[(&str, &[(&str, &str)], f64)]) -> Value {
+    pub(super) async fn minute(&self, samples: &[Sample<'_>]) -> Value {
         self.store(samples).await;
         self.fixture.clock.advance(MINUTE);
         self.evaluate(Value::Null).await

@@ -254,7 +254,8 @@ fn judge(counts: &[f64], of_source: &OfSource, first: usize) -> Option<Verdict> 
         let is_low = |rate: f64| rate <= (2.0 * after).max(0.1 * before);
         let is_usual = has_stretch(early, early_of, late.len(), is_low);
         let fate = (is_missing && !is_usual).then_some(Fate::Missing);
-        return Some(verdict(fate, poisson_at_most(m, expected)));
+        let heap = dispersion(early);
+        return Some(verdict(fate, poisson_at_most((m / heap).ceil(), expected / heap)));
     }
     (m + n >= SURGE_MIN).then(|| verdict(None, 1.0))
 }

@@ -246,9 +246,18 @@ pub(crate) struct World {
     /// Until when.
     pub end: i64,
     next_id: u64,
+    /// How many times the usual traffic there is by itself, in each second.
+    mood: Vec<f64>,
 }
 
 impl World {
+    /// How busy it was in the quarter of a minute before.
+    fn mood(&self, micros: i64) -> f64 {
+        let end = usize::try_from(micros / SECOND).unwrap_or(0).min(self.mood.len());
+        let seconds = &self.mood[end.saturating_sub(15)..end];
+        if seconds.is_empty() { 1.0 } else { seconds.iter().sum::<f64>() / seconds.len() as f64 }
+    }
+
     pub(crate) fn since(&self, micros: i64) -> i64 {
         micros - self.planted.onset
     }
@@ -296,7 +305,7 @@ pub(crate) fn plant(fault: &dyn Fault, size: Size, seed: u64) -> Planted {
     let opened = onset + (dice.between(2.0, 6.0) * MINUTE as f64) as i64;
     let end = opened + (dice.between(1.0, 8.0) * MINUTE as f64) as i64;
     let planted = Planted { onset, opened, asked: end, ..Planted::default() };
-    let mut world = World { planted, end, next_id: seed << 32 };
+    let mut world = World { planted, end, next_id: seed << 32, mood: Vec::new() };
     let noise = Noise {
         failing: dice.between(0.000_5, 0.004),
         warning: dice.between(0.002, 0.01),
@@ -320,6 +329,7 @@ fn visits(world: &mut World, fault: &dyn Fault, noise: &Noise, dice: &mut Dice) 
         let since = world.since(second * SECOND);
         // Traffic goes up and down by itself.
         mood = 0.98 * mood + 0.03 * dice.normal();
+        world.mood.push(f64::exp(mood));
         let rate = noise.traffic / 60.0 * f64::exp(mood) * fault.traffic(since);
         for _ in 0..dice.poisson(rate) {
             let micros = second * SECOND + (dice.unit() * SECOND as f64) as i64;
@@ -581,6 +591,9 @@ fn gauge(
     for at in (0..world.end / (15 * SECOND)).map(|n| n * 15 * SECOND) {
         drift = 0.9 * drift + 0.3 * dice.normal();
         let usual = level + wobble * (0.7 * drift + 0.5 * dice.normal());
+        // What requests hold goes up and down with them.
+        let follows = matches!(name, "db_pool_in_use" | "runtime_tasks" | "open_connections");
+        let usual = if follows { usual * (0.2 + 0.8 * world.mood(at)) } else { usual };
         let value = fault.reading(name, &labels, world.since(at), usual.max(0.0), dice);
         points.push((at, value));
     }
@@ -590,7 +603,7 @@ fn gauge(
 fn counter(world: &mut World, fault: &dyn Fault, (name, labels): Name, a_second: f64, dice: &mut Dice) {
     let points = (0..world.end / (15 * SECOND)).map(|n| {
         let at = n * 15 * SECOND;
-        let usual = a_second * fault.traffic(world.since(at));
+        let usual = a_second * fault.traffic(world.since(at)) * world.mood(at);
         let rate = fault.reading(name, &labels, world.since(at), usual, dice);
         (at, dice.poisson((rate * 15.0).min(500.0)) as f64)
     });

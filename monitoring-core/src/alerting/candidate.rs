@@ -91,7 +91,8 @@ impl Terms {
     fn candidate(&self, result: &Labels, value: f64, sources: &TextSources) -> Result<Candidate, Unanswered> {
         let labels = self.labels(result, value, sources)?;
         let fill = |(name, text): (&str, &str)| Ok((name.to_owned(), sources.expand(text, result, value)?));
-        let annotations: Vec<(String, String)> = self.rule.annotations.iter().map(fill).collect::<Result<_, _>>()?;
+        let annotations: Vec<(String, String)> =
+            self.rule.annotations.iter().map(fill).collect::<Result<_, _>>()?;
         Ok(Candidate {
             fingerprint: Fingerprint::of(&labels),
             labels: Arc::new(labels),
@@ -202,7 +203,8 @@ mod tests {
     #[test]
     fn severity_is_a_label_unless_the_labels_say_otherwise() {
         let severity = |rule: AlertRule, of: &[(&str, &str)]| {
-            let found = Terms::new(rule, &Labels::new()).test_candidates([(&result(of), 1.0)]).unwrap().remove(0);
+            let found =
+                Terms::new(rule, &Labels::new()).test_candidates([(&result(of), 1.0)]).unwrap().remove(0);
             found.labels.value("severity").map(str::to_owned)
         };
         assert_eq!(severity(rule(), &[]).as_deref(), Some("high"));

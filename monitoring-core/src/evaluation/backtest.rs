@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::schedule::at_millis;
 use crate::alerting::{
-    Candidate, Instances, SameLabels, Terms, TextSources, Unanswered, Unsettled, Verdict, advance, without_name,
+    Candidate, Instances, SameLabels, Terms, TextSources, Unanswered, Unsettled, Verdict, advance,
+    without_name,
 };
 use crate::model::{
     AlertRule, AlertState, AlertTransition, BacktestAlert, BacktestReport, BacktestSpan, Fingerprint, Labels,

@@ -92,7 +92,10 @@ pub(super) async fn evaluate_rule(
     Outcome { state, result }
 }
 
-async fn in_time(asking: impl Future<Output = QueryResult<Columns>>, end: Instant) -> Result<Columns, String> {
+async fn in_time(
+    asking: impl Future<Output = QueryResult<Columns>>,
+    end: Instant,
+) -> Result<Columns, String> {
     match tokio::time::timeout_at(end, asking).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err("the group had no time left for it".to_owned()),

@@ -67,7 +67,8 @@ pub(crate) fn entries(incident: IncidentId, keys: &[TimelineKey], rows: Timeline
         (place, analysis_entry(&analysis))
     });
     let people = changes.chain(comments).chain(analyses);
-    let mut lines: HashMap<Place, TimelineEntry> = events.chain(attachments).chain(transitions).chain(people).collect();
+    let mut lines: HashMap<Place, TimelineEntry> =
+        events.chain(attachments).chain(transitions).chain(people).collect();
     keys.iter().filter_map(|key| lines.remove(&(key.origin, key.version, key.id))).collect()
 }
 

@@ -1,8 +1,73 @@
-//! Fields that hold seconds, written as a number or as Prometheus writes durations.
+//! Durations as Prometheus writes them: `5m`, `1h30m`, `2w`.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::PromDuration;
+/// The units, from the longest on, in milliseconds.
+const UNITS: [(&str, u64); 7] = [
+    ("y", 365 * 24 * 3_600_000),
+    ("w", 7 * 24 * 3_600_000),
+    ("d", 24 * 3_600_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+
+/// The duration of a text such as `1h30m`: units from the longest on, each at most once. `0` needs
+/// none.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use monitoring_core::parse_duration;
+///
+/// assert_eq!(parse_duration("1h30m"), Some(Duration::from_secs(5_400)));
+/// assert_eq!(parse_duration("30m1h"), None);
+/// ```
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let (mut rest, mut millis, mut units) = (text, 0_u64, UNITS.as_slice());
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, after) = rest.split_at(digits);
+        let letters = after.len() - after.trim_start_matches(|c: char| c.is_ascii_lowercase()).len();
+        let (unit, after) = after.split_at(letters);
+        let place = units.iter().position(|(name, _)| *name == unit)?;
+        millis = millis.checked_add(number.parse::<u64>().ok()?.checked_mul(units[place].1)?)?;
+        (rest, units) = (after, &units[place + 1..]);
+    }
+    (!text.is_empty()).then(|| Duration::from_millis(millis))
+}
+
+/// The reverse of [`parse_duration`], with as few units as Prometheus uses: years, weeks and days only
+/// where nothing is left.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// assert_eq!(monitoring_core::format_duration(Duration::from_secs(90)), "1m30s");
+/// ```
+#[must_use]
+pub fn format_duration(duration: Duration) -> String {
+    let mut millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if millis == 0 {
+        return "0s".to_owned();
+    }
+    let mut text = String::new();
+    for (unit, length) in UNITS {
+        let is_exact = matches!(unit, "y" | "w" | "d");
+        if millis >= length && (!is_exact || millis % length == 0) {
+            text.push_str(&format!("{}{unit}", millis / length));
+            millis %= length;
+        }
+    }
+    text
+}
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -22,9 +87,8 @@ impl Written {
             }
             Self::Seconds(_) => Err(wrong()),
             Self::Text(text) => {
-                let duration = text.trim().parse::<PromDuration>().ok().map(PromDuration::get);
-                let whole = duration.filter(|found| found.subsec_nanos() == 0);
-                whole.and_then(|found| u32::try_from(found.as_secs()).ok()).ok_or_else(wrong)
+                let duration = parse_duration(text.trim()).filter(|found| found.subsec_nanos() == 0);
+                duration.and_then(|found| u32::try_from(found.as_secs()).ok()).ok_or_else(wrong)
             }
         }
     }
@@ -68,6 +132,28 @@ fn schema_of(types: Vec<utoipa::openapi::Type>) -> utoipa::openapi::schema::Obje
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_read_as_prometheus_reads_them() {
+        let secs = |text| parse_duration(text).map(|found| found.as_secs_f64());
+        for (text, seconds) in
+            [("0", 0.0), ("0s", 0.0), ("5m", 300.0), ("1h30m", 5_400.0), ("2w", 1_209_600.0), ("1500ms", 1.5)]
+        {
+            assert_eq!(secs(text), Some(seconds), "{text}");
+        }
+        for text in ["", "5", "m", "5 m", "1m1h", "1m1m", "-5m", "5.5m", "99999999999y"] {
+            assert_eq!(secs(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_prometheus_writes_them() {
+        for text in ["0s", "5m", "1h30m", "1w", "8d", "25h", "1s500ms", "1y"] {
+            let duration = parse_duration(text).unwrap();
+            let expected = if text == "25h" { "25h" } else { text };
+            assert_eq!(format_duration(duration), expected);
+        }
+    }
 
     #[test]
     fn seconds_come_as_numbers_and_as_texts() {

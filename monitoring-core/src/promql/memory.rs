@@ -38,7 +38,9 @@ impl Memory {
         });
         let known = &mut self.series[place].1;
         let (last, first) = (known.times.last(), samples.first());
-        if last.zip(first).is_none_or(|(last, (first, _))| last < first) && samples.is_sorted_by_key(|(time, _)| *time) {
+        if last.zip(first).is_none_or(|(last, (first, _))| last < first)
+            && samples.is_sorted_by_key(|(time, _)| *time)
+        {
             known.times.extend(samples.iter().map(|(time, _)| time));
             known.values.extend(samples.iter().map(|(_, value)| value));
             return;

@@ -148,7 +148,10 @@ mod tests {
     #[test]
     fn values_are_told_one_by_one() {
         let told = |text| values(text).map(Option::unwrap_or_default);
-        assert_eq!(told("1 2+3x2 _ _x2 -1e3"), Ok(vec![Some(1.0), Some(2.0), Some(5.0), Some(8.0), None, None, None, Some(-1000.0)]));
+        assert_eq!(
+            told("1 2+3x2 _ _x2 -1e3"),
+            Ok(vec![Some(1.0), Some(2.0), Some(5.0), Some(8.0), None, None, None, Some(-1000.0)])
+        );
         assert_eq!(told("3-1x1 2x1"), Ok(vec![Some(3.0), Some(2.0), Some(2.0), Some(2.0)]));
         assert_eq!(values("{{schema:0}}"), Ok(None));
         for wrong in ["1+", "x", "1 two", "0x99999999999"] {

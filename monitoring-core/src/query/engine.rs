@@ -114,11 +114,6 @@ impl PromQuery {
         self.shared.pool.context().settings.clock.now()
     }
 
-    /// Where everything is read from.
-    pub(crate) fn pool(&self) -> &Pool {
-        &self.shared.pool
-    }
-
     /// What a query may cost.
     #[must_use]
     pub fn limits(&self) -> &QueryLimits {

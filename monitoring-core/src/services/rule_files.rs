@@ -5,15 +5,15 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::rule_groups::put_group;
 use super::alert_states::failed;
+use super::rule_groups::put_group;
 use super::{alerts, recording_rules};
 use crate::alerting::rule_file::{self, FoundRule, RuleOrigin, export, rules_of, settings_of, to_yaml};
 use crate::error::{Error, Result};
 use crate::evaluation;
 use crate::model::{
-    AlertFilter, AlertRule, Invalid, Limits, Page, RecordingRule, RuleGroup, RuleImport, RuleTestReport, Slice,
-    UnknownMetric,
+    AlertFilter, AlertRule, Invalid, Limits, Page, RecordingRule, RuleGroup, RuleImport, RuleTestReport,
+    Slice, UnknownMetric,
 };
 use crate::promql::{NAME, QueryLimits};
 use crate::query::PromQuery;
@@ -104,7 +104,8 @@ async fn replace(
             FoundRule::Recording(rule) => {
                 let same =
                     |before: &RecordingRule| before.record == rule.record && before.labels == rule.labels;
-                let before = recordings_before.iter().position(same).map(|at| recordings_before.swap_remove(at));
+                let before =
+                    recordings_before.iter().position(same).map(|at| recordings_before.swap_remove(at));
                 recordings_now.push((before, rule));
             }
         }
@@ -120,7 +121,8 @@ async fn replace(
         put_alert(transaction, (before, alerts::checked_rule(context, rule, None)?), origin, import).await?;
     }
     for (before, rule) in recordings_now {
-        put_recording(transaction, (before, recording_rules::checked_rule(context, rule)?), origin, import).await?;
+        put_recording(transaction, (before, recording_rules::checked_rule(context, rule)?), origin, import)
+            .await?;
     }
     Ok(())
 }
@@ -244,7 +246,9 @@ pub async fn test_rule_file(path: impl AsRef<Path>) -> Result<RuleTestReport> {
 
 fn read(path: &Path) -> Result<String> {
     let text = std::fs::read_to_string(path);
-    text.map_err(|error| Invalid::field(path.display().to_string(), format!("cannot be read: {error}")).into())
+    text.map_err(|error| {
+        Invalid::field(path.display().to_string(), format!("cannot be read: {error}")).into()
+    })
 }
 
 /// The files a name or a pattern stands for. Patterns are about the last part of the path.
@@ -253,7 +257,8 @@ fn names(folder: &Path, pattern: &str) -> Result<Vec<String>> {
     if !last.contains(['*', '?']) {
         return Ok(vec![pattern.to_owned()]);
     }
-    let wrong = |error: std::io::Error| Error::from(Invalid::field("rule_files", format!("{pattern:?}: {error}")));
+    let wrong =
+        |error: std::io::Error| Error::from(Invalid::field("rule_files", format!("{pattern:?}: {error}")));
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder.join(parent)).map_err(wrong)? {
         let name = entry.map_err(wrong)?.file_name().to_string_lossy().into_owned();
@@ -288,16 +293,14 @@ fn fits(pattern: &str, name: &str) -> bool {
 /// # Errors
 ///
 /// Storage failed.
-pub async fn unknown_metrics(
-    conn: &mut impl AsConnection,
-    promql: &PromQuery,
-) -> Result<Vec<UnknownMetric>> {
+pub async fn unknown_metrics(conn: &mut impl AsConnection, promql: &PromQuery) -> Result<Vec<UnknownMetric>> {
     let (alerts, recordings) = {
         let mut connection = conn.as_connection();
         let mut store = connection.store();
         (store.enabled_alert_rules().await?, store.enabled_recording_rules().await?)
     };
-    let mut known: HashSet<String> = promql.label_values(NAME, &[], usize::MAX).await.map_err(failed)?.into_iter().collect();
+    let mut known: HashSet<String> =
+        promql.label_values(NAME, &[], usize::MAX).await.map_err(failed)?.into_iter().collect();
     known.extend(recordings.iter().map(|rule| rule.record.clone()));
     known.extend(["ALERTS", "ALERTS_FOR_STATE"].map(str::to_owned));
     let alerts = alerts.iter().map(|rule| (&rule.group, &rule.name, &rule.query));

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use monitoring_core::{
-    AlertFilter, AlertRule, CreateMetricRequest, Error, Page, RuleImport, services,
-};
+use monitoring_core::{AlertFilter, AlertRule, CreateMetricRequest, Error, Page, RuleImport, services};
 use uuid::Uuid;
 
 use crate::support::database::{Database, on_each_database};
@@ -97,16 +95,18 @@ async fn a_file_with_a_mistake_changes_nothing(database: &Database) {
 async fn metrics_that_no_rule_will_ever_find_are_named(database: &Database) {
     let fixture = Fixture::start(database).await;
     let mut conn = fixture.conn().await;
-    let observed: CreateMetricRequest =
-        serde_json::from_value(serde_json::json!({"name": "errors_total", "metric_type": "counter", "value": 1.0}))
-            .unwrap();
+    let observed: CreateMetricRequest = serde_json::from_value(
+        serde_json::json!({"name": "errors_total", "metric_type": "counter", "value": 1.0}),
+    )
+    .unwrap();
     services::create_metric(&mut conn, observed).await.unwrap();
     import(&fixture, FILE).await.unwrap();
     let more = "groups: [{name: more, rules: [{alert: A, expr: 'job:errors:rate > eror_budget'}, \
                 {alert: B, expr: 'count(ALERTS) > 3'}]}]";
     import(&fixture, more).await.unwrap();
     let unknown = services::unknown_metrics(&mut conn, fixture.monitoring.promql()).await.unwrap();
-    let named: Vec<_> = unknown.iter().map(|unknown| (unknown.rule.as_str(), unknown.metric.as_str())).collect();
+    let named: Vec<_> =
+        unknown.iter().map(|unknown| (unknown.rule.as_str(), unknown.metric.as_str())).collect();
     assert_eq!(named, [("A", "eror_budget")]);
 }
 

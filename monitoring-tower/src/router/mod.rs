@@ -46,8 +46,8 @@ fn table() -> Vec<Route> {
         ReadStats, ReadSummary, WriteTelemetry,
     };
     use api::{
-        alerts, analyses, audit, events, health, incidents, metrics, notifications, receivers, recording_rules,
-        routing, rule_groups, rules, silences, stats, timeline,
+        alerts, analyses, audit, events, health, incidents, metrics, notifications, receivers,
+        recording_rules, routing, rule_groups, rules, silences, stats, timeline,
     };
 
     let mut table = vec![

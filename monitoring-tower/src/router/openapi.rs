@@ -12,8 +12,8 @@ use utoipa::openapi::{self, Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoParams, Modify, OpenApi};
 
 use super::api::{
-    alerts, analyses, audit, events, health, incidents, metrics, notifications, receivers, recording_rules, routing,
-    rule_groups, rules, silences, stats, timeline,
+    alerts, analyses, audit, events, health, incidents, metrics, notifications, receivers, recording_rules,
+    routing, rule_groups, rules, silences, stats, timeline,
 };
 use super::error::ProblemDetails;
 use super::security::Access;

@@ -96,7 +96,9 @@ async fn open_incidents_are_explained_by_a_task(database: TestDatabase) {
 async fn tasks_for_moderators_are_not_for_users(database: TestDatabase) {
     let shop = database.start().await;
     let (_, bob) = shop.register_and_login("bob").await;
-    for task_type in ["monitoring_alert_evaluation", "monitoring_incident_analysis", "monitoring_data_retention"] {
+    for task_type in
+        ["monitoring_alert_evaluation", "monitoring_incident_analysis", "monitoring_data_retention"]
+    {
         let body = json!({ "task_type": task_type });
         shop.post("/tasks", &bob, body).await.problem(403, "forbidden");
     }

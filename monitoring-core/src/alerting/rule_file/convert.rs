@@ -29,7 +29,6 @@ pub(crate) struct RuleOrigin {
 
 /// A rule of a file, as it would be stored.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are alerts")]
 pub(crate) enum FoundRule {
     Alert(AlertRule),
     Recording(RecordingRule),
@@ -88,7 +87,12 @@ pub(crate) fn rules_of(
     invalid.or(found)
 }
 
-fn rule_of(group: &FileGroup, place: usize, rule: &FileRule, origin: RuleOrigin) -> Result<FoundRule, Invalid> {
+fn rule_of(
+    group: &FileGroup,
+    place: usize,
+    rule: &FileRule,
+    origin: RuleOrigin,
+) -> Result<FoundRule, Invalid> {
     match (&rule.alert, &rule.record) {
         (Some(name), None) => alert_of(group, place, name, rule, origin).map(FoundRule::Alert),
         (None, Some(record)) => recording_of(group, place, record, rule, origin).map(FoundRule::Recording),

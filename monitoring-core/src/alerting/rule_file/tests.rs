@@ -62,7 +62,10 @@ fn wrong(text: &str) -> Vec<(String, String)> {
 fn a_file_becomes_groups_of_rules() {
     let groups = found(FILE).unwrap();
     let down = alert(&groups[0][0]);
-    assert_eq!((down.name.as_str(), down.group.as_str(), down.query.as_str()), ("InstanceDown", "availability", "up == 0"));
+    assert_eq!(
+        (down.name.as_str(), down.group.as_str(), down.query.as_str()),
+        ("InstanceDown", "availability", "up == 0")
+    );
     assert_eq!((down.for_seconds, down.keep_firing_for_seconds), (300, 90));
     assert_eq!(down.severity, IncidentSeverity::Critical);
     assert!(!down.severity_label, "alerts have the labels they have in Prometheus");

@@ -3,9 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::humanize::{
-    humanize, humanize_1024, humanize_duration, humanize_percentage, humanize_timestamp,
-};
+use super::humanize::{humanize, humanize_1024, humanize_duration, humanize_percentage, humanize_timestamp};
 use super::printf::printf;
 use super::value::{Value, wrong};
 use super::{TemplateError, TemplateSample};
@@ -18,11 +16,51 @@ const REGEX_BYTES_MAX: usize = 1024 * 1024;
 
 /// Those that need more than their arguments are called by [`super::run`].
 const FUNCTIONS: &[&str] = &[
-    "and", "or", "not", "len", "index", "slice", "print", "println", "printf", "html", "js", "urlquery", "eq",
-    "ne", "lt", "le", "gt", "ge", "query", "first", "label", "value", "strvalue", "args", "sortByLabel",
-    "humanize", "humanize1024", "humanizeDuration", "humanizePercentage", "humanizeTimestamp", "title",
-    "toUpper", "toLower", "match", "reReplaceAll", "graphLink", "tableLink", "safeHtml", "stripPort",
-    "stripDomain", "parseDuration", "toTime", "toDuration", "externalURL", "pathPrefix",
+    "and",
+    "or",
+    "not",
+    "len",
+    "index",
+    "slice",
+    "print",
+    "println",
+    "printf",
+    "html",
+    "js",
+    "urlquery",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "query",
+    "first",
+    "label",
+    "value",
+    "strvalue",
+    "args",
+    "sortByLabel",
+    "humanize",
+    "humanize1024",
+    "humanizeDuration",
+    "humanizePercentage",
+    "humanizeTimestamp",
+    "title",
+    "toUpper",
+    "toLower",
+    "match",
+    "reReplaceAll",
+    "graphLink",
+    "tableLink",
+    "safeHtml",
+    "stripPort",
+    "stripDomain",
+    "parseDuration",
+    "toTime",
+    "toDuration",
+    "externalURL",
+    "pathPrefix",
 ];
 
 pub(super) fn is_function(name: &str) -> bool {
@@ -139,7 +177,9 @@ fn of_texts(name: &str, arguments: &[Value]) -> Option<Result<Value>> {
         ("stripDomain", [host]) => strip_domain(host),
         ("match", [pattern, text]) => return Some(matches(pattern, text)),
         ("reReplaceAll", [pattern, replacement, text]) => {
-            return Some(regex(pattern).map(|regex| Value::Text(regex.replace_all(text, *replacement).into_owned())));
+            return Some(
+                regex(pattern).map(|regex| Value::Text(regex.replace_all(text, *replacement).into_owned())),
+            );
         }
         ("parseDuration", [duration]) => return Some(parse_duration(duration)),
         _ => return None,
@@ -176,7 +216,9 @@ fn slice(value: &Value, bounds: &[Value]) -> Result<Value> {
         Value::Text(text) => {
             text.get(from..to).map(|part| Value::Text(part.to_owned())).ok_or_else(out_of_range)
         }
-        Value::List(list) => list.get(from..to).map(|part| Value::List(part.to_vec())).ok_or_else(out_of_range),
+        Value::List(list) => {
+            list.get(from..to).map(|part| Value::List(part.to_vec())).ok_or_else(out_of_range)
+        }
         other => Err(wrong("something with a length", other)),
     }
 }
@@ -278,7 +320,9 @@ fn query_escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                escaped.push(char::from(byte))
+            }
             b' ' => escaped.push('+'),
             byte => escaped.push_str(&format!("%{byte:02X}")),
         }

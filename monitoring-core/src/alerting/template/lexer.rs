@@ -19,7 +19,10 @@ pub(super) enum Token {
     /// `$name`; empty for `$`.
     Variable(String),
     /// `.name`, and whether it follows a space, so that it begins an operand of its own.
-    Field { name: String, is_apart: bool },
+    Field {
+        name: String,
+        is_apart: bool,
+    },
     Dot,
     Quoted(String),
     Integer(i64),
@@ -171,7 +174,9 @@ impl<'t> Lexer<'t> {
         let rest = self.rest();
         let is_part = |(at, c): (usize, char)| {
             let after_exponent = at > 0 && matches!(rest.as_bytes()[at - 1], b'e' | b'E');
-            c.is_ascii_alphanumeric() || matches!(c, '.' | '_') || (matches!(c, '+' | '-') && (at == 0 || after_exponent))
+            c.is_ascii_alphanumeric()
+                || matches!(c, '.' | '_')
+                || (matches!(c, '+' | '-') && (at == 0 || after_exponent))
         };
         let length = rest.char_indices().find(|&c| !is_part(c)).map_or(rest.len(), |(at, _)| at);
         let digits = rest[..length].replace('_', "");
@@ -194,7 +199,9 @@ impl<'t> Lexer<'t> {
             match c {
                 c if c == quote => {
                     let token = match (quote, text.chars().next()) {
-                        ('\'', Some(one)) if text.chars().count() == 1 => Token::Integer(i64::from(u32::from(one))),
+                        ('\'', Some(one)) if text.chars().count() == 1 => {
+                            Token::Integer(i64::from(u32::from(one)))
+                        }
                         ('\'', _) => return Err(self.error("a character constant is one character")),
                         _ => Token::Quoted(text),
                     };

@@ -27,11 +27,8 @@ fn general(number: f64, digits: Option<usize>, exponent_from: i32) -> String {
     }
     let written = digits.map_or_else(|| format!("{number:e}"), |digits| format!("{number:.*e}", digits - 1));
     let (mantissa, exponent) = written.split_once('e').unwrap_or((&written, "0"));
-    let mantissa = if mantissa.contains('.') {
-        mantissa.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        mantissa
-    };
+    let mantissa =
+        if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
     let exponent: i32 = exponent.parse().unwrap_or_default();
     let kept = mantissa.chars().filter(char::is_ascii_digit).count();
     let limit = match digits {
@@ -45,7 +42,8 @@ fn general(number: f64, digits: Option<usize>, exponent_from: i32) -> String {
     if exponent < -4 || exponent >= limit {
         return with_exponent(&format!("{mantissa}e{exponent}"));
     }
-    let behind_the_point = usize::try_from(i32::try_from(kept).unwrap_or(i32::MAX) - 1 - exponent).unwrap_or(0);
+    let behind_the_point =
+        usize::try_from(i32::try_from(kept).unwrap_or(i32::MAX) - 1 - exponent).unwrap_or(0);
     let rounded: f64 = format!("{mantissa}e{exponent}").parse().unwrap_or(number);
     format!("{rounded:.behind_the_point$}")
 }

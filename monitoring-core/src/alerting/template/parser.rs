@@ -21,8 +21,8 @@ pub(super) struct Parser {
 }
 
 /// What ended a block.
-enum End {
-    Text,
+enum Closed {
+    NoMoreText,
     End,
     Else,
 }
@@ -42,17 +42,17 @@ impl Parser {
     pub(super) fn parse(mut self) -> Parsed<Template> {
         let (body, end) = self.block()?;
         match end {
-            End::Text => Ok(Template { body, ..self.template }),
-            End::End => Err(self.error("unexpected {{end}}")),
-            End::Else => Err(self.error("unexpected {{else}}")),
+            Closed::NoMoreText => Ok(Template { body, ..self.template }),
+            Closed::End => Err(self.error("unexpected {{end}}")),
+            Closed::Else => Err(self.error("unexpected {{else}}")),
         }
     }
 
-    fn block(&mut self) -> Parsed<(Vec<Node>, End)> {
+    fn block(&mut self) -> Parsed<(Vec<Node>, Closed)> {
         let mut nodes = Vec::new();
         loop {
             match self.next() {
-                None => return Ok((nodes, End::Text)),
+                None => return Ok((nodes, Closed::NoMoreText)),
                 Some(Token::Text(text)) => nodes.push(Node::Text(text)),
                 Some(Token::Open) => {
                     if let Some(end) = self.action(&mut nodes)? {
@@ -65,16 +65,16 @@ impl Parser {
     }
 
     /// What stands between `{{` and `}}`; says so if it ends the block.
-    fn action(&mut self, nodes: &mut Vec<Node>) -> Parsed<Option<End>> {
+    fn action(&mut self, nodes: &mut Vec<Node>) -> Parsed<Option<Closed>> {
         let word = match self.peek() {
             Some(Token::Word(word)) => word.clone(),
             _ => String::new(),
         };
         match word.as_str() {
-            "end" => return self.ending(End::End).map(Some),
+            "end" => return self.ending(Closed::End).map(Some),
             "else" => {
                 self.at += 1;
-                return Ok(Some(End::Else)); // The caller sees whether `if` follows.
+                return Ok(Some(Closed::Else)); // The caller sees whether `if` follows.
             }
             "if" => nodes.push(self.branch(Branch::If)?),
             "with" => nodes.push(self.branch(Branch::With)?),
@@ -92,7 +92,7 @@ impl Parser {
         Ok(None)
     }
 
-    fn ending(&mut self, end: End) -> Parsed<End> {
+    fn ending(&mut self, end: Closed) -> Parsed<Closed> {
         self.at += 1;
         self.expect(&Token::Close, "}}")?;
         Ok(end)
@@ -112,9 +112,9 @@ impl Parser {
         self.expect(&Token::Close, "}}")?;
         let (then, end) = self.block()?;
         let otherwise = match end {
-            End::End => Vec::new(),
-            End::Else => self.otherwise()?,
-            End::Text => return Err(self.error("a block is not closed by {{end}}")),
+            Closed::End => Vec::new(),
+            Closed::Else => self.otherwise()?,
+            Closed::NoMoreText => return Err(self.error("a block is not closed by {{end}}")),
         };
         self.variables.truncate(scope);
         self.depth -= 1;
@@ -133,9 +133,9 @@ impl Parser {
         }
         self.expect(&Token::Close, "}}")?;
         match self.block()? {
-            (nodes, End::End) => Ok(nodes),
-            (_, End::Else) => Err(self.error("a second {{else}}")),
-            (_, End::Text) => Err(self.error("a block is not closed by {{end}}")),
+            (nodes, Closed::End) => Ok(nodes),
+            (_, Closed::Else) => Err(self.error("a second {{else}}")),
+            (_, Closed::NoMoreText) => Err(self.error("a block is not closed by {{end}}")),
         }
     }
 
@@ -160,7 +160,7 @@ impl Parser {
         let (nodes, end) = self.block()?;
         self.variables = outer;
         self.depth -= 1;
-        if !matches!(end, End::End) {
+        if !matches!(end, Closed::End) {
             return Err(self.error("a definition is not closed by {{end}}"));
         }
         self.template.definitions.insert(name, nodes);

@@ -66,7 +66,8 @@ impl Verb {
     fn show(&self, letter: char, value: &Value) -> String {
         let shown = match (letter, value) {
             ('v', Value::Float(number)) => {
-                let text = self.precision.map_or_else(|| shortest(*number), |digits| significant(*number, digits));
+                let text =
+                    self.precision.map_or_else(|| shortest(*number), |digits| significant(*number, digits));
                 self.signed(text)
             }
             ('v' | 'd', Value::Integer(number)) => self.signed(number.to_string()),
@@ -84,7 +85,8 @@ impl Verb {
             ('f' | 'F', Value::Float(number)) => self.signed(fixed(*number, self.precision.unwrap_or(6))),
             ('e', Value::Float(number)) => self.signed(scientific(*number, self.precision.unwrap_or(6))),
             ('g', Value::Float(number)) => {
-                let text = self.precision.map_or_else(|| shortest(*number), |digits| significant(*number, digits));
+                let text =
+                    self.precision.map_or_else(|| shortest(*number), |digits| significant(*number, digits));
                 self.signed(text)
             }
             ('T', value) => value.kind().to_owned(),

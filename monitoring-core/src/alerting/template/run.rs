@@ -32,8 +32,15 @@ enum Flow {
 
 impl<'a> Run<'a> {
     pub(super) fn new(template: &'a Template, data: TemplateData<'a>, answers: &'a Answers) -> Self {
-        let mut run =
-            Self { template, data, answers, variables: Vec::new(), output: String::new(), calls: 0, steps: 0 };
+        let mut run = Self {
+            template,
+            data,
+            answers,
+            variables: Vec::new(),
+            output: String::new(),
+            calls: 0,
+            steps: 0,
+        };
         let dot = run.dot();
         for (variable, field) in [
             ("labels", "Labels"),
@@ -145,7 +152,8 @@ impl<'a> Run<'a> {
     fn call_template(&mut self, name: &str, with: Option<&'a Pipeline>, dot: &Value) -> Result<()> {
         let template = self.template;
         let nodes = template.definitions.get(name);
-        let nodes = nodes.ok_or_else(|| TemplateError::execution(format!("template {name:?} not defined")))?;
+        let nodes =
+            nodes.ok_or_else(|| TemplateError::execution(format!("template {name:?} not defined")))?;
         self.calls += 1;
         if self.calls > CALLS_MAX {
             return Err(TemplateError::execution(format!("more than {CALLS_MAX} calls of templates")));
@@ -185,7 +193,9 @@ impl<'a> Run<'a> {
     }
 
     fn set(&mut self, name: &str, value: Value, is_assignment: bool) {
-        if is_assignment && let Some((_, known)) = self.variables.iter_mut().rev().find(|(known, _)| known == name) {
+        if is_assignment
+            && let Some((_, known)) = self.variables.iter_mut().rev().find(|(known, _)| known == name)
+        {
             *known = value;
         } else {
             self.variables.push((name.to_owned(), value));
@@ -255,9 +265,9 @@ impl<'a> Run<'a> {
             Operand::Literal(value) => Ok(value.clone()),
             Operand::Variable(name) => {
                 let known = self.variables.iter().rev().find(|(known, _)| known == name);
-                known.map(|(_, value)| value.clone()).ok_or_else(|| {
-                    TemplateError::execution(format!("undefined variable \"${name}\""))
-                })
+                known
+                    .map(|(_, value)| value.clone())
+                    .ok_or_else(|| TemplateError::execution(format!("undefined variable \"${name}\"")))
             }
             Operand::Function(name) => self.function(name, &[]),
             Operand::Group(pipeline) => self.pipeline(pipeline, dot),

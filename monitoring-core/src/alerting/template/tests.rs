@@ -37,7 +37,10 @@ fn values_and_labels() {
         ("{{ $labels.job }} at {{ $value }}", "postgres at 1234.5"),
         ("{{ .Labels.job }} at {{ .Value }}", "postgres at 1234.5"),
         ("[{{ $labels.missing }}]", "[]"),
-        ("{{ $externalLabels.region }} {{ $externalURL }} {{ pathPrefix }}", "eu https://shop.example.com/monitoring /monitoring"),
+        (
+            "{{ $externalLabels.region }} {{ $externalURL }} {{ pathPrefix }}",
+            "eu https://shop.example.com/monitoring /monitoring",
+        ),
         ("{{ index $labels \"job\" }}", "postgres"),
         ("{{ $labels }}", "map[instance:db-1.example.com:9187 job:postgres]"),
         ("{{ \"a\\tb\" }}{{ `c\\d` }}", "a\tbc\\d"),
@@ -104,10 +107,16 @@ fn numbers_for_people() {
         ("{{ humanize1024 1048576.0 }} {{ humanize1024 0.5 }}", "1Mi 0.5"),
         ("{{ humanizeDuration 0 }} {{ humanizeDuration 1 }} {{ humanizeDuration 60 }}", "0s 1s 1m 0s"),
         ("{{ humanizeDuration 3661 }} {{ humanizeDuration 90061 }}", "1h 1m 1s 1d 1h 1m 1s"),
-        ("{{ humanizeDuration -1.5 }} {{ humanizeDuration 0.25 }} {{ humanizeDuration \"12.34567\" }}", "-1.5s 250ms 12.35s"),
+        (
+            "{{ humanizeDuration -1.5 }} {{ humanizeDuration 0.25 }} {{ humanizeDuration \"12.34567\" }}",
+            "-1.5s 250ms 12.35s",
+        ),
         ("{{ humanizePercentage 0.1234567 }} {{ humanizePercentage 1 }}", "12.35% 100%"),
         ("{{ humanizeTimestamp 1435065584.128 }}", "2015-06-23 13:19:44.128 +0000 UTC"),
-        ("{{ $value | printf \"%.1f\" }} {{ printf \"%08.3f|%-6s|%+d\" 3.14159 \"ab\" 7 }}", "1234.5 0003.142|ab    |+7"),
+        (
+            "{{ $value | printf \"%.1f\" }} {{ printf \"%08.3f|%-6s|%+d\" 3.14159 \"ab\" 7 }}",
+            "1234.5 0003.142|ab    |+7",
+        ),
         ("{{ printf \"%d %s\" 1.5 }}", "%!d(float64=1.5) %!s(MISSING)"),
         ("{{ printf \"%v%%\" $value }}", "1234.5%"),
     ]);
@@ -172,6 +181,8 @@ fn what_cannot_be_expanded_says_why() {
 fn depth_and_length_are_bounded() {
     let deep = "{{ ".to_owned() + &"(".repeat(10_000) + "1" + &")".repeat(10_000) + " }}";
     assert!(matches!(check(&deep), Err(TemplateError::Syntax { .. })));
-    let long = "{{ range query \"up\" }}".repeat(90) + "{{ range query \"up\" }}x{{ end }}" + &"{{ end }}".repeat(90);
+    let long = "{{ range query \"up\" }}".repeat(90)
+        + "{{ range query \"up\" }}x{{ end }}"
+        + &"{{ end }}".repeat(90);
     assert!(matches!(expanded(&long), Err(TemplateError::Execution(_))));
 }

@@ -58,9 +58,7 @@ impl Value {
             (Self::Map(map), name) => Ok(map.get(name).cloned().unwrap_or(Self::Nothing)),
             (Self::Sample(sample), "Labels") => Ok(Self::Labels(sample.labels.clone())),
             (Self::Sample(sample), "Value") => Ok(Self::Float(sample.value)),
-            (Self::Nothing, name) => {
-                Err(TemplateError::execution(format!("nil pointer evaluating {name}")))
-            }
+            (Self::Nothing, name) => Err(TemplateError::execution(format!("nil pointer evaluating {name}"))),
             (other, name) => {
                 Err(TemplateError::execution(format!("can't evaluate field {name} in type {}", other.kind())))
             }

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use chrono::DateTime;
 
-use crate::evaluation::loaded::LoadedGroup;
 use crate::alerting::rule_file::{self, RuleOrigin, from_yaml, rules_of, settings_of};
+use crate::evaluation::loaded::LoadedGroup;
 use crate::model::{Invalid, Limits, PromDuration, RuleTestReport};
 use crate::promql::QueryLimits;
 use file::TestFile;

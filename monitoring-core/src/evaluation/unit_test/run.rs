@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::compare::{alerts, samples, same_samples};
+use super::compare::{alerts, same_samples, samples};
 use super::file::{AlertTest, ExpectedSample, QueryTest, TestGroup, TestTime};
 use super::world::World;
 use crate::alerting::{ALERT_NAME, Instances, written_by_alerts};
@@ -114,7 +114,10 @@ impl<'t> Run<'t> {
         }
         let expected = test.exp_alerts.iter().map(|expected| {
             let texts = |texts: &std::collections::BTreeMap<_, crate::alerting::rule_file::Text>| {
-                texts.iter().map(|(name, text): (&String, _)| (name.as_str(), text.0.as_str())).collect::<Labels>()
+                texts
+                    .iter()
+                    .map(|(name, text): (&String, _)| (name.as_str(), text.0.as_str()))
+                    .collect::<Labels>()
             };
             let mut labels = texts(&expected.exp_labels);
             labels.set(ALERT_NAME, test.alertname.as_str());
@@ -146,10 +149,11 @@ impl<'t> Run<'t> {
             Ok(expected) => expected,
             Err(error) => return self.fail(&subject, String::new(), error),
         };
-        let mut found: Vec<(LabelSet, f64)> = match world.columns_at(&test.expr.0, at_millis(test.eval_time.0)).await {
-            Ok(columns) => columns.at(0).map(|(labels, value)| (labels.clone(), value)).collect(),
-            Err(error) => return self.fail(&subject, samples(&expected), error.to_string()),
-        };
+        let mut found: Vec<(LabelSet, f64)> =
+            match world.columns_at(&test.expr.0, at_millis(test.eval_time.0)).await {
+                Ok(columns) => columns.at(0).map(|(labels, value)| (labels.clone(), value)).collect(),
+                Err(error) => return self.fail(&subject, samples(&expected), error.to_string()),
+            };
         expected.sort_by(|one, other| one.0.cmp(&other.0));
         found.sort_by(|one, other| one.0.cmp(&other.0));
         match same_samples(&expected, &found, self.is_fuzzy) {

@@ -19,7 +19,9 @@ groups:
 
 async fn tested(tests: &str) -> RuleTestReport {
     let files = BTreeMap::from([("rules.yml".to_owned(), RULES.to_owned())]);
-    test_rules(tests, &files, &Limits::default(), &QueryLimits::default()).await.expect("the files make sense")
+    test_rules(tests, &files, &Limits::default(), &QueryLimits::default())
+        .await
+        .expect("the files make sense")
 }
 
 /// One instance goes down at 2m and is back at 10m.
@@ -67,8 +69,12 @@ async fn what_is_not_met_is_told_with_what_was_found() {
          promql_expr_test: [{expr: sum(up), eval_time: 3m, exp_samples: [{labels: '{}', value: 2}]}, {expr: 'sum(', eval_time: 0}]\n",
     ))
     .await;
-    let told: Vec<_> = report.failures.iter().map(|failure| (failure.subject.as_str(), failure.expected.as_str())).collect();
-    assert_eq!(told, [("alerts InstanceDown at 7m", "nothing"), ("sum(up) at 3m", "{} 2"), ("sum( at 0s", "nothing")]);
+    let told: Vec<_> =
+        report.failures.iter().map(|failure| (failure.subject.as_str(), failure.expected.as_str())).collect();
+    assert_eq!(
+        told,
+        [("alerts InstanceDown at 7m", "nothing"), ("sum(up) at 3m", "{} 2"), ("sum( at 0s", "nothing")]
+    );
     assert_eq!(report.failures[1].found, "{} 1");
     assert!(!report.is_success());
 }
@@ -94,7 +100,9 @@ async fn promtools_own_tests_pass() {
         println!("SKIPPED: MONITORING_PROMTOOL_TESTS names no folder with tests of rules");
         return;
     };
-    let read = |name: &str| std::fs::read_to_string(std::path::Path::new(&folder).join(name)).expect("it can be read");
+    let read = |name: &str| {
+        std::fs::read_to_string(std::path::Path::new(&folder).join(name)).expect("it can be read")
+    };
     let files = BTreeMap::from([("rules.yml".to_owned(), read("rules.yml"))]);
     // Written for Prometheus 2, whose windows are closed on the left, too.
     let of_version_2 = [
@@ -104,7 +112,8 @@ async fn promtools_own_tests_pass() {
         "job:test:count_over_time1m at 2m",
     ];
     for (tests, different) in [("unittest.yml", of_version_2.as_slice()), ("long-period.yml", &[])] {
-        let report = test_rules(&read(tests), &files, &Limits::default(), &QueryLimits::default()).await.unwrap();
+        let report =
+            test_rules(&read(tests), &files, &Limits::default(), &QueryLimits::default()).await.unwrap();
         let failed: Vec<_> = report.failures.iter().map(|failure| failure.subject.as_str()).collect();
         assert_eq!(failed, different, "{tests}: {report}");
         assert!(report.passed > 0, "{tests}");

@@ -38,7 +38,8 @@ impl<'t> World<'t> {
             ahead.extend(timed.map(|(time, value)| (time, labels.clone(), value)));
         }
         ahead.sort_by_key(|(time, ..)| std::cmp::Reverse(*time));
-        let external_labels = test.external_labels.iter().map(|(name, text)| (name.as_str(), text.0.as_str()));
+        let external_labels =
+            test.external_labels.iter().map(|(name, text)| (name.as_str(), text.0.as_str()));
         let sources = TextSources {
             external_labels: external_labels.collect(),
             external_url: test.external_url.clone().unwrap_or_default(),

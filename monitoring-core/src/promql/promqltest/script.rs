@@ -179,7 +179,8 @@ impl Eval {
             }
             ["ordered"] => self.is_ordered = true,
             ["string", ..] => {
-                self.expected = Expected::Text(quoted(expectation["string".len()..].trim_start()).expect("a text").0)
+                self.expected =
+                    Expected::Text(quoted(expectation["string".len()..].trim_start()).expect("a text").0)
             }
             ["range", "vector", "from", start, "to", _, "step", step] => {
                 self.expected = Expected::Range(duration(start), duration(step), Vec::new());

@@ -244,7 +244,12 @@ async fn a_deposed_leader_says_nothing(world: World) {
     let lease = {
         let mut conn = world.pool.acquire(Access::Write).await.unwrap();
         let (holder, ttl) = (uuid::Uuid::from_u128(1), Duration::from_secs(60));
-        conn.as_connection().store().acquire_lease("notifications", holder, ttl).await.unwrap().unwrap()
+        conn.as_connection()
+            .store()
+            .acquire_lease("notifications", holder, ttl, false)
+            .await
+            .unwrap()
+            .unwrap()
     };
     let deposed = crate::store::leases::Lease { token: lease.token - 1, ..lease.clone() };
     assert_eq!(world.decider.decide(&world.pool, Some(&deposed)).await.unwrap(), 0);

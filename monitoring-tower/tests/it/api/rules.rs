@@ -45,7 +45,11 @@ async fn prometheus_and_ours_read_the_same_file(service: &Service) {
     if is_installed("promtool") {
         let files = [("rules.yml", exported.text()), ("states.yml", STATES)];
         assert_eq!(promtool(&["check", "rules", "rules.yml"], &files), Ok(()));
-        assert_eq!(promtool(&["test", "rules", "states.yml"], &files), Ok(()), "what is exported means the same");
+        assert_eq!(
+            promtool(&["test", "rules", "states.yml"], &files),
+            Ok(()),
+            "what is exported means the same"
+        );
     }
     service.get("/rules", ALICE).await.problem(StatusCode::FORBIDDEN, "forbidden");
 }
@@ -68,7 +72,8 @@ async fn rules_are_tested_without_being_stored(service: &Service) {
     let stricter = RULES.replace("for: 3m", "for: 4m");
     let body = json!({"tests": STATES, "rule_files": {"rules.yml": stricter}});
     let report = service.post("/rules/test", MODERATOR, body).await.data();
-    let subjects: Vec<_> = report["failures"].as_array().unwrap().iter().map(|f| f["subject"].as_str().unwrap()).collect();
+    let subjects: Vec<_> =
+        report["failures"].as_array().unwrap().iter().map(|f| f["subject"].as_str().unwrap()).collect();
     assert!(subjects.contains(&"alerts AfterThree at 7m"), "{subjects:?}");
     if is_installed("promtool") {
         let files = [("rules.yml", stricter.as_str()), ("states.yml", STATES)];

@@ -30,7 +30,10 @@ const MADE_MAX: usize = 3;
 
 /// Runs until `stop`, on one replica at a time.
 pub(crate) async fn analyze_incidents(pool: Pool, promql: PromQuery, stop: CancellationToken) {
-    run_led(pool, LEASE, INTERVAL, stop, |_| tick(promql.clone())).await;
+    // A service that starts has other things to do.
+    if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
+        run_led(pool, LEASE, INTERVAL, stop, |_| tick(promql.clone())).await;
+    }
 }
 
 async fn tick(promql: PromQuery) {

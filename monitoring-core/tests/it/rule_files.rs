@@ -94,17 +94,17 @@ async fn a_file_with_a_mistake_changes_nothing(database: &Database) {
 
 async fn metrics_that_no_rule_will_ever_find_are_named(database: &Database) {
     let fixture = Fixture::start(database).await;
-    let mut conn = fixture.conn().await;
     let observed: CreateMetricRequest = serde_json::from_value(
         serde_json::json!({"name": "errors_total", "metric_type": "counter", "value": 1.0}),
     )
     .unwrap();
-    services::create_metric(&mut conn, observed).await.unwrap();
+    services::create_metric(&mut fixture.conn().await, observed).await.unwrap();
     import(&fixture, FILE).await.unwrap();
     let more = "groups: [{name: more, rules: [{alert: A, expr: 'job:errors:rate > eror_budget'}, \
                 {alert: B, expr: 'count(ALERTS) > 3'}]}]";
     import(&fixture, more).await.unwrap();
-    let unknown = services::unknown_metrics(&mut conn, fixture.monitoring.promql()).await.unwrap();
+    let unknown =
+        services::unknown_metrics(&mut fixture.conn().await, fixture.monitoring.promql()).await.unwrap();
     let named: Vec<_> =
         unknown.iter().map(|unknown| (unknown.rule.as_str(), unknown.metric.as_str())).collect();
     assert_eq!(named, [("A", "eror_budget")]);

@@ -1,7 +1,5 @@
 //! Times and durations as parameters: numbers of seconds, RFC 3339, `5m`.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::PromError;
@@ -78,27 +76,7 @@ pub(super) fn parse_duration(text: &str) -> Option<TimeDelta> {
     if let Ok(seconds) = text.parse::<f64>() {
         return TimeDelta::try_milliseconds(millis(seconds)?);
     }
-    const UNITS: [(&str, u64); 7] = [
-        ("y", 365 * 86_400_000),
-        ("w", 7 * 86_400_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ];
-    let (mut rest, mut total, mut next_unit) = (text, Duration::ZERO, 0);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (count, after) = rest.split_at(digits);
-        let unit_end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit_end);
-        let place = UNITS.iter().position(|(name, _)| *name == unit).filter(|place| *place >= next_unit)?;
-        let millis = count.parse::<u64>().ok()?.checked_mul(UNITS[place].1)?;
-        total = total.checked_add(Duration::from_millis(millis))?;
-        (rest, next_unit) = (after, place + 1);
-    }
-    (!text.is_empty()).then(|| TimeDelta::from_std(total).ok()).flatten()
+    TimeDelta::from_std(monitoring_core::parse_duration(text)?).ok()
 }
 
 fn millis(seconds: f64) -> Option<i64> {

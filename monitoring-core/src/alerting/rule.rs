@@ -141,8 +141,8 @@ pub(crate) fn check_rule(
     }
     check_labels("labels", &rule.labels, limits.label_value_chars_max, limits, &mut invalid);
     check_labels("annotations", &rule.annotations, limits.message_chars_max, limits, &mut invalid);
-    check_templates("labels", &rule.labels, &mut invalid);
-    check_templates("annotations", &rule.annotations, &mut invalid);
+    check_templates("labels", &rule.labels, limits.label_value_chars_max, &mut invalid);
+    check_templates("annotations", &rule.annotations, limits.message_chars_max, &mut invalid);
     if rule.labels.value(ALERT_NAME).is_some() {
         invalid.push("labels.alertname", "is set to the rule's name and cannot be chosen");
     }
@@ -198,8 +198,9 @@ pub(crate) fn check_group(group: &RuleGroup, limits: &Limits) -> Result<(), Inva
     invalid.or(())
 }
 
-fn check_templates(field: &str, texts: &Labels, invalid: &mut Invalid) {
-    for (name, text) in texts.iter() {
+/// What is too long is refused for that, and not read.
+fn check_templates(field: &str, texts: &Labels, chars_max: usize, invalid: &mut Invalid) {
+    for (name, text) in texts.iter().filter(|(_, text)| text.len() <= 4 * chars_max) {
         if let Err(error) = template::check(text) {
             invalid.push(format!("{field}.{name}"), format!("is no template: {error}"));
         }

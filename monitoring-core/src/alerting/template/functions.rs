@@ -3,16 +3,15 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::humanize::{humanize, humanize_1024, humanize_duration, humanize_percentage, humanize_timestamp};
+use super::humanize::{
+    go_duration, humanize, humanize_1024, humanize_duration, humanize_percentage, humanize_timestamp,
+};
 use super::printf::printf;
 use super::value::{Value, wrong};
 use super::{TemplateError, TemplateSample};
 use crate::model::Labels;
 
 type Result<T> = std::result::Result<T, TemplateError>;
-
-/// Bytes a compiled regular expression may take.
-const REGEX_BYTES_MAX: usize = 1024 * 1024;
 
 /// Those that need more than their arguments are called by [`super::run`].
 const FUNCTIONS: &[&str] = &[
@@ -137,7 +136,7 @@ fn of_numbers(name: &str, arguments: &[Value]) -> Option<Result<Value>> {
         "humanizeDuration" => humanize_duration,
         "humanizePercentage" => humanize_percentage,
         "humanizeTimestamp" | "toTime" => humanize_timestamp,
-        "toDuration" => humanize_duration,
+        "toDuration" => go_duration,
         _ => return None,
     };
     let [number] = arguments else { return None };
@@ -146,45 +145,28 @@ fn of_numbers(name: &str, arguments: &[Value]) -> Option<Result<Value>> {
 
 /// Functions of texts.
 fn of_texts(name: &str, arguments: &[Value]) -> Option<Result<Value>> {
-    let wanted = match name {
-        "match" => 2,
-        "reReplaceAll" => 3,
-        _ => 1,
-    };
-    if arguments.len() != wanted {
-        return None;
+    let [argument] = arguments else { return None };
+    if let "html" | "js" | "urlquery" | "safeHtml" = name {
+        let text = argument.to_string();
+        return Some(Ok(Value::Text(match name {
+            "html" => escape_html(&text),
+            "js" => serde_json::Value::from(text).to_string().trim_matches('"').to_owned(),
+            "urlquery" => query_escape(&text),
+            _ => text,
+        })));
     }
-    let texts = arguments.iter().map(|argument| match (name, argument) {
-        ("html" | "js" | "urlquery" | "safeHtml", other) => Ok(other.to_string()),
-        (_, argument) => argument.text().map(str::to_owned),
-    });
-    let texts = match texts.collect::<Result<Vec<_>>>() {
-        Ok(texts) => texts,
-        Err(error) => return Some(Err(error)),
-    };
-    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
-    let text = match (name, texts.as_slice()) {
-        ("title", [text]) => title(text),
-        ("toUpper", [text]) => text.to_uppercase(),
-        ("toLower", [text]) => text.to_lowercase(),
-        ("safeHtml", [text]) => (*text).to_owned(),
-        ("html", [text]) => escape_html(text),
-        ("js", [text]) => serde_json::Value::from(*text).to_string().trim_matches('"').to_owned(),
-        ("urlquery", [text]) => query_escape(text),
-        ("graphLink", [query]) => format!("/graph?g0.expr={}&g0.tab=0", query_escape(query)),
-        ("tableLink", [query]) => format!("/graph?g0.expr={}&g0.tab=1", query_escape(query)),
-        ("stripPort", [host]) => strip_port(host).to_owned(),
-        ("stripDomain", [host]) => strip_domain(host),
-        ("match", [pattern, text]) => return Some(matches(pattern, text)),
-        ("reReplaceAll", [pattern, replacement, text]) => {
-            return Some(
-                regex(pattern).map(|regex| Value::Text(regex.replace_all(text, *replacement).into_owned())),
-            );
-        }
-        ("parseDuration", [duration]) => return Some(parse_duration(duration)),
+    let of_text: fn(&str) -> String = match name {
+        "title" => title,
+        "toUpper" => str::to_uppercase,
+        "toLower" => str::to_lowercase,
+        "graphLink" => |query| format!("/graph?g0.expr={}&g0.tab=0", query_escape(query)),
+        "tableLink" => |query| format!("/graph?g0.expr={}&g0.tab=1", query_escape(query)),
+        "stripPort" => |host| strip_port(host).to_owned(),
+        "stripDomain" => strip_domain,
+        "parseDuration" => return Some(argument.text().and_then(parse_duration)),
         _ => return None,
     };
-    Some(Ok(Value::Text(text)))
+    Some(argument.text().map(|text| Value::Text(of_text(text))))
 }
 
 fn index(value: &Value, key: &Value) -> Result<Value> {
@@ -283,15 +265,6 @@ fn title(text: &str) -> String {
             shown
         })
         .collect()
-}
-
-fn regex(pattern: &str) -> Result<regex::Regex> {
-    let compiled = regex::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
-    compiled.map_err(|error| TemplateError::execution(error.to_string()))
-}
-
-fn matches(pattern: &str, text: &str) -> Result<Value> {
-    Ok(Value::Bool(regex(pattern)?.is_match(text)))
 }
 
 fn parse_duration(text: &str) -> Result<Value> {

@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 
-use super::numbers::significant;
+use super::numbers::{shortest, significant};
 
 const DIGITS: usize = 4;
 
@@ -43,6 +43,34 @@ pub(super) fn humanize_duration(seconds: f64) -> String {
         (0, ..) => format!("{sign}{hours}h {minutes}m {rest}s"),
         _ => format!("{sign}{days}d {hours}h {minutes}m {rest}s"),
     }
+}
+
+/// Seconds as Go shows a `time.Duration`: `3661.5` is `1h1m1.5s`.
+pub(super) fn go_duration(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return significant(seconds, DIGITS);
+    }
+    if seconds.abs() < 1.0 {
+        return if seconds == 0.0 { "0s".to_owned() } else { small_go_duration(seconds) };
+    }
+    let sign = if seconds < 0.0 { "-" } else { "" };
+    let seconds = seconds.abs();
+    let (minutes, rest) = ((seconds / 60.0).floor(), seconds % 60.0);
+    let rest = shortest((rest * 1e9).round() / 1e9);
+    match minutes {
+        0.0 => format!("{sign}{rest}s"),
+        minutes if minutes < 60.0 => format!("{sign}{minutes}m{rest}s"),
+        minutes => format!("{sign}{}h{}m{rest}s", (minutes / 60.0).floor(), minutes % 60.0),
+    }
+}
+
+/// Below a second the greatest unit that gives a whole part is taken.
+fn small_go_duration(seconds: f64) -> String {
+    let nanoseconds = (seconds * 1e9).trunc();
+    let units = [("ms", 1e6), ("µs", 1e3)];
+    let unit = units.into_iter().find(|(_, size)| nanoseconds.abs() >= *size);
+    let (name, size) = unit.unwrap_or(("ns", 1.0));
+    format!("{}{name}", shortest(nanoseconds / size))
 }
 
 /// `0.1234` is `12.34%`.

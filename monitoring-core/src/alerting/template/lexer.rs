@@ -38,7 +38,7 @@ pub(super) enum Token {
 }
 
 pub(super) fn tokens(text: &str) -> Result<Vec<Spotted>, TemplateError> {
-    let mut lexer = Lexer { text, at: 0, tokens: Vec::new() };
+    let mut lexer = Lexer { text, at: 0, line: 1, counted: 0, tokens: Vec::new() };
     while lexer.at < text.len() {
         lexer.text_then_action()?;
     }
@@ -48,6 +48,9 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Spotted>, TemplateError> {
 struct Lexer<'t> {
     text: &'t str,
     at: usize,
+    /// The line of the place up to which lines are counted.
+    line: usize,
+    counted: usize,
     tokens: Vec<Spotted>,
 }
 
@@ -57,15 +60,18 @@ impl<'t> Lexer<'t> {
     }
 
     fn push(&mut self, token: Token) {
-        self.tokens.push(Spotted { token, line: self.line() });
+        self.line += self.lines();
+        self.counted = self.at;
+        self.tokens.push(Spotted { token, line: self.line });
     }
 
-    fn line(&self) -> usize {
-        1 + self.text[..self.at].matches('\n').count()
+    /// Lines that are not counted yet.
+    fn lines(&self) -> usize {
+        self.text[self.counted..self.at].matches('\n').count()
     }
 
     fn error(&self, message: impl Into<String>) -> TemplateError {
-        TemplateError::Syntax { line: self.line(), message: message.into() }
+        TemplateError::Syntax { line: self.line + self.lines(), message: message.into() }
     }
 
     fn text_then_action(&mut self) -> Result<(), TemplateError> {

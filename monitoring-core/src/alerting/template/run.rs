@@ -1,4 +1,8 @@
-//! Expands a parsed template.
+//! Expands a parsed template, with bounds on everything it could be made to take: time, memory, stack.
+
+use std::collections::HashMap;
+
+use regex::Regex;
 
 use super::functions::{call, results, top};
 use super::syntax::{Branch, Node, Operand, Pipeline, Template};
@@ -9,6 +13,14 @@ use super::{Answers, OUTPUT_BYTES_MAX, TemplateData, TemplateError};
 const CALLS_MAX: usize = 50;
 /// Nodes visited, loops included.
 const STEPS_MAX: usize = 100_000;
+/// What a regular expression counts for among them, once.
+const REGEX_STEPS: usize = 500;
+/// Bytes a compiled regular expression may take.
+const REGEX_BYTES_MAX: usize = 256 * 1024;
+/// Blocks and calls in one another.
+const DEPTH_MAX: usize = 100;
+/// Bytes of all values that are copied or made.
+const COPIED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 type Result<T> = std::result::Result<T, TemplateError>;
 
@@ -18,8 +30,11 @@ pub(super) struct Run<'a> {
     answers: &'a Answers,
     variables: Vec<(String, Value)>,
     output: String,
+    regexes: HashMap<String, Regex>,
     calls: usize,
     steps: usize,
+    depth: usize,
+    copied_bytes: usize,
 }
 
 /// How a list of nodes ended.
@@ -38,8 +53,11 @@ impl<'a> Run<'a> {
             answers,
             variables: Vec::new(),
             output: String::new(),
+            regexes: HashMap::new(),
             calls: 0,
             steps: 0,
+            depth: 0,
+            copied_bytes: 0,
         };
         let dot = run.dot();
         for (variable, field) in [
@@ -67,17 +85,40 @@ impl<'a> Run<'a> {
     }
 
     fn nodes(&mut self, nodes: &'a [Node], dot: &Value) -> Result<Flow> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            let message = format!("more than {DEPTH_MAX} blocks and calls in one another");
+            return Err(TemplateError::execution(message));
+        }
         for node in nodes {
-            self.steps += 1;
-            if self.steps > STEPS_MAX {
-                return Err(TemplateError::execution("the template takes too many steps"));
-            }
+            self.go(1)?;
             match self.node(node, dot)? {
                 Flow::On => {}
-                flow => return Ok(flow),
+                flow => {
+                    self.depth -= 1;
+                    return Ok(flow);
+                }
             }
         }
+        self.depth -= 1;
         Ok(Flow::On)
+    }
+
+    fn go(&mut self, steps: usize) -> Result<()> {
+        self.steps += steps;
+        match self.steps > STEPS_MAX {
+            true => Err(TemplateError::execution("the template takes too many steps")),
+            false => Ok(()),
+        }
+    }
+
+    /// Counts bytes of a value that is about to be copied, or was made.
+    fn charge(&mut self, bytes: usize) -> Result<()> {
+        self.copied_bytes += bytes;
+        match self.copied_bytes > COPIED_BYTES_MAX {
+            true => Err(TemplateError::execution("the template's values take too much memory")),
+            false => Ok(()),
+        }
     }
 
     fn node(&mut self, node: &'a Node, dot: &Value) -> Result<Flow> {
@@ -170,7 +211,7 @@ impl<'a> Run<'a> {
 
     fn write(&mut self, text: &str) -> Result<()> {
         if self.output.len() + text.len() > OUTPUT_BYTES_MAX {
-            return Err(TemplateError::execution(format!("the text has more than {OUTPUT_BYTES_MAX} bytes")));
+            return Err(too_long());
         }
         self.output.push_str(text);
         Ok(())
@@ -240,8 +281,25 @@ impl<'a> Run<'a> {
         piped.or(last).ok_or_else(|| TemplateError::execution("missing argument for and, or"))
     }
 
-    fn function(&self, name: &str, arguments: &[Value]) -> Result<Value> {
+    fn function(&mut self, name: &str, arguments: &[Value]) -> Result<Value> {
+        let value = self.value_of(name, arguments)?;
+        self.charge(value.size())?;
+        match value {
+            Value::Text(text) if text.len() > OUTPUT_BYTES_MAX => Err(too_long()),
+            value => Ok(value),
+        }
+    }
+
+    fn value_of(&mut self, name: &str, arguments: &[Value]) -> Result<Value> {
         match (name, arguments) {
+            ("match", [pattern, text]) => {
+                let text = text.text()?;
+                Ok(Value::Bool(self.regex(pattern.text()?)?.is_match(text)))
+            }
+            ("reReplaceAll", [pattern, replacement, text]) => {
+                let (replacement, text) = (replacement.text()?, text.text()?);
+                replaced(self.regex(pattern.text()?)?, replacement, text).map(Value::Text)
+            }
             ("query", [query]) => {
                 let query = query.text()?;
                 match self.answers.get(query) {
@@ -259,15 +317,33 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Each expression is compiled once, however often it is asked for.
+    fn regex(&mut self, pattern: &str) -> Result<&Regex> {
+        if !self.regexes.contains_key(pattern) {
+            self.go(REGEX_STEPS)?;
+            let compiled = regex::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
+            let compiled = compiled.map_err(|error| TemplateError::execution(error.to_string()))?;
+            self.regexes.insert(pattern.to_owned(), compiled);
+        }
+        Ok(&self.regexes[pattern])
+    }
+
+    fn copied(&mut self, value: &Value) -> Result<Value> {
+        self.charge(value.size())?;
+        Ok(value.clone())
+    }
+
     fn operand(&mut self, operand: &'a Operand, dot: &Value) -> Result<Value> {
         match operand {
-            Operand::Dot => Ok(dot.clone()),
-            Operand::Literal(value) => Ok(value.clone()),
+            Operand::Dot => self.copied(dot),
+            Operand::Literal(value) => self.copied(value),
             Operand::Variable(name) => {
-                let known = self.variables.iter().rev().find(|(known, _)| known == name);
-                known
-                    .map(|(_, value)| value.clone())
-                    .ok_or_else(|| TemplateError::execution(format!("undefined variable \"${name}\"")))
+                let known = self.variables.iter().rposition(|(known, _)| known == name);
+                let known = known
+                    .ok_or_else(|| TemplateError::execution(format!("undefined variable \"${name}\"")))?;
+                let size = self.variables[known].1.size();
+                self.charge(size)?;
+                Ok(self.variables[known].1.clone())
             }
             Operand::Function(name) => self.function(name, &[]),
             Operand::Group(pipeline) => self.pipeline(pipeline, dot),
@@ -277,4 +353,24 @@ impl<'a> Run<'a> {
             }
         }
     }
+}
+
+fn too_long() -> TemplateError {
+    TemplateError::execution(format!("the text has more than {OUTPUT_BYTES_MAX} bytes"))
+}
+
+/// As `Regex::replace_all`, but ends when the text gets too long.
+fn replaced(regex: &Regex, replacement: &str, text: &str) -> Result<String> {
+    let (mut replaced, mut end) = (String::new(), 0);
+    for captures in regex.captures_iter(text) {
+        let whole = captures.get_match();
+        replaced.push_str(&text[end..whole.start()]);
+        captures.expand(replacement, &mut replaced);
+        if replaced.len() > OUTPUT_BYTES_MAX {
+            return Err(too_long());
+        }
+        end = whole.end();
+    }
+    replaced.push_str(&text[end..]);
+    Ok(replaced)
 }

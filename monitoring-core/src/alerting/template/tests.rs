@@ -186,3 +186,35 @@ fn depth_and_length_are_bounded() {
         + &"{{ end }}".repeat(90);
     assert!(matches!(expanded(&long), Err(TemplateError::Execution(_))));
 }
+
+#[test]
+fn no_template_takes_more_than_it_should() {
+    let doubled = "{{ $x := \"aaaaaaaa\" }}".to_owned() + &"{{ $x = print $x $x }}".repeat(40);
+    let mapped = "{{ $x := args 1 }}".to_owned() + &"{{ $x = args $x $x }}".repeat(40);
+    let replaced = "{{ $x := printf \"%1000s\" \"\" }}{{ $x = print $x $x $x $x $x $x $x $x }}\
+        {{ reReplaceAll \"\" $x $x }}";
+    let patterns: String = (0..300).map(|n| format!("{{{{ match \"{n}\" \"\" }}}}")).collect();
+    let nested = "{{ if true }}".repeat(95);
+    let nested = format!(
+        "{{{{ define \"x\" }}}}{nested}{{{{ template \"x\" }}}}{}{{{{ end }}}}{{{{ template \"x\" }}}}",
+        "{{ end }}".repeat(95)
+    );
+    for (template, part) in [
+        (doubled.as_str(), "the text has more than"),
+        (&mapped, "too much memory"),
+        (replaced, "the text has more than"),
+        (&patterns, "too many steps"),
+        (&nested, "in one another"),
+    ] {
+        let error = expanded(template).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}: {}", &template[..80]);
+    }
+}
+
+#[test]
+fn a_long_text_is_read_in_one_go() {
+    let many = "{{.}}\n".repeat(100_000);
+    assert_eq!(check(&many), Ok(()));
+    let Err(TemplateError::Syntax { line, .. }) = check(&(many + "{{ end }}")) else { panic!("no error") };
+    assert_eq!(line, 100_001);
+}

@@ -65,6 +65,21 @@ impl Value {
         }
     }
 
+    /// About how many bytes of memory a copy of it takes.
+    pub(super) fn size(&self) -> usize {
+        let labels =
+            |labels: &Labels| labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        size_of::<Self>()
+            + match self {
+                Self::Nothing | Self::Bool(_) | Self::Integer(_) | Self::Float(_) => 0,
+                Self::Text(text) => text.len(),
+                Self::List(list) => list.iter().map(Self::size).sum(),
+                Self::Labels(of) => labels(of),
+                Self::Map(map) => map.iter().map(|(key, value)| key.len() + value.size()).sum(),
+                Self::Sample(sample) => labels(&sample.labels),
+            }
+    }
+
     /// How many elements or bytes it has.
     pub(super) fn length(&self) -> Option<usize> {
         match self {

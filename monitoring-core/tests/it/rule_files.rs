@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use monitoring_core::{AlertFilter, AlertRule, CreateMetricRequest, Error, Page, RuleImport, services};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::database::{Database, on_each_database};
@@ -12,6 +13,7 @@ use crate::support::fixture::Fixture;
 on_each_database!(
     a_file_is_read_in_and_written_out,
     a_file_read_in_again_changes_only_what_is_different,
+    rules_made_otherwise_survive_being_written_out_and_read_in,
     a_group_has_the_rules_of_the_file_and_no_others,
     a_file_with_a_mistake_changes_nothing,
     metrics_that_no_rule_will_ever_find_are_named,
@@ -69,6 +71,33 @@ async fn a_file_read_in_again_changes_only_what_is_different(database: &Database
     assert_eq!(updates.map(|entry| entry.actor).collect::<Vec<_>>(), [Some(ACTOR)]);
 }
 
+async fn rules_made_otherwise_survive_being_written_out_and_read_in(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    for rule in [
+        json!({"name": "Plain", "query": "up == 0", "severity": "high", "description": "It is down."}),
+        json!({"name": "Threshold", "query": "sum(rate(errors_total[5m]))", "threshold_value": 2.5,
+            "labels": {"team": "a"}, "open_incident": true, "on_no_data": "alert"}),
+        json!({"name": "Off", "query": "up == 2", "enabled": false}),
+        json!({"name": "Masked", "query": "up == 3", "labels": {"contact": "password=hunter2"}}),
+    ] {
+        let rule = serde_json::from_value(rule).unwrap();
+        services::create_alert_rule(&mut fixture.conn().await, rule, None).await.unwrap();
+    }
+    let before = rules(&fixture).await;
+    let written = services::export_rules(&mut fixture.conn().await).await.unwrap();
+    let again = import(&fixture, &written).await.unwrap();
+    assert_eq!((again.unchanged, again.created, again.updated, again.removed), (3, 0, 0, 0), "{written}");
+    assert_eq!(rules(&fixture).await, before);
+
+    let changed = written.replace("(sum(rate(errors_total[5m]))) > 2.5", "sum(rate(errors_total[5m])) > 3");
+    let again = import(&fixture, &changed).await.unwrap();
+    assert_eq!((again.unchanged, again.updated), (2, 1), "{changed}");
+    let threshold = |rules: Vec<AlertRule>| rules.into_iter().find(|rule| rule.name == "Threshold").unwrap();
+    let (before, after) = (threshold(before), threshold(rules(&fixture).await));
+    assert_eq!((after.id, after.threshold_value), (before.id, None));
+    assert_eq!(after.query, "sum(rate(errors_total[5m])) > 3");
+}
+
 async fn a_group_has_the_rules_of_the_file_and_no_others(database: &Database) {
     let fixture = Fixture::start(database).await;
     import(&fixture, FILE).await.unwrap();
@@ -103,8 +132,7 @@ async fn metrics_that_no_rule_will_ever_find_are_named(database: &Database) {
     let more = "groups: [{name: more, rules: [{alert: A, expr: 'job:errors:rate > eror_budget'}, \
                 {alert: B, expr: 'count(ALERTS) > 3'}]}]";
     import(&fixture, more).await.unwrap();
-    let unknown =
-        services::unknown_metrics(&mut fixture.conn().await, fixture.monitoring.promql()).await.unwrap();
+    let unknown = services::unknown_metrics(fixture.monitoring.promql()).await.unwrap();
     let named: Vec<_> =
         unknown.iter().map(|unknown| (unknown.rule.as_str(), unknown.metric.as_str())).collect();
     assert_eq!(named, [("A", "eror_budget")]);

@@ -9,8 +9,8 @@ use super::yaml::Text;
 use super::{FileGroup, FileRule, RuleFile};
 use crate::alerting::{check_group, check_recording_rule, check_rule, full_query};
 use crate::model::{
-    AlertRule, AlertRuleId, Fallback, IncidentSeverity, Invalid, Labels, Limits, PromDuration, RecordingRule,
-    RuleGroup,
+    AlertRule, AlertRuleId, Fallback, Fingerprint, IncidentSeverity, Invalid, Labels, Limits, PromDuration,
+    RecordingRule, RuleGroup,
 };
 
 /// What begins the names of annotations that carry what Prometheus does not know.
@@ -34,14 +34,88 @@ pub(crate) enum FoundRule {
     Recording(RecordingRule),
 }
 
+/// What a rule is known by in its group: whether it alerts, its name, and the labels of all it makes.
+pub(crate) type RuleIdentity = (bool, String, Fingerprint);
+
 impl FoundRule {
-    /// Where it stands in its group.
-    pub(crate) fn position(&self) -> u32 {
+    pub(crate) fn identity(&self) -> RuleIdentity {
         match self {
-            Self::Alert(alert) => alert.position,
-            Self::Recording(recording) => recording.position,
+            Self::Alert(alert) => (true, alert.name.clone(), Fingerprint::of(&all_labels(alert))),
+            Self::Recording(recording) => {
+                (false, recording.record.clone(), Fingerprint::of(&recording.labels))
+            }
         }
     }
+
+    pub(crate) fn is_enabled(&self) -> bool {
+        match self {
+            Self::Alert(alert) => alert.enabled,
+            Self::Recording(recording) => recording.enabled,
+        }
+    }
+
+    /// Where it stands in its group, among rules made for the same place.
+    pub(crate) fn place(&self) -> (u32, DateTime<Utc>, AlertRuleId) {
+        match self {
+            Self::Alert(alert) => (alert.position, alert.created_at, alert.id),
+            Self::Recording(recording) => (recording.position, recording.created_at, recording.id),
+        }
+    }
+
+    pub(crate) fn position(&self) -> u32 {
+        self.place().0
+    }
+
+    pub(crate) fn set_position(&mut self, position: u32) {
+        match self {
+            Self::Alert(alert) => alert.position = position,
+            Self::Recording(recording) => recording.position = position,
+        }
+    }
+}
+
+/// The rule of a file as the stored rule it is: its record stays, and so does what a file can only
+/// say in other words, where it says the same.
+pub(crate) fn as_stored_before(before: &FoundRule, rule: FoundRule) -> FoundRule {
+    match (before, rule) {
+        (FoundRule::Alert(before), FoundRule::Alert(rule)) => {
+            FoundRule::Alert(alert_as_before(before.clone(), rule))
+        }
+        (FoundRule::Recording(before), FoundRule::Recording(rule)) => {
+            let RecordingRule { id, created_by, created_at, updated_at, version, .. } = before.clone();
+            FoundRule::Recording(RecordingRule { id, created_by, created_at, updated_at, version, ..rule })
+        }
+        (_, rule) => rule,
+    }
+}
+
+fn alert_as_before(before: AlertRule, mut rule: AlertRule) -> AlertRule {
+    if before.severity_label && before.labels.value(SEVERITY).is_none() {
+        // The labels of their alerts are the same, so this is the severity both have.
+        (rule.severity_label, rule.severity) = (true, before.severity);
+        rule.labels = before.labels.clone();
+    }
+    if full_query(&before) == rule.query {
+        (rule.query, rule.threshold_value) = (before.query.clone(), before.threshold_value);
+    }
+    if before.annotations.value(DESCRIPTION).is_none()
+        && before.description.is_some()
+        && before.description.as_deref() == rule.annotations.value(DESCRIPTION)
+    {
+        rule.annotations = rule.annotations.iter().filter(|(name, _)| *name != DESCRIPTION).collect();
+        rule.description = before.description.clone();
+    }
+    let AlertRule { id, created_by, created_at, updated_at, version, .. } = before;
+    AlertRule { id, created_by, created_at, updated_at, version, ..rule }
+}
+
+/// The labels of a rule, its severity among them if its alerts carry it.
+fn all_labels(alert: &AlertRule) -> Labels {
+    let mut labels = alert.labels.clone();
+    if alert.severity_label && labels.value(SEVERITY).is_none() {
+        labels.set(SEVERITY, alert.severity.as_str());
+    }
+    labels
 }
 
 /// The settings of a group.
@@ -229,10 +303,6 @@ fn exported(rule: &FoundRule) -> Option<FileRule> {
 }
 
 fn exported_alert(alert: &AlertRule) -> FileRule {
-    let mut labels = alert.labels.clone();
-    if alert.severity_label && labels.value(SEVERITY).is_none() {
-        labels.set(SEVERITY, alert.severity.as_str());
-    }
     let mut annotations = alert.annotations.clone();
     if annotations.value(DESCRIPTION).is_none() {
         annotations.set(DESCRIPTION, alert.description.as_deref().unwrap_or_default());
@@ -252,7 +322,7 @@ fn exported_alert(alert: &AlertRule) -> FileRule {
         expr: Text(full_query(alert)),
         holds_for: duration(alert.for_seconds),
         keep_firing_for: duration(alert.keep_firing_for_seconds),
-        labels: texts(&labels),
+        labels: texts(&all_labels(alert)),
         annotations: texts(&annotations),
         ..FileRule::default()
     }

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Invalid, PromDuration};
 
-pub(crate) use convert::{FoundRule, RuleOrigin, export, rules_of, settings_of};
+pub(crate) use convert::{
+    FoundRule, RuleIdentity, RuleOrigin, as_stored_before, export, rules_of, settings_of,
+};
 pub(crate) use yaml::{Text, from_yaml, or_default, to_yaml};
 
 /// The groups of a file.

@@ -20,8 +20,12 @@ use crate::promql::QueryLimits;
 use file::TestFile;
 use run::Run;
 
-/// Evaluations of one test.
+/// Steps of all tests of a file together.
 const STEPS_MAX: i64 = 200_000;
+/// Evaluations of rules, in all these steps.
+const EVALUATIONS_MAX: i64 = 2_000_000;
+/// Where a file does not say it, or says zero.
+const USUAL_INTERVAL: PromDuration = PromDuration::from_secs(60);
 
 /// Names the rule files a file of tests speaks of, patterns as they stand there.
 ///
@@ -45,22 +49,37 @@ pub(crate) async fn test_rules(
 ) -> Result<RuleTestReport, Invalid> {
     let file = parsed(tests)?;
     let groups = groups(rule_files, &file, limits)?;
-    let interval = file.evaluation_interval.unwrap_or(PromDuration::from_secs(60));
+    let interval =
+        file.evaluation_interval.filter(|interval| !interval.get().is_zero()).unwrap_or(USUAL_INTERVAL);
+    check_size(&file, millis(interval), &groups)?;
     let query_limits = QueryLimits { subquery_interval: interval.get(), ..query_limits.clone() };
     let mut report = RuleTestReport::default();
     for (n, test) in file.tests.iter().enumerate() {
         let name = test.name.clone().unwrap_or_else(|| format!("tests[{n}]"));
-        let steps = test.end().0 / millis(interval).max(1);
-        if steps > STEPS_MAX {
-            let message = format!("needs {steps} evaluations; at most {STEPS_MAX} are run");
-            return Err(Invalid::field(format!("tests[{n}]"), message));
-        }
         let mut run = Run::new(name, test, &groups, &query_limits, file.fuzzy_compare);
         run.whole(millis(interval)).await;
         report.passed += run.report.passed;
         report.failures.append(&mut run.report.failures);
     }
     Ok(report)
+}
+
+/// What would take too long is not begun.
+fn check_size(file: &TestFile, interval: i64, groups: &[LoadedGroup]) -> Result<(), Invalid> {
+    let rules: usize = groups.iter().map(|group| group.rules.len()).sum();
+    let rules = i64::try_from(rules).unwrap_or(i64::MAX).max(1);
+    let mut steps = 0_i64;
+    for (n, test) in file.tests.iter().enumerate() {
+        steps = steps.saturating_add(test.end().0 / interval).saturating_add(1);
+        if steps > STEPS_MAX || steps.saturating_mul(rules) > EVALUATIONS_MAX {
+            let message = format!(
+                "with the tests before it needs {steps} evaluations of {rules} rules; at most {STEPS_MAX} of all, \
+                 and {EVALUATIONS_MAX} of single rules, are run"
+            );
+            return Err(Invalid::field(format!("tests[{n}]"), message));
+        }
+    }
+    Ok(())
 }
 
 fn parsed(tests: &str) -> Result<TestFile, Invalid> {

@@ -119,3 +119,34 @@ async fn promtools_own_tests_pass() {
         assert!(report.passed > 0, "{tests}");
     }
 }
+
+#[tokio::test]
+async fn no_interval_is_the_usual_one() {
+    let tests = with_input(
+        "  promql_expr_test:\n  - {expr: 'job:up:sum', eval_time: 3m, exp_samples: [{labels: 'job:up:sum{job=\"a\"}', value: 1}]}\n",
+    );
+    for nothing in ["0s", "0"] {
+        let report =
+            tested(&tests.replace("evaluation_interval: 1m", &format!("evaluation_interval: {nothing}")))
+                .await;
+        assert!(report.is_success(), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn what_would_take_too_long_is_refused() {
+    for (tests, field) in [
+        (
+            "evaluation_interval: 1ms\ntests:\n- {promql_expr_test: [{expr: '1', eval_time: 1h}]}\n",
+            "tests[0]",
+        ),
+        (
+            "evaluation_interval: 1s\ntests:\n- {promql_expr_test: [{expr: '1', eval_time: 1d}]}\n\
+             - {promql_expr_test: [{expr: '1', eval_time: 1d}]}\n- {promql_expr_test: [{expr: '1', eval_time: 1d}]}\n",
+            "tests[2]",
+        ),
+    ] {
+        let refused = test_rules(tests, &BTreeMap::new(), &Limits::default(), &QueryLimits::default()).await;
+        assert_eq!(refused.unwrap_err().errors()[0].field, field);
+    }
+}

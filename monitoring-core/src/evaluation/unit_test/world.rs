@@ -23,8 +23,13 @@ impl<'t> World<'t> {
     /// # Errors
     ///
     /// What is wrong with which series.
-    pub(super) fn new(test: &TestGroup, limits: &'t QueryLimits) -> Result<Self, String> {
-        let interval = test.interval.map_or(60_000, super::millis);
+    pub(super) fn new(
+        test: &TestGroup,
+        evaluated_every: i64,
+        limits: &'t QueryLimits,
+    ) -> Result<Self, String> {
+        let interval =
+            test.interval.filter(|interval| !interval.get().is_zero()).map_or(evaluated_every, super::millis);
         let mut ahead = Vec::new();
         for input in &test.input_series {
             let wrong = |error: String| format!("{}: {error}", input.series);
@@ -34,8 +39,10 @@ impl<'t> World<'t> {
             }
             let values = written_values(&input.values.0).map_err(wrong)?;
             let values = values.ok_or_else(|| wrong("native histograms are not known here".to_owned()))?;
-            let timed = (0..).zip(values).filter_map(|(n, value): (i64, _)| Some((n * interval, value?)));
-            ahead.extend(timed.map(|(time, value)| (time, labels.clone(), value)));
+            for (n, value) in (0_i64..).zip(values) {
+                let time = n.checked_mul(interval).ok_or_else(|| wrong("goes on for too long".to_owned()))?;
+                ahead.extend(value.map(|value| (time, labels.clone(), value)));
+            }
         }
         ahead.sort_by_key(|(time, ..)| std::cmp::Reverse(*time));
         let external_labels =

@@ -62,7 +62,5 @@ pub(in crate::router) async fn test(Json(request): Json<RuleTests>) -> Answer<Re
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/rules/unknown-metrics", tag = "alerts",
     responses((status = 200, body = respond::Success<Vec<monitoring_core::UnknownMetric>>))))]
 pub(in crate::router) async fn unknown_metrics(State(state): State<RouterState>) -> Answer<Response> {
-    let mut connection = state.read().await?;
-    let unknown = services::unknown_metrics(&mut connection, state.monitoring().promql()).await?;
-    Ok(respond::success(unknown))
+    Ok(respond::success(services::unknown_metrics(state.monitoring().promql()).await?))
 }

@@ -1,0 +1,195 @@
+//! Rule files of Prometheus: read in.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::rule_groups::put_group;
+use super::{alerts, recording_rules};
+use crate::alerting::rule_file::{
+    self, FoundRule, RuleIdentity, RuleOrigin, as_stored_before, rules_of, settings_of,
+};
+use crate::error::Result;
+use crate::model::{
+    AlertFilter, AlertRule, Invalid, Limits, Page, RecordingRule, RuleGroup, RuleImport, Slice,
+};
+use crate::store::alerts::AlertStore as _;
+use crate::store::recording_rules::RecordingRuleStore as _;
+use crate::store::{AsConnection, Connection, Context, Transaction};
+
+/// Rules read at once.
+const PAGE: u32 = 1_000;
+
+/// Takes over the groups of a rule file of Prometheus (YAML). A group that is there already has
+/// the file's rules afterwards and no others; rules that stay keep their ids and their alerts. Groups the file
+/// does not name are left alone, and so are rules that are switched off, for no file can name them.
+///
+/// ```no_run
+/// # async fn example(monitoring: &monitoring_core::Monitoring) -> monitoring_core::Result<()> {
+/// use monitoring_core::services;
+///
+/// let mut conn = monitoring.acquire().await?;
+/// let rules = "groups: [{name: web, rules: [{alert: Down, expr: up == 0, for: 5m}]}]";
+/// let import = services::import_rules(&mut conn, rules, None).await?;
+/// println!("{} rules are new", import.created);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Invalid`] names everything that is wrong with the file, by its place; then nothing is
+/// changed. Storage failed.
+pub async fn import_rules(
+    conn: &mut impl AsConnection,
+    file: &str,
+    actor: Option<Uuid>,
+) -> Result<RuleImport> {
+    import(&mut conn.as_connection(), file, actor).await
+}
+
+async fn import(connection: &mut Connection<'_>, file: &str, actor: Option<Uuid>) -> Result<RuleImport> {
+    let context = connection.context();
+    let settings = &context.settings;
+    let origin = RuleOrigin { actor, now: settings.clock.now() };
+    let groups = groups_of(file, origin, &settings.limits)?;
+    let mut import = RuleImport { groups: groups.len(), ..RuleImport::default() };
+    let mut transaction = connection.begin().await?;
+    for (group, rules) in groups {
+        put_group(&mut transaction, group.clone(), actor).await?;
+        replace(&mut transaction, context, &group.name, rules, origin, &mut import).await?;
+    }
+    transaction.commit().await?;
+    Ok(import)
+}
+
+/// The groups of a file with their rules; or everything wrong with them.
+fn groups_of(file: &str, origin: RuleOrigin, limits: &Limits) -> Result<Vec<(RuleGroup, Vec<FoundRule>)>> {
+    let file = rule_file::read(file)?;
+    let mut invalid = Invalid::default();
+    let mut groups = Vec::with_capacity(file.groups.len());
+    for (n, group) in file.groups.iter().enumerate() {
+        match rules_of(n, group, origin, limits) {
+            Ok(rules) => groups.push((settings_of(group), rules)),
+            Err(wrong) => invalid.extend(wrong),
+        }
+    }
+    Ok(invalid.or(groups)?)
+}
+
+/// A rule of the file, and the stored one it is.
+struct Pair {
+    before: Option<FoundRule>,
+    rule: FoundRule,
+}
+
+/// Gives a group these rules and no others.
+async fn replace(
+    transaction: &mut Transaction<'_>,
+    context: &Context,
+    group: &str,
+    rules: Vec<FoundRule>,
+    origin: RuleOrigin,
+    import: &mut RuleImport,
+) -> Result<()> {
+    let mut stored: HashMap<RuleIdentity, Vec<FoundRule>> = HashMap::new();
+    for rule in stored_rules(transaction, group).await? {
+        stored.entry(rule.identity()).or_default().push(rule);
+    }
+    let mut pairs = Vec::with_capacity(rules.len());
+    for rule in rules {
+        let rule = as_it_would_be_stored(context, rule)?;
+        let before = stored.get_mut(&rule.identity()).and_then(Vec::pop);
+        let rule = match &before {
+            Some(before) => as_stored_before(before, rule),
+            None => rule,
+        };
+        pairs.push(Pair { before, rule });
+    }
+    keep_places(&mut pairs);
+    for left in stored.into_values().flatten().filter(FoundRule::is_enabled) {
+        import.removed += 1;
+        match &left {
+            FoundRule::Alert(rule) => alerts::remove_rule(transaction, rule, origin.actor).await?,
+            FoundRule::Recording(rule) => {
+                recording_rules::remove_rule(transaction, rule, origin.actor).await?;
+            }
+        }
+    }
+    for pair in pairs {
+        put(transaction, pair, origin, import).await?;
+    }
+    Ok(())
+}
+
+fn as_it_would_be_stored(context: &Context, rule: FoundRule) -> Result<FoundRule> {
+    Ok(match rule {
+        FoundRule::Alert(rule) => FoundRule::Alert(alerts::checked_rule(context, rule, None)?),
+        FoundRule::Recording(rule) => FoundRule::Recording(recording_rules::checked_rule(context, rule)?),
+    })
+}
+
+/// Where all the rules are there already and in this order, their places need not change.
+fn keep_places(pairs: &mut [Pair]) {
+    let places: Option<Vec<_>> = pairs.iter().map(|pair| Some(pair.before.as_ref()?.place())).collect();
+    if places.is_some_and(|places| places.is_sorted()) {
+        for Pair { before, rule } in pairs {
+            let position = before.as_ref().map_or(0, FoundRule::position);
+            rule.set_position(position);
+        }
+    }
+}
+
+async fn put(
+    transaction: &mut Transaction<'_>,
+    pair: Pair,
+    origin: RuleOrigin,
+    import: &mut RuleImport,
+) -> Result<()> {
+    let Some(before) = pair.before else {
+        import.created += 1;
+        return match &pair.rule {
+            FoundRule::Alert(rule) => alerts::insert_rule(transaction, rule, origin.actor).await,
+            FoundRule::Recording(rule) => recording_rules::insert_rule(transaction, rule, origin.actor).await,
+        };
+    };
+    if before == pair.rule {
+        import.unchanged += 1;
+        return Ok(());
+    }
+    import.updated += 1;
+    match (&before, pair.rule) {
+        (FoundRule::Alert(before), FoundRule::Alert(rule)) => {
+            let rule = AlertRule { updated_at: origin.now, version: before.version + 1, ..rule };
+            alerts::replace_rule(transaction, before, &rule, origin.actor).await
+        }
+        (FoundRule::Recording(before), FoundRule::Recording(rule)) => {
+            let rule = RecordingRule { updated_at: origin.now, version: before.version + 1, ..rule };
+            recording_rules::replace_rule(transaction, before, &rule, origin.actor).await
+        }
+        _ => unreachable!("an alert is never taken for a recording rule: their identities differ"),
+    }
+}
+
+/// All rules of a group, switched off or not.
+async fn stored_rules(transaction: &mut Transaction<'_>, group: &str) -> Result<Vec<FoundRule>> {
+    let filter = AlertFilter { group: Some(group.to_owned()), ..AlertFilter::default() };
+    let (mut page, mut rules) = (Page::first(PAGE), Vec::new());
+    loop {
+        let Slice { items, pagination } = transaction.store().alert_rules(&filter, &page).await?;
+        rules.extend(items.into_iter().map(FoundRule::Alert));
+        match pagination.next_cursor {
+            Some(cursor) => page.after = Some(cursor.parse()?),
+            None => break,
+        }
+    }
+    page = Page::first(PAGE);
+    loop {
+        let Slice { items, pagination } = transaction.store().recording_rules(Some(group), &page).await?;
+        rules.extend(items.into_iter().map(FoundRule::Recording));
+        match pagination.next_cursor {
+            Some(cursor) => page.after = Some(cursor.parse()?),
+            None => return Ok(rules),
+        }
+    }
+}

@@ -67,6 +67,14 @@ pub(crate) fn span(incident: &Incident, now: DateTime<Utc>) -> Period {
     Period { start: incident.started_at - BEFORE, end: end.max(incident.started_at) }
 }
 
+/// A system that has run for minutes only is compared with these minutes: where most of the time before
+/// the incident is empty, what is looked at begins with the first event.
+fn since_there_was_something(span: Period, events: &[Seen]) -> Period {
+    let first = events.first().map_or(span.start, |first| first.event.timestamp);
+    let is_young = first - span.start > BEFORE / 2 && first < span.end;
+    Period { start: if is_young { first } else { span.start }, ..span }
+}
+
 /// Reads all an analysis of this incident looks at.
 pub(crate) async fn read(
     promql: &PromQuery,
@@ -77,6 +85,7 @@ pub(crate) async fn read(
     let span = span(incident, pool.context().settings.clock.now());
     let mut cost = AnalysisCost::default();
     let events = events(pool, span, bounds, &mut cost).await?;
+    let span = since_there_was_something(span, &events);
     let series = match promql.histories(span.start, span.end, bounds.series).await {
         Ok((series, left_out)) => {
             if left_out > 0 {

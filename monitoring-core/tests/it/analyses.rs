@@ -24,6 +24,7 @@ on_each_database!(
     an_incident_nobody_knows_is_refused,
     a_busy_service_is_sampled_and_still_explained,
     events_outside_the_time_looked_at_do_not_count,
+    a_service_that_runs_for_seconds_is_compared_with_its_first_ones,
 );
 
 async fn open(fixture: &Fixture) -> IncidentId {
@@ -145,4 +146,26 @@ async fn events_outside_the_time_looked_at_do_not_count(database: &Database) {
     assert_eq!(analysis.cost.events, 2);
     assert_eq!(analysis.reference.start, noon() - TimeDelta::hours(1));
     assert_eq!(analysis.window.end, noon());
+}
+
+async fn a_service_that_runs_for_seconds_is_compared_with_its_first_ones(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let began = noon() - TimeDelta::seconds(40);
+    let payment = |n: i64| {
+        let fails = n >= 300 && n % 2 == 0;
+        CreateEventRequest {
+            message: Some(if fails { "gateway call failed" } else { "card charged" }.to_owned()),
+            level: Some(if fails { "error" } else { "info" }.to_owned()),
+            tags: [("trace_id".to_owned(), json!(format!("{n:032x}")))].into(),
+            timestamp: Some(began + TimeDelta::milliseconds(n * 100)),
+            ..request("shop")
+        }
+    };
+    let payments = (1..400).map(payment).collect();
+    services::create_events(&mut fixture.conn().await, payments).await.unwrap();
+    let id = open(&fixture).await;
+    let analysis = services::analyze_incident(fixture.monitoring.promql(), id, None).await.unwrap();
+    let onset = analysis.onset.expect("the failures have a beginning");
+    assert!([29, 30].contains(&(onset.time - began).num_seconds()), "{onset:?}");
+    assert!(analysis.findings[0].summary.contains("gateway call failed"), "{:?}", analysis.findings);
 }

@@ -23,6 +23,6 @@ pub(crate) use rule::{
     new_rule, rule_texts,
 };
 pub(crate) use series::{recorded_series, written_by_alerts};
-pub(crate) use state::{Advanced, Instances, Verdict, advance};
+pub(crate) use state::{Advanced, Instances, RESOLVED_KEPT, Verdict, advance};
 pub(crate) use texts::{TextSources, Unanswered};
 pub(crate) use threshold::full_query;

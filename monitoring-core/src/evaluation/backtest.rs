@@ -1,19 +1,18 @@
 //! Evaluates a rule over what is stored: the query once for many instants, then the same steps as live.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::backtest_report::{alerts, told};
 use super::schedule::at_millis;
+use crate::alerting::routing::Audience;
 use crate::alerting::{
     Candidate, Instances, SameLabels, Terms, TextSources, Unanswered, Unsettled, Verdict, advance,
     without_name,
 };
-use crate::model::{
-    AlertRule, AlertState, AlertTransition, BacktestAlert, BacktestReport, BacktestSpan, Fingerprint, Labels,
-    RuleHealth,
-};
+use crate::model::{AlertRule, AlertState, AlertTransition, BacktestReport, Fingerprint, Labels, RuleHealth};
 use crate::promql::{Columns, QueryError, QueryResult, depends_on_range};
 use crate::query::PromQuery;
 
@@ -23,13 +22,15 @@ const WINDOW: i64 = 10_000;
 pub(crate) const STEPS_MAX: i64 = 600_000;
 /// Queries asked. Where some fail, they are asked again for fewer steps, to find the ones at fault.
 const QUERIES_MAX: usize = 1_000;
+/// Rows of steps that are gone through before others have a turn.
+const LOOKS_AT_ONCE: usize = 10_000;
 /// Changes of state in one answer.
 const TRANSITIONS_MAX: usize = 50_000;
 /// No rule is followed from longer before its start.
 const LEAD_MAX: TimeDelta = TimeDelta::days(7);
 
 /// What is to be evaluated.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Backtest {
     pub rule: AlertRule,
     pub group_labels: Labels,
@@ -40,6 +41,8 @@ pub(crate) struct Backtest {
     pub end: DateTime<Utc>,
     /// Between two instants; at least a millisecond.
     pub step: TimeDelta,
+    /// Who would be told.
+    pub audience: Option<Audience>,
 }
 
 /// Evaluates a rule at every step. It begins before the start, for as long as the rule needs to fire or
@@ -59,7 +62,13 @@ pub(crate) async fn backtest(promql: &PromQuery, request: Backtest) -> QueryResu
         run.window(from, to).await?;
         from = to + 1;
     }
-    Ok(run.report())
+    Ok(run.report().await)
+}
+
+/// How long before its start a backtest begins.
+pub(crate) fn lead(rule: &AlertRule) -> TimeDelta {
+    let lead = i64::from(rule.for_seconds) + i64::from(rule.keep_firing_for_seconds);
+    TimeDelta::seconds(lead).min(LEAD_MAX)
 }
 
 struct Run<'q> {
@@ -67,6 +76,7 @@ struct Run<'q> {
     terms: Terms,
     request: Backtest,
     alerts: Instances,
+    /// Those before the start too.
     transitions: Vec<AlertTransition>,
     evaluations_without_data: u64,
     evaluations_failed: u64,
@@ -96,10 +106,8 @@ impl<'q> Run<'q> {
 
     /// Steps are counted from the start; those before it are negative.
     fn first_step(&self) -> i64 {
-        let rule = &self.terms.rule;
-        let lead = u64::from(rule.for_seconds) + u64::from(rule.keep_firing_for_seconds);
-        let lead = TimeDelta::seconds(i64::try_from(lead).unwrap_or(i64::MAX / 2_000)).min(LEAD_MAX);
-        -(lead.num_milliseconds() / self.step() + i64::from(lead > TimeDelta::zero()))
+        // One step at least: what holds at the first has held before, unless it begins there.
+        -(lead(&self.terms.rule).num_milliseconds() / self.step() + 1)
     }
 
     fn last_step(&self) -> i64 {
@@ -126,7 +134,7 @@ impl<'q> Run<'q> {
             let (start, end) = (self.time(from) - offset, self.time(to) - offset);
             let step = TimeDelta::milliseconds(self.step());
             match self.promql.columns_between(&self.terms.rule.query, start, end, step).await {
-                Ok(columns) => self.steps(from, to, &columns)?,
+                Ok(columns) => self.steps(from, to, &columns).await?,
                 Err(QueryError::Execution(_)) if from < to => {
                     let middle = from + (to - from) / 2;
                     windows.extend([(middle + 1, to), (from, middle)]);
@@ -138,9 +146,15 @@ impl<'q> Run<'q> {
         Ok(())
     }
 
-    fn steps(&mut self, from: i64, to: i64, columns: &Columns) -> QueryResult<()> {
+    async fn steps(&mut self, from: i64, to: i64, columns: &Columns) -> QueryResult<()> {
         let rows = Rows::of(&self.terms, columns);
+        let mut looks = 0;
         for step in from..=to {
+            looks += columns.labels().count() + 1;
+            if looks > LOOKS_AT_ONCE {
+                looks = 0;
+                tokio::task::yield_now().await;
+            }
             let n = usize::try_from(step - from).unwrap_or(usize::MAX);
             if columns.has_no_data(n) {
                 self.evaluations_without_data += u64::from(step >= 0);
@@ -166,9 +180,7 @@ impl<'q> Run<'q> {
     fn advance(&mut self, step: i64, verdict: Verdict) -> QueryResult<()> {
         let now = self.time(step);
         let advanced = advance(&mut self.alerts, verdict, &self.terms.rule, now);
-        if step >= 0 {
-            self.transitions.extend(advanced.transitions);
-        }
+        self.transitions.extend(advanced.transitions);
         if step == -1 {
             let active = self.alerts.values().filter(|alert| alert.state != AlertState::Resolved);
             self.at_start =
@@ -181,19 +193,26 @@ impl<'q> Run<'q> {
         Ok(())
     }
 
-    fn report(self) -> BacktestReport {
-        let (start, last) = (self.time(0), self.last_step());
+    async fn report(self) -> BacktestReport {
+        let (start, last, step) = (self.time(0), self.last_step(), self.step());
         let end = self.time(last);
+        let (notifications, notifications_unknown_from) = match self.request.audience {
+            Some(audience) => told(audience, self.transitions.clone(), start, end).await,
+            None => Default::default(),
+        };
+        let transitions: Vec<_> = self.transitions.into_iter().filter(|change| change.at >= start).collect();
         BacktestReport {
             start_time: start,
             end_time: end,
-            step_seconds: self.step() as f64 / 1_000.0,
+            step_seconds: step as f64 / 1_000.0,
             evaluations: u64::try_from(last + 1).unwrap_or(0),
             evaluations_without_data: self.evaluations_without_data,
             evaluations_failed: self.evaluations_failed,
-            alerts: alerts(self.at_start, &self.transitions, start, end),
+            alerts: alerts(self.at_start, &transitions, start, end),
             first_error: self.first_error,
-            transitions: self.transitions,
+            transitions,
+            notifications,
+            notifications_unknown_from,
         }
     }
 }
@@ -245,37 +264,4 @@ fn slow_candidates(terms: &Terms, columns: &Columns, step: usize) -> Result<Vec<
             Err(Unsettled::Unanswered(Unanswered { query })) => sources.refuse(query),
         }
     }
-}
-
-/// The states of each alert over time.
-fn alerts(
-    at_start: Vec<(Fingerprint, Labels, AlertState)>,
-    transitions: &[AlertTransition],
-    start: DateTime<Utc>,
-    end: DateTime<Utc>,
-) -> Vec<BacktestAlert> {
-    let mut alerts: BTreeMap<Fingerprint, BacktestAlert> = BTreeMap::new();
-    let mut enter = |fingerprint: Fingerprint, labels: &Labels, to: Option<AlertState>, at: DateTime<Utc>| {
-        let new =
-            || BacktestAlert { fingerprint, labels: labels.clone(), firing_seconds: 0.0, spans: Vec::new() };
-        let alert = alerts.entry(fingerprint).or_insert_with(new);
-        if let Some(open) = alert.spans.last_mut().filter(|span| span.end_time.is_none()) {
-            open.end_time = Some(at);
-        }
-        if let Some(state @ (AlertState::Pending | AlertState::Firing)) = to {
-            alert.spans.push(BacktestSpan { state, start_time: at, end_time: None });
-        }
-    };
-    for (fingerprint, labels, state) in &at_start {
-        enter(*fingerprint, labels, Some(*state), start);
-    }
-    for change in transitions {
-        enter(change.fingerprint, &change.labels, change.to, change.at);
-    }
-    for alert in alerts.values_mut() {
-        let firing = alert.spans.iter().filter(|span| span.state == AlertState::Firing);
-        let lengths = firing.map(|span| span.end_time.unwrap_or(end) - span.start_time);
-        alert.firing_seconds = lengths.map(|length| length.num_milliseconds() as f64 / 1_000.0).sum();
-    }
-    alerts.into_values().collect()
 }

@@ -7,6 +7,7 @@
 //! whoever evaluates, and however many at once, nothing happens twice.
 
 mod backtest;
+mod backtest_report;
 mod commit;
 mod evaluator;
 mod incidents;
@@ -18,7 +19,7 @@ mod schedule;
 mod series;
 mod unit_test;
 
-pub(crate) use backtest::{Backtest, STEPS_MAX, backtest};
+pub(crate) use backtest::{Backtest, STEPS_MAX, backtest, lead};
 pub(crate) use evaluator::{Evaluated, Evaluator};
 pub(crate) use loaded::metrics_of;
 pub(crate) use rule::try_rule;

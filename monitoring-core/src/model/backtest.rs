@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AlertState, AlertTransition, Fingerprint, Labels};
+use super::{AlertState, AlertTransition, Fingerprint, Labels, NotificationKind};
 
 /// What a rule would have done in a span of time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,11 @@ pub struct BacktestReport {
     pub transitions: Vec<AlertTransition>,
     /// The alerts there would have been, and their states over time.
     pub alerts: Vec<BacktestAlert>,
+    /// Who would have been told what, by the routing as it is now, in order of time. What people silence or
+    /// acknowledge, and what alerts of other rules inhibit, is left aside.
+    pub notifications: Vec<BacktestNotification>,
+    /// From this time on that is not known, for so much would have been told until then.
+    pub notifications_unknown_from: Option<DateTime<Utc>>,
 }
 
 /// An alert there would have been.
@@ -53,4 +58,22 @@ pub struct BacktestSpan {
     pub start_time: DateTime<Utc>,
     /// Until then; absent if it still would at the end.
     pub end_time: Option<DateTime<Utc>>,
+}
+
+/// A message there would have been.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BacktestNotification {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The receiver's name.
+    pub receiver: String,
+    /// Whether something fires, or all is over.
+    pub kind: NotificationKind,
+    /// The labels the alerts were grouped by.
+    pub group_labels: Labels,
+    /// The alerts that would have been told as firing.
+    pub firing: Vec<Fingerprint>,
+    /// Those that would have been told as resolved.
+    pub resolved: Vec<Fingerprint>,
 }

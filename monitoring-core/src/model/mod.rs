@@ -55,7 +55,7 @@ pub use alert_matcher::{AlertMatcher, AlertMatchers, MatchOperator};
 pub use alert_status::{AlertGroup, AlertStatus};
 pub use analysis::{Analysis, AnalysisCost, Evidence, Finding, FindingKind, Onset, Period};
 pub use audit::AuditEntry;
-pub use backtest::{BacktestAlert, BacktestReport, BacktestSpan};
+pub use backtest::{BacktestAlert, BacktestNotification, BacktestReport, BacktestSpan};
 pub use duration::{format_duration, parse_duration};
 pub use event::{Event, Tags};
 pub use event_filter::EventFilter;

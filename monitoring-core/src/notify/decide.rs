@@ -9,8 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::alerting::routing::{Habits, Plan, Router, Situation, dedup_key, plan};
 use crate::model::{
     Acknowledgement, AlertFilter, AlertInstance, AlertInstanceFilter, AlertState, Message, Notification,
-    NotificationGroup, NotificationId, NotificationKind, NotificationStatus, Page, Receiver, ReceiverId,
-    ReceiverType, Silence, SilenceFilter, StoredRouting,
+    NotificationGroup, NotificationId, NotificationKind, NotificationStatus, Page, ReceiverId, Silence,
+    SilenceFilter, StoredRouting,
 };
 use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::alerts::AlertStore as _;
@@ -122,8 +122,7 @@ async fn look(
 ) -> Result<Known, StoreError> {
     let receivers = store.receivers(&Page::first(Page::LIMIT_MAX)).await?.items;
     let ids = receivers.iter().map(|receiver| (receiver.name.clone(), receiver.id)).collect();
-    let habits = receivers.iter().filter(|receiver| receiver.receiver_type != ReceiverType::Heartbeat);
-    let habits = habits.map(|receiver| (receiver.name.clone(), habits_of(receiver))).collect();
+    let habits = Habits::of_all(&receivers);
     let unexpired = SilenceFilter { unexpired_at: Some(now) };
     let told =
         AlertInstanceFilter { states: vec![AlertState::Firing, AlertState::Resolved], ..Default::default() };
@@ -136,15 +135,6 @@ async fn look(
         silences: store.silences(&unexpired, &Page::first(SILENCES_MAX)).await?.items,
         acknowledgements: store.acknowledgements(now, ACKNOWLEDGEMENTS_MAX).await?,
     })
-}
-
-fn habits_of(receiver: &Receiver) -> Habits {
-    let is_forgetful = receiver.receiver_type == ReceiverType::Alertmanager;
-    Habits {
-        send_resolved: receiver.send_resolved || is_forgetful,
-        takes_acknowledgements: receiver.receiver_type == ReceiverType::Pagerduty,
-        is_forgetful,
-    }
 }
 
 async fn keep(

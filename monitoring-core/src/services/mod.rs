@@ -8,6 +8,7 @@ mod alert_statuses;
 mod alerts;
 mod analyses;
 mod audit;
+mod backtests;
 mod events;
 mod exposition;
 mod incidents;
@@ -21,6 +22,7 @@ mod replicas;
 mod routing;
 mod rule_files;
 mod rule_groups;
+mod rule_import;
 mod samples;
 mod silences;
 mod stats;
@@ -28,14 +30,15 @@ mod texts;
 mod timeline;
 
 pub use alert_states::{
-    BacktestSpanRequest, HistoryFilter, active_alerts, alert_history, alert_rule_view, backtest,
-    backtest_alert_rule, evaluated_rules, query_alert_rule_views, test_alert_rule,
+    HistoryFilter, active_alerts, alert_history, alert_rule_view, evaluated_rules, query_alert_rule_views,
+    test_alert_rule,
 };
 pub use alert_statuses::{acknowledge_alerts, alert_groups, alert_statuses, preview_silence};
 pub use alerts::{alert_rule, create_alert_rule, delete_alert_rule, query_alert_rules, update_alert_rule};
 pub use analyses::{analyze_incident, analyze_incident_as, incident_analyses};
 pub(crate) use audit::record_audit;
 pub use audit::{query_audit_log, read_audit_log, record_audit_entry};
+pub use backtests::{BacktestSpanRequest, backtest, backtest_alert_rule};
 pub(crate) use events::log_event;
 pub use events::{
     create_event, create_event_as, create_events, event, event_position, follow_events, query_events,
@@ -64,8 +67,9 @@ pub use recording_rules::{
 pub use removal::{SeriesDeletion, clean_tombstones, delete_series};
 pub use replicas::replicas;
 pub use routing::{put_routing, routing};
-pub use rule_files::{export_rules, import_rules, test_rule_file, test_rules, unknown_metrics};
+pub use rule_files::{export_rules, test_rule_file, test_rules, unknown_metrics};
 pub use rule_groups::{reset_rule_group, rule_group, rule_groups, set_rule_group};
+pub use rule_import::import_rules;
 #[cfg(any(test, fuzzing))]
 pub(crate) use samples::check_only as check_samples_only;
 pub use samples::{SentReport, SentSeries, store_samples};

@@ -3,12 +3,12 @@
 use uuid::Uuid;
 
 use super::record_audit;
-use crate::alerting::routing::check_routing;
+use crate::alerting::routing::{Audience, Habits, Router, check_routing};
 use crate::error::{Error, Result};
 use crate::model::{Page, Routing, StoredRouting};
 use crate::store::receivers::ReceiverStore as _;
 use crate::store::routing::RoutingStore as _;
-use crate::store::{AsConnection, Connection};
+use crate::store::{AsConnection, Connection, Store};
 
 /// The routing that holds. Before one is set it names no receiver, and nobody is told of anything.
 ///
@@ -59,4 +59,11 @@ async fn put(
     record_audit(&mut transaction.connection(), actor, "routing.update", "routing", states).await?;
     transaction.commit().await?;
     Ok(after)
+}
+
+/// Who could be told of alerts now; `None` if nobody.
+pub(super) async fn audience(store: &mut Store<'_>) -> Result<Option<Audience>> {
+    let Some(router) = Router::compile(&store.routing().await?.routing)? else { return Ok(None) };
+    let receivers = Habits::of_all(&store.receivers(&Page::first(Page::LIMIT_MAX)).await?.items);
+    Ok(Some(Audience { router, receivers }))
 }

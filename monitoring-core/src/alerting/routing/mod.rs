@@ -8,6 +8,7 @@
 mod conditions;
 mod muting;
 mod plan;
+mod rehearsal;
 mod router;
 mod tree;
 
@@ -15,5 +16,6 @@ pub use conditions::Conditions;
 pub(crate) use conditions::check_silence_matchers;
 pub(crate) use muting::{Muting, Silenced};
 pub(crate) use plan::{Habits, Plan, Situation, dedup_key, plan};
+pub(crate) use rehearsal::{Audience, Rehearsal, rehearse};
 pub(crate) use router::Router;
 pub(crate) use tree::check_routing;

@@ -22,7 +22,7 @@ use super::router::Node;
 use super::{Muting, Router, Silenced};
 use crate::model::{
     Acknowledgement, AlertInstance, AlertState, Fingerprint, Labels, Message, NotificationGroup,
-    NotificationKind, Silence, ToldAlert,
+    NotificationKind, Receiver, ReceiverType, Silence, ToldAlert,
 };
 
 /// Alerts in one message; the rest are counted.
@@ -53,6 +53,23 @@ pub(crate) struct Habits {
     /// Whether it groups and repeats by itself, and forgets what it does not hear again: it is told
     /// everything at once, every minute.
     pub is_forgetful: bool,
+}
+
+impl Habits {
+    /// Those of each receiver that is told of alerts, by its name.
+    pub(crate) fn of_all(receivers: &[Receiver]) -> HashMap<String, Self> {
+        let told = receivers.iter().filter(|receiver| receiver.receiver_type != ReceiverType::Heartbeat);
+        told.map(|receiver| (receiver.name.clone(), Self::of(receiver))).collect()
+    }
+
+    fn of(receiver: &Receiver) -> Self {
+        let is_forgetful = receiver.receiver_type == ReceiverType::Alertmanager;
+        Self {
+            send_resolved: receiver.send_resolved || is_forgetful,
+            takes_acknowledgements: receiver.receiver_type == ReceiverType::Pagerduty,
+            is_forgetful,
+        }
+    }
 }
 
 /// What follows.

@@ -1,6 +1,6 @@
 //! What a rule would have done is what it did.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use monitoring_core::services::{self, BacktestSpanRequest, SentSeries};
 use monitoring_core::{AlertState, AlertTransition, Error, UpdateAlertRequest};
 use serde_json::{Value, json};
@@ -11,10 +11,12 @@ use crate::support::database::{Database, on_each_database};
 on_each_database!(
     a_backtest_agrees_with_what_happened,
     an_edit_of_a_rule_is_tried_on_the_past,
+    a_backtest_says_whom_it_would_have_paged,
     alerts_from_before_the_start_are_known,
     what_fails_at_some_steps_fails_there_only,
     a_query_that_names_the_ends_of_its_range_is_asked_step_by_step,
     a_span_that_makes_no_sense_is_refused,
+    what_held_before_the_start_is_no_news,
 );
 
 /// A sequence that looks random and is the same every time.
@@ -138,6 +140,51 @@ async fn an_edit_of_a_rule_is_tried_on_the_past(database: &Database) {
     assert!(matches!(&broken, Error::Invalid(invalid) if invalid.errors()[0].field == "query"), "{broken}");
 }
 
+async fn a_backtest_says_whom_it_would_have_paged(database: &Database) {
+    let run = Run::start(database).await;
+    let id = run.rule(json!({"name": "a", "query": "x > 5", "for": "1m", "severity": "critical"})).await.id;
+    past(&run, &[("__name__", "x"), ("n", "1")], &[6.0, 6.0, 6.0, 9.0, 9.0, 9.0, 9.0, 0.0, 0.0, 0.0]).await;
+    past(&run, &[("__name__", "x"), ("n", "2")], &[0.0, 0.0, 6.0, 9.0, 9.0, 0.0, 0.0, 0.0, 0.0, 0.0]).await;
+    let nobody = backtest(&run, id, json!({}), 9).await.unwrap();
+    assert_eq!(nobody.notifications, [], "nobody is told of anything yet");
+
+    let mut connection = run.fixture.conn().await;
+    for name in ["team", "boss"] {
+        let receiver = json!({"name": name, "type": "webhook", "config": {"url": "http://127.0.0.1:9/"}});
+        let receiver = serde_json::from_value(receiver).unwrap();
+        services::create_receiver(&mut connection, receiver, None).await.unwrap();
+    }
+    let routing = json!({"receiver": "team", "group_wait": "30s", "group_interval": "2m", "routes": [
+        {"matchers": ["severity=\"critical\"", "n=\"2\""], "receiver": "boss", "group_wait": "0s"}]});
+    let routing = serde_json::from_value(routing).unwrap();
+    services::put_routing(&mut connection, routing, None, None).await.unwrap();
+    drop(connection);
+
+    let report = backtest(&run, id, json!({}), 9).await.unwrap();
+    let told = report.notifications.iter();
+    let told: Vec<_> = told
+        .map(|told| {
+            let seconds = (told.at - report.start_time).num_seconds();
+            (&*told.receiver, told.kind.as_str(), told.firing.len(), told.resolved.len(), seconds)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("team", "firing", 1, 0, 90),
+            ("boss", "firing", 1, 0, 180),
+            ("boss", "resolved", 0, 1, 300),
+            ("team", "resolved", 0, 1, 450),
+        ]
+    );
+    assert_eq!(report.notifications_unknown_from, None);
+
+    // Whoever was told before the start is told of the end only.
+    let later = backtest(&run, id, json!({"for": "3m"}), 5).await.unwrap();
+    let told: Vec<_> = later.notifications.iter().map(|told| (&*told.receiver, told.kind.as_str())).collect();
+    assert_eq!(told, [("team", "resolved")]);
+}
+
 async fn alerts_from_before_the_start_are_known(database: &Database) {
     let run = Run::start(database).await;
     let id = run.rule(json!({"name": "a", "query": "x > 5", "for": "3m"})).await.id;
@@ -189,4 +236,16 @@ async fn a_span_that_makes_no_sense_is_refused(database: &Database) {
         span.step = Some(step);
         assert_eq!(refused(&span).await, "step");
     }
+    for time in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
+        (span.start_time, span.end_time) = (Some(time), Some(time));
+        assert_eq!(refused(&span).await, "start_time");
+    }
+}
+
+async fn what_held_before_the_start_is_no_news(database: &Database) {
+    let run = Run::start(database).await;
+    let id = run.rule(json!({"name": "a", "query": "x > 5"})).await.id;
+    past(&run, &[("__name__", "x")], &[6.0, 6.0, 6.0, 6.0, 0.0]).await;
+    let report = backtest(&run, id, json!({}), 2).await.unwrap();
+    assert_eq!(told(&report.transitions), "fr");
 }

@@ -10,6 +10,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::num::{IntErrorKind, NonZeroU32};
 use std::time::Duration;
 
+use monitoring_core::IngestSettings;
 use tracing_subscriber::EnvFilter;
 
 use crate::database::DatabaseUrl;
@@ -62,6 +63,8 @@ pub struct MonitoringSettings {
     pub metric_retention_days: NonZeroU32,
     /// Pause between two evaluations of the alert rules (`MONITORING_ALERT_EVALUATION_INTERVAL`).
     pub alert_evaluation_interval: Duration,
+    /// How often what was counted is written; no variable sets it.
+    pub metrics_interval: Duration,
 }
 
 /// One variable that cannot be used.
@@ -153,6 +156,7 @@ impl Settings {
                 event_retention_days: reader.days("MONITORING_EVENT_RETENTION_DAYS", "30"),
                 metric_retention_days: reader.days("MONITORING_METRIC_RETENTION_DAYS", "90"),
                 alert_evaluation_interval: reader.interval(),
+                metrics_interval: IngestSettings::default().metrics_interval,
             },
             log_filter: reader.read(
                 "RUST_LOG",

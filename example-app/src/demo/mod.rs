@@ -5,16 +5,21 @@
 //! |---|---|
 //! | `stage` | opens the shop on a free port and closes it again |
 //! | `client` | HTTP |
-//! | `traffic` | what customers do |
-//! | `story` | what happens, in order, and what is worth showing of it |
+//! | `traffic`, `street` | what customers do, once and again and again |
+//! | `pager` | the webhook that is told of alerts |
+//! | `story`, `alarm`, `incident` | what happens, in order, and what is worth showing of it |
 //! | `print`, `table` | how it looks on a terminal |
 
+mod alarm;
 mod client;
 mod error;
+mod incident;
+mod pager;
 mod print;
 mod scrape;
 mod stage;
 mod story;
+mod street;
 mod table;
 mod traffic;
 

@@ -1,5 +1,7 @@
 //! The shop on a free port, and closing it again.
 
+use std::time::Duration;
+
 use monitoring_core::Recorder;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -72,6 +74,8 @@ fn settings(database_url: Option<DatabaseUrl>, folder: &TempDir) -> Result<Setti
         "RUST_LOG" => std::env::var_os("RUST_LOG").or_else(|| Some("off".into())),
         _ => None,
     })?;
+    // For the reader's sake; usually every ten seconds.
+    settings.monitoring.metrics_interval = Duration::from_secs(1);
     if let Some(url) = database_url {
         settings.database_url = url;
     }

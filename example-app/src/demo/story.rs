@@ -5,19 +5,20 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::DemoError;
 use super::client::Client;
+use super::pager::Pager;
 use super::print::{Screen, Tone, WIDTH, cut, wrap};
-use super::scrape;
 use super::stage::Stage;
+use super::street::Street;
 use super::table::{self, Row};
-use super::traffic::{self, Customer, Tally, log_in, text};
+use super::traffic::{self, log_in};
+use super::{DemoError, alarm, incident, scrape};
 use crate::app::MONITORING_PATH;
 
 const CUSTOMERS: [&str; 3] = ["ada", "bob", "cleo"];
 const ON_CALL: &str = "dana";
-const MORNING_BASKETS: usize = 4;
-const OUTAGE_BASKETS: usize = 2;
+/// So many payments are a morning: enough to know what is usual.
+const MORNING: usize = 50;
 /// Layers hand over without waiting; what they saw is stored a moment later.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What one failed payment leaves behind: the request, the gateway's error, its two spans, the
@@ -25,10 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const EVENTS_OF_A_FAILURE: usize = 5;
 
 /// Who is who, once everybody is there.
-struct Cast {
-    customers: Vec<Customer>,
-    admin: Client,
-    on_call: Client,
+pub(super) struct Cast {
+    pub(super) street: Street,
+    pub(super) admin: Client,
+    pub(super) on_call: Client,
+    pub(super) pager: Pager,
 }
 
 /// From the first customer to the resolved incident.
@@ -40,13 +42,19 @@ pub(super) async fn tell(stage: &Stage, screen: &mut Screen) -> Result<(), DemoE
     screen.line(&[("listens on  ", Tone::Faint), (&stage.client.address().to_string(), Tone::Plain)])?;
     screen.line(&[("database    ", Tone::Faint), (&cut(&stage.database, WIDTH - 14), Tone::Plain)])?;
 
-    let cast = a_good_morning(stage, screen).await?;
-    let tally = the_gateway_breaks(&cast, screen).await?;
-    let (who, request_id) = tally.failed.first().ok_or(DemoError::Missing("a failed payment"))?;
+    let mut cast = a_good_morning(stage, screen).await?;
+    alarm::one_rule(&cast, screen).await?;
+    alarm::the_gateway_breaks(&mut cast, screen).await?;
+    let failed = cast.street.tally().failed;
+    let (who, request_id) = failed.first().ok_or(DemoError::Missing("a failed payment"))?;
     let events = one_failed_request(&cast, who, request_id, screen).await?;
-    the_incident(&cast, &events, screen).await?;
-    the_scrape(&cast, screen).await?;
-    the_figures(&cast, screen).await
+    let incident = incident::what_changed(&cast, &events, screen).await?;
+    alarm::the_gateway_recovers(&mut cast, screen).await?;
+    incident::the_timeline(&cast, &incident, screen).await?;
+    let Cast { street, on_call, .. } = cast;
+    street.close().await?;
+    the_scrape(&on_call, screen).await?;
+    the_figures(&on_call, screen).await
 }
 
 async fn a_good_morning(stage: &Stage, screen: &mut Screen) -> Result<Cast, DemoError> {
@@ -59,8 +67,9 @@ async fn a_good_morning(stage: &Stage, screen: &mut Screen) -> Result<Cast, Demo
     let path = format!("/api/v1/users/{}/role", on_call.id);
     admin.put(&path, json!({ "role": "moderator" })).await?.expect(200)?;
     traffic::guess_password(shop, &customers[1]).await?;
-    let tally = traffic::shop(&customers, MORNING_BASKETS).await?;
     traffic::try_empty_card(&customers[2]).await?;
+    let street = Street::open(customers);
+    let tally = street.wait(|tally| tally.captured >= MORNING, 6 * PATIENCE).await?;
     screen
         .say(&format!("{} register, log in and buy coffee; {ON_CALL} is on call.", CUSTOMERS.join(", ")))?;
     screen.say(&format!(
@@ -69,22 +78,7 @@ async fn a_good_morning(stage: &Stage, screen: &mut Screen) -> Result<Cast, Demo
         began.elapsed().as_secs_f64(),
     ))?;
     screen.say("of cleo's cards was empty: trouble of the everyday kind.")?;
-    Ok(Cast { customers, admin, on_call: on_call.client })
-}
-
-async fn the_gateway_breaks(cast: &Cast, screen: &mut Screen) -> Result<Tally, DemoError> {
-    screen.chapter("The payment gateway breaks")?;
-    let faults = json!({ "gateway_delay_ms": 150, "gateway_failure_ratio": 0.5 });
-    screen.command("PUT /api/v1/faults")?;
-    screen.command(&faults.to_string())?;
-    screen.gap()?;
-    cast.admin.put("/api/v1/faults", faults).await?.expect(200)?;
-    let tally = traffic::shop(&cast.customers, OUTAGE_BASKETS).await?;
-    screen.line(&[
-        (&format!("Of {} more payments {} failed", tally.payments(), tally.failed.len()), Tone::Bad),
-        (" with 502 Bad Gateway.", Tone::Plain),
-    ])?;
-    Ok(tally)
+    Ok(Cast { street, admin, on_call: on_call.client, pager: Pager::listen().await? })
 }
 
 async fn one_failed_request(
@@ -126,59 +120,12 @@ async fn events_of(client: &Client, request_id: &str) -> Result<Vec<Value>, Demo
     Err(DemoError::Missing("everything about the failed request"))
 }
 
-async fn the_incident(cast: &Cast, events: &[Value], screen: &mut Screen) -> Result<(), DemoError> {
-    screen.chapter("The incident")?;
-    let incidents = format!("{MONITORING_PATH}/incidents");
-    let opened = json!({
-        "title": "Payments fail",
-        "description": "Every second payment answers 502.",
-        "severity": "high",
-    });
-    let incident = cast.on_call.post(&incidents, opened).await?.data(201)?;
-    let incident = format!("{incidents}/{}", text(&incident["id"]));
-    work_on(cast, &incident, events).await?;
-    let timeline = cast.on_call.get(&format!("{incident}/timeline?limit=1000")).await?.data(200)?;
-    let entries = timeline["entries"].as_array().ok_or(DemoError::Missing("the timeline"))?;
-    screen.say(&format!("{ON_CALL} opens it, attaches the alert, finds the cause; the gateway recovers;"))?;
-    screen.say("resolved. Its timeline reaches back an hour before it was opened. Of its")?;
-    screen.say(&format!("{} entries, those that matter:", entries.len()))?;
-    screen.gap()?;
-    screen.command(&format!("GET …{}/timeline", incident.trim_start_matches(MONITORING_PATH)))?;
-    screen.gap()?;
-    let rows: Vec<Row> =
-        entries.iter().filter(|entry| matters(entry)).map(|entry| Row::timeline(entry).brief()).collect();
-    table::print(screen, &rows)
-}
-
-/// Investigates an incident, mends the gateway, resolves.
-async fn work_on(cast: &Cast, incident: &str, events: &[Value]) -> Result<(), DemoError> {
-    let on_call = &cast.on_call;
-    on_call.put(incident, json!({ "status": "investigating" })).await?.expect(200)?;
-    let alert = events.iter().find(|event| event["event_type"] == "alert");
-    let alert = alert.ok_or(DemoError::Missing("the payment's alert"))?;
-    let attach = json!({ "event_id": alert["id"] });
-    on_call.post(&format!("{incident}/events"), attach).await?.expect(201)?;
-    let comment = json!({ "body": "Only the gateway fails; orders are fine." });
-    on_call.post(&format!("{incident}/comments"), comment).await?.expect(201)?;
-    cast.admin.put("/api/v1/faults", json!({})).await?.expect(200)?;
-    traffic::shop(&cast.customers, 1).await?;
-    let resolved = json!({ "status": "resolved", "root_cause": "The payment gateway was failing." });
-    on_call.put(incident, resolved).await?.expect(200).map(drop)
-}
-
-/// Trouble, and what people did about it.
-fn matters(entry: &Value) -> bool {
-    entry["kind"] != "event"
-        || entry["attached"] == true
-        || matches!(entry["level"].as_str(), Some("warn" | "error" | "critical"))
-}
-
-async fn the_scrape(cast: &Cast, screen: &mut Screen) -> Result<(), DemoError> {
+async fn the_scrape(on_call: &Client, screen: &mut Screen) -> Result<(), DemoError> {
     screen.chapter("What Prometheus sees")?;
     let path = format!("{MONITORING_PATH}/metrics/prometheus");
     screen.command(&format!("GET {path}"))?;
     screen.gap()?;
-    let scrape = cast.on_call.get(&path).await?.expect(200)?.text();
+    let scrape = on_call.get(&path).await?.expect(200)?.text();
     for line in scrape::excerpt(&scrape) {
         let tone = if line.starts_with('#') { Tone::Faint } else { Tone::Plain };
         for (index, part) in wrap(line, WIDTH - 6).iter().enumerate() {
@@ -188,11 +135,11 @@ async fn the_scrape(cast: &Cast, screen: &mut Screen) -> Result<(), DemoError> {
     screen.line(&[(&format!("… {} lines in all", scrape.lines().count()), Tone::Faint)])
 }
 
-async fn the_figures(cast: &Cast, screen: &mut Screen) -> Result<(), DemoError> {
+async fn the_figures(on_call: &Client, screen: &mut Screen) -> Result<(), DemoError> {
     screen.chapter("In figures")?;
     screen.command(&format!("GET {MONITORING_PATH}/stats"))?;
     screen.gap()?;
-    let stats = cast.on_call.get(&format!("{MONITORING_PATH}/stats")).await?.data(200)?;
+    let stats = on_call.get(&format!("{MONITORING_PATH}/stats")).await?.data(200)?;
     let figures = [
         ("events", "total_events"),
         ("metric samples", "total_metrics"),

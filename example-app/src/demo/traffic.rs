@@ -18,7 +18,7 @@ pub(super) struct Customer {
 }
 
 /// What became of some payments.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
     pub(super) captured: usize,
     pub(super) declined: usize,
@@ -44,12 +44,10 @@ impl Customer {
         self.client.post("/api/v1/payments", payment).await
     }
 
-    /// Buys some baskets, one after the other.
-    async fn shop(&self, baskets: usize) -> Result<Tally, DemoError> {
+    /// Buys one basket.
+    pub(super) async fn shop(&self, basket: usize) -> Result<Tally, DemoError> {
         let mut tally = Tally::default();
-        for basket in 0..baskets {
-            tally.add(self.name, self.buy(basket, "tok_visa").await?)?;
-        }
+        tally.add(self.name, self.buy(basket, "tok_visa").await?)?;
         Ok(tally)
     }
 }
@@ -67,11 +65,10 @@ impl Tally {
         Ok(())
     }
 
-    fn merge(mut self, other: Self) -> Self {
+    pub(super) fn merge(&mut self, other: Self) {
         self.captured += other.captured;
         self.declined += other.declined;
         self.failed.extend(other.failed);
-        self
     }
 
     pub(super) fn payments(&self) -> usize {
@@ -89,12 +86,6 @@ pub(super) async fn log_in(shop: &Client, username: &str, password: &str) -> Res
 /// Everybody comes at once.
 pub(super) async fn arrive(shop: &Client, names: &[&'static str]) -> Result<Vec<Customer>, DemoError> {
     try_join_all(names.iter().map(|name| Customer::arrive(shop, name))).await
-}
-
-/// Everybody buys at once.
-pub(super) async fn shop(customers: &[Customer], baskets: usize) -> Result<Tally, DemoError> {
-    let tallies = try_join_all(customers.iter().map(|customer| customer.shop(baskets))).await?;
-    Ok(tallies.into_iter().fold(Tally::default(), Tally::merge))
 }
 
 /// One customer tries a card without money.

@@ -1,6 +1,6 @@
 //! Starting it.
 
-use monitoring_core::{Monitoring, MonitoringBuilder, Recorder, Result, Retention};
+use monitoring_core::{IngestSettings, Monitoring, MonitoringBuilder, Recorder, Result, Retention};
 
 use super::metrics;
 use crate::database::Database;
@@ -13,7 +13,10 @@ pub(crate) async fn start(
     settings: &MonitoringSettings,
     recorder: Recorder,
 ) -> Result<Monitoring> {
+    let mut ingest = IngestSettings::default();
+    ingest.metrics_interval = settings.metrics_interval;
     let mut builder = Monitoring::builder()
+        .ingest(ingest)
         .recorder(recorder)
         .retention(retention(settings))
         .alert_evaluation_interval(settings.alert_evaluation_interval)

@@ -147,8 +147,8 @@ async fn the_figures(on_call: &Client, screen: &mut Screen) -> Result<(), DemoEr
         ("open incidents", "open_incidents"),
     ];
     for (name, field) in figures {
-        screen
-            .line(&[(&format!("{name:16}"), Tone::Faint), (&format!("{:>6}", stats[field]), Tone::Plain)])?;
+        let figure = stats[field].to_string();
+        screen.line(&[(&format!("{name:16}"), Tone::Faint), (&format!("{figure:>6}"), Tone::Plain)])?;
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ async fn the_demo_tells_its_story_on_80_columns_and_cleans_up(database: TestData
         "8. What Prometheus sees",
         "payments_total{outcome=\"gateway_failed\"}",
         "9. In figures",
-        "open incidents        0",
+        "open incidents       0",
         "Your turn",
         "cargo run -p example-app",
     ] {

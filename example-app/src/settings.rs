@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::num::{IntErrorKind, NonZeroU32};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use monitoring_core::IngestSettings;
@@ -61,6 +62,8 @@ pub struct MonitoringSettings {
     pub event_retention_days: NonZeroU32,
     /// Samples older than this are removed (`MONITORING_METRIC_RETENTION_DAYS`).
     pub metric_retention_days: NonZeroU32,
+    /// Where both are written to before they are removed (`MONITORING_ARCHIVE_DIR`).
+    pub archive_dir: Option<PathBuf>,
     /// Pause between two evaluations of the alert rules (`MONITORING_ALERT_EVALUATION_INTERVAL`).
     pub alert_evaluation_interval: Duration,
     /// How often what was counted is written; no variable sets it.
@@ -155,6 +158,7 @@ impl Settings {
                 address: reader.address(),
                 event_retention_days: reader.days("MONITORING_EVENT_RETENTION_DAYS", "30"),
                 metric_retention_days: reader.days("MONITORING_METRIC_RETENTION_DAYS", "90"),
+                archive_dir: reader.value("MONITORING_ARCHIVE_DIR").map(PathBuf::from),
                 alert_evaluation_interval: reader.interval(),
                 metrics_interval: IngestSettings::default().metrics_interval,
             },
@@ -237,7 +241,7 @@ impl<L: Fn(&'static str) -> Option<OsString>> Reader<L> {
     }
 
     fn text(&mut self, variable: &'static str, expected: &'static str) -> Option<String> {
-        let value = (self.lookup)(variable).filter(|value| !value.is_empty())?;
+        let value = self.value(variable)?;
         match value.into_string() {
             Ok(text) => Some(text),
             Err(_) => {
@@ -245,6 +249,10 @@ impl<L: Fn(&'static str) -> Option<OsString>> Reader<L> {
                 None
             }
         }
+    }
+
+    fn value(&self, variable: &'static str) -> Option<OsString> {
+        (self.lookup)(variable).filter(|value| !value.is_empty())
     }
 
     fn reject(&mut self, variable: &'static str, problem: String, expected: &'static str) {
@@ -304,6 +312,7 @@ mod tests {
         assert!(settings.admin.password.is_none());
         assert_eq!(settings.monitoring.event_retention_days.get(), 30);
         assert_eq!(settings.monitoring.metric_retention_days.get(), 90);
+        assert_eq!(settings.monitoring.archive_dir, None);
         assert_eq!(settings.monitoring.alert_evaluation_interval, Duration::from_secs(60));
         assert_eq!(settings.log_filter, DEFAULT_LOG_FILTER);
     }

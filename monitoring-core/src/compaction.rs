@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::retention::in_time;
+use crate::retention::{in_time, rest};
 use crate::store::chunks::{COMPACT_AFTER, ChunkStore as _, Compacted};
 use crate::store::metrics::SampleKey;
 use crate::store::{Access, Pool, StoreError};
@@ -27,7 +27,7 @@ pub(crate) async fn compact(pool: &Pool) -> Result<u64, StoreError> {
             return Ok(packed);
         }
         after = next;
-        tokio::time::sleep(begin.elapsed()).await;
+        rest(begin).await;
     }
 }
 

@@ -26,6 +26,9 @@ pub(crate) async fn start(
     if let Some(address) = &settings.address {
         builder = builder.address(address);
     }
+    if let Some(folder) = &settings.archive_dir {
+        builder = builder.archive(folder);
+    }
     in_database(metrics::described(builder), database).start().await
 }
 

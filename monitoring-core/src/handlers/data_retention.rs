@@ -1,12 +1,13 @@
 //! Removes old telemetry.
 
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::TaskHandler;
+use crate::compaction;
 use crate::error::Result;
 use crate::monitor::Monitoring;
-use crate::{compaction, retention};
+use crate::tasks::retain;
 
 pub(super) struct DataRetention {
     monitoring: Monitoring,
@@ -22,16 +23,9 @@ impl TaskHandler for DataRetention {
     /// The settings say what is old; the payload has no say.
     fn handle(&self, _payload: Value) -> BoxFuture<'_, Result<Value>> {
         Box::pin(async {
-            let expired = retention::apply(self.monitoring.pool()).await?;
-            let packed = compaction::compact(self.monitoring.pool()).await?;
-            Ok(json!({
-                "events_deleted": expired.events,
-                "samples_deleted": expired.samples,
-                "chunks_deleted": expired.chunks,
-                "exemplars_deleted": expired.exemplars,
-                "partitions_dropped": expired.partitions,
-                "samples_packed": packed,
-            }))
+            let mut report = retain(self.monitoring.pool()).await?;
+            report.packed += compaction::compact(self.monitoring.pool()).await?;
+            Ok(report.to_json())
         })
     }
 }

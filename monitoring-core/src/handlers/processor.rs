@@ -54,8 +54,10 @@ pub trait TaskProcessor: Sync {
 /// - `monitoring_event_processing` takes the body of an event, adds what can be known about it
 ///   (correlation ids from the payload, the kind of service, the level), stores and returns it. With
 ///   [`handle_as`](TaskHandler::handle_as) it belongs to that user, who may then see it.
-/// - `monitoring_data_retention` removes events and samples older than the settings say and
-///   returns how much was removed.
+/// - `monitoring_data_retention` removes events and samples older than the settings say, after they are in
+///   the [archive](crate::MonitoringBuilder::archive) if there is to be one, and returns how much that was:
+///   in all, and by table the rows, bytes, partitions and files. It fails if the archive cannot be written,
+///   and what is not in it stays.
 /// - `monitoring_alert_evaluation` evaluates the rules that are due, or with `{"rule_id": …}` one rule at
 ///   once, and returns how many groups and rules it evaluated and how many alerts changed their state.
 ///   What another replica has evaluated it leaves alone.

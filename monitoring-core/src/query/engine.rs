@@ -20,7 +20,7 @@ const QUERIES_MAX: usize = 2;
 /// How far back series are looked for again: a transaction may have been open that long, and clocks
 /// of replicas differ.
 const OVERLAP: TimeDelta = TimeDelta::minutes(10);
-/// The same where nothing new has come for long: by this much our clock may be ahead.
+/// The same before the last look, where nothing new has come for long: our clock may be ahead by so much.
 const OVERLAP_AT_REST: TimeDelta = TimeDelta::hours(1);
 /// Series read at once.
 const SERIES_PER_PAGE: u32 = 10_000;
@@ -246,7 +246,7 @@ impl PromQuery {
     async fn follow_store(&self) -> Result<(), StoreError> {
         let mut followed = self.shared.followed.lock().await;
         let now = self.now();
-        let since = followed.since(now);
+        let since = followed.since();
         let news = self.news(since).await?;
         if followed.is_up_to_date(since, news) {
             followed.looked_up_at = now;
@@ -319,10 +319,10 @@ impl PromQuery {
 
 impl Followed {
     /// Since when to look for series.
-    fn since(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+    fn since(&self) -> DateTime<Utc> {
         let Some(registered_to) = self.registered_to else { return DateTime::UNIX_EPOCH };
-        // Those that came together long ago are not looked at for ever.
-        (registered_to - OVERLAP).max(now - OVERLAP_AT_REST)
+        // Those that came together long ago are not looked at for ever. Nobody may have asked for days.
+        (registered_to - OVERLAP).max(self.looked_up_at - OVERLAP_AT_REST)
     }
 
     fn is_up_to_date(&self, since: DateTime<Utc>, news: SeriesNews) -> bool {

@@ -5,15 +5,18 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use super::Postgres;
 use crate::store::StoreError;
-use crate::store::partitions::{Expired, PartitionStore};
+use crate::store::archive::Removal;
+use crate::store::partitions::{DayTable as Table, Expired, PartitionStore, Removed, bounds};
 
 /// How long we, and everybody who comes after us, wait for somebody else's lock.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
+/// The same for a strong lock while holding another; the server looks for deadlocks after a second.
+const LOCK_TIMEOUT_WHILE_LOCKING: &str = "SET LOCAL lock_timeout = '500ms'";
 /// Days whose strays one call moves, per table.
 const STRAY_DAYS_MAX: usize = 8;
 
@@ -47,12 +50,11 @@ impl PartitionStore for Postgres<'_> {
         samples_before: DateTime<Utc>,
         rows_max: u32,
     ) -> Result<Expired, StoreError> {
-        let (event_days, events) = self.expire_table(Table::Events, events_before, rows_max).await?;
-        let (sample_days, samples) =
-            self.expire_table(Table::MetricSamples, samples_before, rows_max).await?;
-        let (chunk_days, chunks) = self.expire_table(Table::MetricChunks, samples_before, rows_max).await?;
-        let partitions = event_days + sample_days + chunk_days;
-        Ok(Expired { events, samples, chunks, exemplars: 0, partitions })
+        Ok(Expired {
+            events: self.expire_table(Table::Events, events_before, rows_max).await?,
+            samples: self.expire_table(Table::Samples, samples_before, rows_max).await?,
+            chunks: self.expire_table(Table::Chunks, samples_before, rows_max).await?,
+        })
     }
 }
 
@@ -62,15 +64,14 @@ impl Postgres<'_> {
     async fn make_partition(&mut self, table: Table, day: NaiveDate) -> Result<u64, StoreError> {
         let schema = self.schema;
         let (table_name, time, name) = (table.name(), table.time(), partition_name(table, day));
-        let (from, to) = (midnight(day), midnight(next(day)));
-        let bounds = (from.format("%F %T+00"), to.format("%F %T+00"));
+        let (from, to) = bounds(day);
         let mut transaction = self.connection.begin().await?;
         begin_ddl(&mut transaction).await?;
         if days(&mut transaction, schema, table).await?.contains(&day) {
             return Ok(0);
         }
         // Attaching a finished table locks the parent against no reader and no writer.
-        let create = format!("CREATE TABLE {schema}.{name} (LIKE {schema}.{table_name} INCLUDING ALL)");
+        let create = creation(schema, table, &name);
         let lock = format!("LOCK TABLE {schema}.{table_name}_default IN ACCESS EXCLUSIVE MODE");
         // All columns, whichever later migrations add; both tables have them in the parent's order.
         let move_rows = format!(
@@ -81,11 +82,7 @@ impl Postgres<'_> {
              )
              INSERT INTO {schema}.{name} SELECT * FROM moved"
         );
-        let attach = format!(
-            "ALTER TABLE {schema}.{table_name} ATTACH PARTITION {schema}.{name}
-             FOR VALUES FROM ('{}') TO ('{}')",
-            bounds.0, bounds.1
-        );
+        let attach = attachment(schema, table, day);
         execute(&mut transaction, create).await?;
         execute(&mut transaction, lock).await?;
         let moved =
@@ -102,69 +99,188 @@ impl Postgres<'_> {
         Ok(sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *self.connection).await?)
     }
 
-    /// Drops partitions that are wholly older and deletes older strays. Returns how many of each.
+    /// Drops partitions that are wholly older and deletes older strays.
     async fn expire_table(
         &mut self,
         table: Table,
         before: DateTime<Utc>,
         rows_max: u32,
-    ) -> Result<(u64, u64), StoreError> {
-        let mut dropped = 0;
+    ) -> Result<Removed, StoreError> {
+        let mut removed = Removed::default();
         for day in days(self.connection, self.schema, table).await? {
-            if midnight(next(day)) <= before {
-                self.drop_partition(table, day).await?;
-                dropped += 1;
+            if bounds(day).1 <= before {
+                removed += self.drop_partition(table, day).await?;
             }
         }
-        let (schema, table, time) = (self.schema, table.name(), table.time());
+        let (schema, name, time, stays) = (self.schema, table.name(), table.time(), self.stays(table));
         let sql = format!(
-            "DELETE FROM {schema}.{table}_default WHERE ctid = ANY (ARRAY(
-                 SELECT ctid FROM {schema}.{table}_default WHERE {time} < $1 LIMIT $2
-             ))"
+            "WITH gone AS (
+                 DELETE FROM {schema}.{name}_default WHERE ctid = ANY (ARRAY(
+                     SELECT ctid FROM {schema}.{name}_default AS stored
+                     WHERE {time} < $1 AND NOT {stays}
+                     LIMIT $2
+                 ))
+                 RETURNING *
+             )
+             SELECT count(*), coalesce(sum(pg_column_size(gone.*)), 0)::bigint FROM gone"
         );
-        let deleted = sqlx::query(AssertSqlSafe(sql))
-            .bind(before)
-            .bind(i64::from(rows_max))
-            .execute(&mut *self.connection)
-            .await?;
-        Ok((dropped, deleted.rows_affected()))
+        let statement = sqlx::query_as(AssertSqlSafe(sql)).bind(before).bind(i64::from(rows_max));
+        let (rows, bytes): (i64, i64) = statement.fetch_one(&mut *self.connection).await?;
+        removed += Removed { rows: rows.unsigned_abs(), bytes: bytes.unsigned_abs(), partitions: 0 };
+        Ok(removed)
     }
 
-    async fn drop_partition(&mut self, table: Table, day: NaiveDate) -> Result<(), StoreError> {
-        let (schema, name) = (self.schema, partition_name(table, day));
+    /// Drops a partition, or what may leave of it.
+    async fn drop_partition(&mut self, table: Table, day: NaiveDate) -> Result<Removed, StoreError> {
+        let schema = self.schema;
         let mut transaction = self.connection.begin().await?;
         begin_ddl(&mut transaction).await?;
-        execute(&mut transaction, format!("DROP TABLE IF EXISTS {schema}.{name}")).await?;
+        let mut store = Postgres::new(&mut transaction, schema);
+        if !days(store.connection, schema, table).await?.contains(&day) {
+            return Ok(Removed::default()); // another replica was faster
+        }
+        let held = store.held(table, day).await?;
+        if held.rows == 0 && held.kept > 0 {
+            return Ok(Removed::default());
+        }
+        store.replace_partition(table, day, held.kept > 0).await?;
         transaction.commit().await?;
+        Ok(Removed { rows: held.rows, bytes: held.bytes, partitions: 1 })
+    }
+
+    /// Drops a partition in this transaction, if it holds just so many rows that may leave, with so many
+    /// samples in them where they are chunks.
+    pub(super) async fn drop_exactly(
+        &mut self,
+        table: Table,
+        day: NaiveDate,
+        (rows, samples): (u64, u64),
+    ) -> Result<Removal, StoreError> {
+        begin_ddl(self.connection).await?;
+        if !days(self.connection, self.schema, table).await?.contains(&day) {
+            return Ok(Removal::changed());
+        }
+        // From here on nothing is added; whoever wants to waits while rows are counted.
+        let lock = format!("LOCK TABLE {}.{} IN SHARE MODE", self.schema, partition_name(table, day));
+        execute(self.connection, lock).await?;
+        let held = self.held(table, day).await?;
+        if (held.rows, held.samples) != (rows, samples) {
+            return Ok(Removal::changed());
+        }
+        if held.rows == 0 && held.kept > 0 {
+            return Ok(Removal::default());
+        }
+        // Whoever waits holds what is needed now. Giving up before the server looks for deadlocks keeps it
+        // from choosing them.
+        execute(self.connection, LOCK_TIMEOUT_WHILE_LOCKING.to_owned()).await?;
+        self.replace_partition(table, day, held.kept > 0).await?;
+        let removed = Removed { rows: held.rows, bytes: held.bytes, partitions: 1 };
+        Ok(Removal { removed, ..Removal::default() })
+    }
+
+    /// Drops a partition, and makes one of what is to be kept of it.
+    async fn replace_partition(
+        &mut self,
+        table: Table,
+        day: NaiveDate,
+        keep: bool,
+    ) -> Result<(), StoreError> {
+        let (schema, parent, name) = (self.schema, table.name(), partition_name(table, day));
+        let drop = format!("DROP TABLE IF EXISTS {schema}.{name}");
+        if !keep {
+            return execute(self.connection, drop).await;
+        }
+        let (kept, stays) = (format!("{name}_kept"), self.stays(table));
+        let statements = [
+            creation(schema, table, &kept),
+            format!("INSERT INTO {schema}.{kept} SELECT * FROM {schema}.{name} AS stored WHERE {stays}"),
+            drop,
+            format!("ALTER TABLE {schema}.{kept} RENAME TO {name}"),
+            // Attaching looks whether any row of the day is there.
+            format!("LOCK TABLE {schema}.{parent}_default IN ACCESS EXCLUSIVE MODE"),
+            attachment(schema, table, day),
+        ];
+        for statement in statements {
+            execute(self.connection, statement).await?;
+        }
         Ok(())
+    }
+
+    /// What is in a partition.
+    async fn held(&mut self, table: Table, day: NaiveDate) -> Result<Held, StoreError> {
+        let (schema, name, stays) = (self.schema, partition_name(table, day), self.stays(table));
+        let samples = if table == Table::Chunks { "coalesce(sum(samples), 0)::bigint" } else { "0::bigint" };
+        let sql = format!(
+            "SELECT count(*) AS rows, {samples} AS samples,
+                 (SELECT count(*) FROM {schema}.{name} AS stored WHERE {stays}) AS kept,
+                 pg_total_relation_size('{schema}.{name}') AS bytes
+             FROM {schema}.{name}"
+        );
+        let row = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_one(&mut *self.connection).await?;
+        let number = |column| Ok::<_, StoreError>(row.try_get::<i64, _>(column)?.unsigned_abs());
+        let kept = number("kept")?;
+        Ok(Held { rows: number("rows")? - kept, samples: number("samples")?, kept, bytes: number("bytes")? })
+    }
+
+    /// Of a row called `stored`, whether it stays however old it is.
+    pub(super) fn stays(&self, table: Table) -> String {
+        let schema = self.schema;
+        match table {
+            Table::Events => format!(
+                "EXISTS (
+                     SELECT FROM {schema}.incident_events AS attached
+                     JOIN {schema}.incidents AS incident ON incident.id = attached.incident_id
+                     WHERE attached.event_id = stored.id AND attached.timestamp = stored.timestamp
+                         AND incident.status IN ('open', 'investigating')
+                 )"
+            ),
+            Table::Samples | Table::Chunks => "FALSE".to_owned(),
+        }
     }
 }
 
-#[derive(Clone, Copy)]
-enum Table {
-    Events,
-    MetricSamples,
-    MetricChunks,
+/// What is in a partition.
+struct Held {
+    /// Rows that may leave.
+    rows: u64,
+    samples: u64,
+    /// Rows that stay.
+    kept: u64,
+    bytes: u64,
 }
 
 impl Table {
-    const ALL: [Self; 3] = [Self::Events, Self::MetricSamples, Self::MetricChunks];
+    const ALL: [Self; 3] = [Self::Events, Self::Samples, Self::Chunks];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Events => "events",
-            Self::MetricSamples => "metric_samples",
-            Self::MetricChunks => "metric_chunks",
+            Self::Samples => "metric_samples",
+            Self::Chunks => "metric_chunks",
         }
     }
 
     /// The column that says on which day a row is.
     const fn time(self) -> &'static str {
         match self {
-            Self::Events | Self::MetricSamples => "timestamp",
-            Self::MetricChunks => "end_time",
+            Self::Events | Self::Samples => "timestamp",
+            Self::Chunks => "end_time",
         }
     }
+}
+
+fn creation(schema: &str, table: Table, name: &str) -> String {
+    format!("CREATE TABLE {schema}.{name} (LIKE {schema}.{} INCLUDING ALL)", table.name())
+}
+
+fn attachment(schema: &str, table: Table, day: NaiveDate) -> String {
+    let (from, to) = bounds(day);
+    let (parent, name) = (table.name(), partition_name(table, day));
+    format!(
+        "ALTER TABLE {schema}.{parent} ATTACH PARTITION {schema}.{name} FOR VALUES FROM ('{}') TO ('{}')",
+        from.format("%F %T+00"),
+        to.format("%F %T+00")
+    )
 }
 
 /// One replica at a time changes partitions.
@@ -184,7 +300,7 @@ async fn execute(connection: &mut PgConnection, statement: String) -> Result<(),
 }
 
 /// Days that have a partition. Somebody else's table of the same name is none.
-async fn days(
+pub(super) async fn days(
     connection: &mut PgConnection,
     schema: &str,
     table: Table,
@@ -209,14 +325,6 @@ fn partition_name(table: Table, day: NaiveDate) -> String {
 fn partition_day(table: Table, name: &str) -> Option<NaiveDate> {
     let day = name.strip_prefix(table.name())?.strip_prefix('_')?;
     NaiveDate::parse_from_str(day, "%Y%m%d").ok()
-}
-
-fn midnight(day: NaiveDate) -> DateTime<Utc> {
-    day.and_time(NaiveTime::MIN).and_utc()
-}
-
-fn next(day: NaiveDate) -> NaiveDate {
-    day.checked_add_days(Days::new(1)).unwrap_or(NaiveDate::MAX)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
 
 use super::Postgres;
+use super::metrics::numbers;
 use super::totals::total;
 use crate::model::{Series, SeriesId};
 use crate::store::StoreError;
@@ -44,6 +45,57 @@ impl RemovalStore for Postgres<'_> {
             }
         }
         Ok(Deleted { samples, is_finished })
+    }
+
+    async fn silent_readings(
+        &mut self,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<SeriesId>, StoreError> {
+        let sql = self.sql(
+            "SELECT total.series_id
+             FROM monitoring.metric_totals AS total
+             WHERE EXISTS (
+                 SELECT FROM monitoring.metric_series AS series
+                 WHERE series.id = total.series_id AND series.removed_at IS NULL
+                     AND (series.temporality <> 'delta' OR series.metric_type = 'gauge')
+             )
+             GROUP BY total.series_id
+             HAVING max(total.timestamp) < $1
+             ORDER BY total.series_id
+             LIMIT $2",
+        );
+        let ids: Vec<i64> = sqlx::query_scalar(sql)
+            .bind(before)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.connection)
+            .await?;
+        Ok(ids.into_iter().map(SeriesId::new).collect())
+    }
+
+    async fn forget_series(
+        &mut self,
+        ids: &[SeriesId],
+        before: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let ids = numbers(ids);
+        let sql =
+            self.sql("DELETE FROM monitoring.metric_totals WHERE series_id = ANY($1) AND timestamp < $2");
+        sqlx::query(sql).bind(&ids).bind(before).execute(&mut *self.connection).await?;
+        let sql = self.sql(
+            "WITH gone AS (
+                 UPDATE monitoring.metric_series AS series
+                 SET removed_at = $2
+                 WHERE id = ANY($1) AND removed_at IS NULL AND NOT EXISTS (
+                     SELECT FROM monitoring.metric_totals WHERE series_id = series.id
+                 )
+                 RETURNING id
+             )
+             SELECT count(DISTINCT id) FROM gone",
+        );
+        let gone: i64 = sqlx::query_scalar(sql).bind(&ids).bind(now).fetch_one(&mut *self.connection).await?;
+        Ok(gone.unsigned_abs())
     }
 
     async fn series_removed(

@@ -1,7 +1,10 @@
 //! Removing samples and series.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::metrics::numbers;
 use super::totals::total;
 use super::{Sqlite, time};
 use crate::model::{Series, SeriesId, to_micros};
@@ -44,6 +47,61 @@ impl RemovalStore for Sqlite<'_> {
             }
         }
         Ok(Deleted { samples, is_finished })
+    }
+
+    async fn silent_readings(
+        &mut self,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<SeriesId>, StoreError> {
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "SELECT total.series_id
+             FROM monitoring_metric_totals AS total
+             WHERE EXISTS (
+                 SELECT 1 FROM monitoring_metric_series AS series
+                 WHERE series.id = total.series_id AND series.removed_at IS NULL
+                     AND (series.temporality <> 'delta' OR series.metric_type = 'gauge')
+             )
+             GROUP BY total.series_id
+             HAVING max(total.timestamp) < ?1
+             ORDER BY total.series_id
+             LIMIT ?2",
+        )
+        .bind(to_micros(before))
+        .bind(limit)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(SeriesId::new).collect())
+    }
+
+    async fn forget_series(
+        &mut self,
+        ids: &[SeriesId],
+        before: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let ids = numbers(ids);
+        sqlx::query(
+            "DELETE FROM monitoring_metric_totals
+             WHERE series_id IN (SELECT value FROM json_each(?1)) AND timestamp < ?2",
+        )
+        .bind(&ids)
+        .bind(to_micros(before))
+        .execute(&mut *self.connection)
+        .await?;
+        let gone: Vec<i64> = sqlx::query_scalar(
+            "UPDATE monitoring_metric_series AS series
+             SET removed_at = ?2
+             WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at IS NULL AND NOT EXISTS (
+                 SELECT 1 FROM monitoring_metric_totals WHERE series_id = series.id
+             )
+             RETURNING id",
+        )
+        .bind(&ids)
+        .bind(to_micros(now))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(gone.into_iter().collect::<HashSet<_>>().len() as u64)
     }
 
     async fn series_removed(

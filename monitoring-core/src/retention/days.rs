@@ -1,18 +1,14 @@
-//! How telemetry finds a day to live in, and when it leaves.
-//!
-//! A timestamp older than what is kept, or more than a day ahead, is refused when it comes in
-//! ([`Retention::check`]). Everything else finds a home: the partition of its day, made here ahead
-//! of time, or the default partition, until it is moved here. No request ever waits for DDL.
-//!
-//! Partitions leave whole, so on PostgreSQL telemetry is kept up to a day longer than asked for.
+//! Days that are made ahead, and days that leave.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Days, TimeDelta, Utc};
+use serde_json::{Value, json};
 
 use crate::config::Retention;
 use crate::store::exemplars::{ExemplarBucket, ExemplarStore as _};
-use crate::store::partitions::{Expired, PartitionStore as _};
+use crate::store::partitions::{Expired, PartitionStore as _, Removed, bounds};
+use crate::store::removal::RemovalStore as _;
 use crate::store::totals::TotalStore as _;
 use crate::store::{Access, Connection, Pool, StoreError};
 
@@ -21,7 +17,9 @@ const STEP_MAX: Duration = Duration::from_secs(5 * 60);
 /// Days for which partitions are made ahead: a week without upkeep goes unnoticed.
 const DAYS_AHEAD: Days = Days::new(7);
 /// Rows deleted at once. Small, because SQLite's other writers wait meanwhile.
-const ROWS_MAX: u32 = 2_000;
+const ROWS_MAX: u32 = 1_000;
+/// Series forgotten at once.
+const SERIES_MAX: u32 = 1_000;
 
 /// Exemplars that stay of each bucket. A process adds one every ten seconds at most, so they cover half an
 /// hour of a bucket that is hit all the time, and far more of a rare one, such as that of slow requests.
@@ -53,18 +51,55 @@ pub(crate) async fn prepare(pool: &Pool) -> Result<(), StoreError> {
     .await
 }
 
-/// Removes what is older than the settings say and gives stray rows a partition, in small
-/// transactions between which others get their turn.
+/// What one run removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RetentionReport {
+    pub expired: Expired,
+    /// Files written of events, and of samples.
+    pub event_files: u64,
+    pub sample_files: u64,
+    /// Exemplars removed, for their number or their age.
+    pub exemplars: u64,
+    /// Series forgotten.
+    pub series: u64,
+    /// Samples packed on the way.
+    pub packed: u64,
+}
+
+impl RetentionReport {
+    /// As the task reports it: what is gone in all, then by table.
+    pub(crate) fn to_json(self) -> Value {
+        let Expired { events, samples, chunks } = self.expired;
+        let table = |of: Removed, files: u64| json!({"rows": of.rows, "bytes": of.bytes, "partitions": of.partitions, "files": files});
+        json!({
+            "events_deleted": events.rows,
+            "samples_deleted": samples.rows,
+            "chunks_deleted": chunks.rows,
+            "exemplars_deleted": self.exemplars,
+            "series_forgotten": self.series,
+            "samples_packed": self.packed,
+            "partitions_dropped": events.partitions + samples.partitions + chunks.partitions,
+            "tables": {
+                "events": table(events, self.event_files),
+                "metric_samples": table(samples, 0),
+                "metric_chunks": table(chunks, self.sample_files),
+            },
+        })
+    }
+}
+
+/// Removes events and samples older than the settings say and gives stray rows a partition, in small
+/// transactions between which others get their turn; `total` tells how far it has come.
 ///
 /// # Errors
 ///
 /// As [`prepare`]. What was done so far stays done.
-pub(crate) async fn apply(pool: &Pool) -> Result<Expired, StoreError> {
+pub(crate) async fn apply(pool: &Pool, total: &mut Expired) -> Result<(), StoreError> {
     let Retention { events, metrics } = pool.context().settings.retention;
     let now = now(pool);
     let (events_before, samples_before) = (Retention::oldest(events, now), Retention::oldest(metrics, now));
-    let mut total = Expired::default();
     loop {
+        let begin = Instant::now();
         let (expired, moved) = in_time(async {
             let mut work = pool.begin_work(Access::Write).await?;
             let done = apply_once(&mut work.connection(), events_before, samples_before).await;
@@ -72,20 +107,95 @@ pub(crate) async fn apply(pool: &Pool) -> Result<Expired, StoreError> {
             done
         })
         .await?;
-        total += expired;
+        *total += expired;
         if expired.is_nothing() && moved == 0 {
-            break;
+            return Ok(());
         }
+        rest(begin).await;
     }
-    total.exemplars = trim_exemplars(pool, samples_before).await?;
-    Ok(total)
+}
+
+/// Rests as long as the work since `begin` took, so that whoever needs the database has it half of the
+/// time.
+pub(crate) async fn rest(begin: Instant) {
+    tokio::time::sleep(begin.elapsed()).await;
+}
+
+/// Gives all stray rows a partition.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub(crate) async fn move_strays(pool: &Pool) -> Result<(), StoreError> {
+    let mut is_moved = false;
+    while !is_moved {
+        is_moved = in_time(async {
+            let mut work = pool.begin_work(Access::Write).await?;
+            let moved = work.connection().store().move_strays().await;
+            work.done();
+            Ok(moved? == 0)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Forgets series of readings whose last sample is gone, being from a day before that of `before`; returns
+/// how many. Series whose samples add up stay, as their totals do: a counter does not go back.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub(crate) async fn forget_readings(pool: &Pool, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    let before = bounds(before.date_naive()).0;
+    let mut forgotten = 0;
+    loop {
+        let begin = Instant::now();
+        let silent = in_time(async {
+            let mut work = pool.begin_work(Access::Read).await?;
+            let silent = work.connection().store().silent_readings(before, SERIES_MAX).await;
+            work.done();
+            silent
+        })
+        .await?;
+        if silent.is_empty() {
+            return Ok(forgotten);
+        }
+        let gone = in_time(async {
+            let mut work = pool.begin_work(Access::Write).await?;
+            let gone = async {
+                let mut connection = work.connection();
+                let mut transaction = connection.begin().await?;
+                transaction.store().begin_removal().await?;
+                let gone = transaction.store().forget_series(&silent, before, now(pool)).await?;
+                transaction.commit().await?;
+                Ok::<_, StoreError>(gone)
+            }
+            .await;
+            work.done();
+            gone
+        })
+        .await?;
+        forgotten += gone;
+        // Those that are heard of again meanwhile would be found for ever.
+        if gone == 0 || silent.len() < SERIES_MAX as usize {
+            return Ok(forgotten);
+        }
+        rest(begin).await;
+    }
 }
 
 /// Leaves each bucket the newest of its exemplars, of those that are not too old. It walks through all
 /// buckets that have any, few at a time.
-async fn trim_exemplars(pool: &Pool, before: DateTime<Utc>) -> Result<u64, StoreError> {
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub(crate) async fn trim_exemplars(pool: &Pool) -> Result<u64, StoreError> {
+    let before = Retention::oldest(pool.context().settings.retention.metrics, now(pool));
     let (mut after, mut trimmed) = (None, 0);
     loop {
+        let begin = Instant::now();
         let (removed, last) = in_time(async {
             let mut work = pool.begin_work(Access::Write).await?;
             let trimmed = trim_some(&mut work.connection(), after, before).await;
@@ -100,6 +210,7 @@ async fn trim_exemplars(pool: &Pool, before: DateTime<Utc>) -> Result<u64, Store
             Some(_) if removed >= ROWS_MAX => {}
             Some(last) => after = Some(last),
         }
+        rest(begin).await;
     }
 }
 

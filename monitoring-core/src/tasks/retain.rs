@@ -1,0 +1,373 @@
+//! Removes what is too old, and writes it to an archive before, if there is to be one.
+//!
+//! A day is read page by page, on a connection that is given back in between, and written by a thread that
+//! may wait for the disk. Only when the file is in its place is the day removed, exactly as it was read.
+//! Wherever this ends, nothing is lost: what is in the file already is not written twice.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::supervisor::INTERNAL_TARGET;
+use crate::compaction;
+use crate::config::Retention;
+use crate::error::{Error, Result};
+use crate::model::{Event, Series, SeriesId};
+use crate::random::random_u128;
+use crate::retention::{
+    self, ArchiveFile, Line, RetentionReport, Written, event_lines, in_time, rest, sample_lines,
+};
+use crate::store::archive::{ArchiveStore as _, ChunkKey, ChunkPage, DayChunk, EventKey, EventPage, Removal};
+use crate::store::leases::{Lease, LeaseStore as _};
+use crate::store::partitions::DayTable;
+use crate::store::{Access, AsConnection as _, Pool, Store, StoreError};
+
+/// Who writes archives.
+const LEASE: &str = "archive";
+/// How long a lease is good for; it is renewed with every page that comes a while after the last time.
+const LEASE_TTL: Duration = Duration::from_secs(300);
+const LEASE_RENEWED_AFTER: Duration = Duration::from_secs(30);
+/// Events read at once.
+const EVENTS_MAX: u32 = 500;
+/// Chunks read at once, of so many series.
+const CHUNKS_MAX: u32 = 64;
+const SERIES_MAX: usize = 64;
+/// What is on its way when a day is over may take so long to be stored.
+const GRACE: TimeDelta = TimeDelta::hours(1);
+
+/// Removes old telemetry, forgets what was known of it, and says what that was.
+///
+/// # Errors
+///
+/// Storage failed, or the archive could not be written: then nothing was removed that is not in it. What was
+/// done so far stays done.
+pub(crate) async fn retain(pool: &Pool) -> Result<RetentionReport> {
+    let mut report = RetentionReport::default();
+    let outcome = remove(pool, &mut report).await;
+    if report != RetentionReport::default() {
+        let removed = report.to_json();
+        tracing::info!(target: INTERNAL_TARGET, %removed, "old telemetry was removed");
+    }
+    outcome.map(|()| report)
+}
+
+async fn remove(pool: &Pool, report: &mut RetentionReport) -> Result<()> {
+    let days = remove_days(pool, report).await;
+    report.exemplars = retention::trim_exemplars(pool).await?;
+    if days? {
+        report.series = retention::forget_readings(pool, samples_before(pool)).await?;
+    }
+    Ok(())
+}
+
+/// Whether nothing is left that should leave.
+async fn remove_days(pool: &Pool, report: &mut RetentionReport) -> Result<bool> {
+    match &pool.context().settings.archive {
+        Some(folder) => Archiving { pool, folder, report, is_left: false }.run().await,
+        None => {
+            retention::apply(pool, &mut report.expired).await?;
+            Ok(true)
+        }
+    }
+}
+
+fn samples_before(pool: &Pool) -> DateTime<Utc> {
+    before(pool, pool.context().settings.retention.metrics)
+}
+
+/// What is older may leave.
+fn before(pool: &Pool, kept: Duration) -> DateTime<Utc> {
+    let settings = &pool.context().settings;
+    let oldest = Retention::oldest(kept, settings.clock.now());
+    match settings.archive {
+        Some(_) => oldest.checked_sub_signed(GRACE).unwrap_or(oldest),
+        None => oldest,
+    }
+}
+
+/// A run that writes an archive.
+struct Archiving<'p> {
+    pool: &'p Pool,
+    folder: &'p Path,
+    report: &'p mut RetentionReport,
+    /// Whether something of a day stays that should leave.
+    is_left: bool,
+}
+
+impl Archiving<'_> {
+    /// Writes and removes every day that is too old; returns whether all of it is gone.
+    async fn run(mut self) -> Result<bool> {
+        let Some(mut held) = Held::take(self.pool).await? else {
+            tracing::debug!(target: INTERNAL_TARGET, "somebody else is writing the archive");
+            return Ok(false);
+        };
+        let outcome = self.run_under(&mut held).await;
+        held.give_back().await;
+        outcome.map(|()| !self.is_left)
+    }
+
+    async fn run_under(&mut self, held: &mut Held<'_>) -> Result<()> {
+        // So that samples are all in one place, and days all have one.
+        self.report.packed += compaction::compact(self.pool).await?;
+        retention::move_strays(self.pool).await?;
+        let events_before = before(self.pool, self.pool.context().settings.retention.events);
+        for day in self.days(DayTable::Events, events_before).await? {
+            let pages = self.write_events(held, day).await?;
+            self.remove(held, day, &Pages::Events(pages)).await?;
+        }
+        for day in self.days(DayTable::Chunks, samples_before(self.pool)).await? {
+            let pages = self.write_samples(held, day).await?;
+            self.remove(held, day, &Pages::Chunks(pages)).await?;
+        }
+        for day in self.days(DayTable::Samples, samples_before(self.pool)).await? {
+            self.remove(held, day, &Pages::Landing).await?;
+        }
+        Ok(())
+    }
+
+    async fn days(&self, table: DayTable, before: DateTime<Utc>) -> Result<Vec<NaiveDate>, StoreError> {
+        let mut connection = self.pool.acquire(Access::Read).await?;
+        in_time(connection.as_connection().store().days_before(table, before.date_naive())).await
+    }
+
+    async fn write_events(&mut self, held: &mut Held<'_>, day: NaiveDate) -> Result<Vec<EventPage>> {
+        let mut file = FileInHand::new(self.folder, "events", day);
+        let mut pages: Vec<EventPage> = Vec::new();
+        loop {
+            held.keep().await?;
+            let after = pages.last().map(|page| page.last);
+            let events = self.events(day, after).await?;
+            let Some(last) = events.last() else { break };
+            let last = (last.timestamp, last.id.into_uuid());
+            pages.push(EventPage { after, last, events: events.len() as u64 });
+            file.write(move || event_lines(&events)).await?;
+        }
+        held.keep().await?;
+        self.report.event_files += file.finish().await?;
+        Ok(pages)
+    }
+
+    async fn events(&self, day: NaiveDate, after: Option<EventKey>) -> Result<Vec<Event>, StoreError> {
+        let mut connection = self.pool.acquire(Access::Read).await?;
+        in_time(connection.as_connection().store().events_of_day(day, after, EVENTS_MAX)).await
+    }
+
+    async fn write_samples(&mut self, held: &mut Held<'_>, day: NaiveDate) -> Result<Vec<ChunkPage>> {
+        let mut file = FileInHand::new(self.folder, "metric_samples", day);
+        let mut pages: Vec<ChunkPage> = Vec::new();
+        for ids in self.series_of(day).await?.chunks(SERIES_MAX) {
+            let mut after = None;
+            loop {
+                held.keep().await?;
+                let (chunks, series) = self.chunks(day, ids, after).await?;
+                let Some(last) = chunks.last() else { break };
+                after = Some(last.key);
+                let samples = chunks.iter().map(|chunk| chunk.samples.len() as u64).sum();
+                pages.push(ChunkPage { keys: chunks.iter().map(|chunk| chunk.key).collect(), samples });
+                let lines = move || {
+                    let lines = chunks.iter().map(|chunk| sample_lines(&chunk.samples, &series));
+                    Ok(lines.collect::<serde_json::Result<Vec<_>>>()?.concat())
+                };
+                file.write(lines).await?;
+            }
+        }
+        held.keep().await?;
+        self.report.sample_files += file.finish().await?;
+        Ok(pages)
+    }
+
+    async fn series_of(&self, day: NaiveDate) -> Result<Vec<SeriesId>, StoreError> {
+        let mut connection = self.pool.acquire(Access::Read).await?;
+        in_time(connection.as_connection().store().series_of_day(day)).await
+    }
+
+    async fn chunks(
+        &self,
+        day: NaiveDate,
+        ids: &[SeriesId],
+        after: Option<ChunkKey>,
+    ) -> Result<(Vec<DayChunk>, HashMap<SeriesId, Series>), StoreError> {
+        let mut connection = self.pool.acquire(Access::Read).await?;
+        let mut connection = connection.as_connection();
+        let chunks = in_time(connection.store().chunks_of_day(day, ids, after, CHUNKS_MAX)).await?;
+        let mut read: Vec<_> = chunks.iter().map(|chunk| chunk.key.0).collect();
+        read.dedup();
+        Ok((chunks, in_time(connection.store().series_of_ids(&read)).await?))
+    }
+
+    /// Removes what was read, in as many transactions as the database likes, each under the lease.
+    async fn remove(&mut self, held: &mut Held<'_>, day: NaiveDate, pages: &Pages) -> Result<()> {
+        let mut done = 0;
+        loop {
+            let begin = Instant::now();
+            held.keep().await?;
+            let removal = in_time(self.remove_some(&held.lease, day, pages, done)).await?;
+            if removal.is_changed {
+                // What has come since is written and removed the next time.
+                self.is_left = true;
+                return Ok(());
+            }
+            *self.report.expired.of(pages.table()) += removal.removed;
+            done += removal.pages;
+            if done >= pages.len() || removal.pages == 0 {
+                return Ok(());
+            }
+            rest(begin).await;
+        }
+    }
+
+    async fn remove_some(
+        &self,
+        lease: &Lease,
+        day: NaiveDate,
+        pages: &Pages,
+        done: usize,
+    ) -> Result<Removal, StoreError> {
+        let mut work = self.pool.begin_work(Access::Write).await?;
+        let removal = async {
+            let mut connection = work.connection();
+            let mut transaction = connection.begin().await?;
+            if !transaction.store().confirm_lease(lease).await? {
+                return Ok(Removal { is_changed: true, ..Removal::default() });
+            }
+            let removal = pages.remove(&mut transaction.store(), day, done).await?;
+            if !removal.is_changed {
+                transaction.commit().await?;
+            }
+            Ok(removal)
+        }
+        .await;
+        work.done();
+        removal
+    }
+}
+
+/// What was read of a day.
+enum Pages {
+    Events(Vec<EventPage>),
+    Chunks(Vec<ChunkPage>),
+    /// Samples that have landed are packed by then, and there is nothing to read.
+    Landing,
+}
+
+impl Pages {
+    const fn table(&self) -> DayTable {
+        match self {
+            Self::Events(_) => DayTable::Events,
+            Self::Chunks(_) => DayTable::Chunks,
+            Self::Landing => DayTable::Samples,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Events(pages) => pages.len(),
+            Self::Chunks(pages) => pages.len(),
+            Self::Landing => 0,
+        }
+    }
+
+    /// Removes what was read, from page `done` on, or some of it.
+    async fn remove(
+        &self,
+        store: &mut Store<'_>,
+        day: NaiveDate,
+        done: usize,
+    ) -> Result<Removal, StoreError> {
+        match self {
+            Self::Events(pages) => store.remove_events(day, &pages[done..]).await,
+            Self::Chunks(pages) => store.remove_chunks(day, &pages[done..]).await,
+            Self::Landing => store.remove_landing(day).await,
+        }
+    }
+}
+
+/// The lease of whoever writes the archive, whether the clock or a person asked for it.
+struct Held<'p> {
+    pool: &'p Pool,
+    lease: Lease,
+    renewed: Instant,
+}
+
+impl<'p> Held<'p> {
+    /// None while somebody else has it.
+    async fn take(pool: &'p Pool) -> Result<Option<Self>, StoreError> {
+        let holder = Uuid::from_u128(random_u128());
+        let mut connection = pool.acquire(Access::Write).await?;
+        let lease = connection.as_connection().store().acquire_lease(LEASE, holder, LEASE_TTL, false).await?;
+        Ok(lease.map(|lease| Self { pool, lease, renewed: Instant::now() }))
+    }
+
+    async fn keep(&mut self) -> Result<()> {
+        if self.renewed.elapsed() < LEASE_RENEWED_AFTER {
+            return Ok(());
+        }
+        let mut connection = self.pool.acquire(Access::Write).await?;
+        if !connection.as_connection().store().renew_lease(&self.lease, LEASE_TTL).await? {
+            return Err(StoreError::no_answer(LEASE_TTL).into());
+        }
+        self.renewed = Instant::now();
+        Ok(())
+    }
+
+    /// Whoever is not told waits until it is over.
+    async fn give_back(self) {
+        if let Ok(mut connection) = self.pool.acquire(Access::Write).await {
+            connection.as_connection().store().release_lease(&self.lease).await.ok();
+        }
+    }
+}
+
+/// A file that goes to a thread with each page and comes back. There is none until there is a page.
+struct FileInHand {
+    folder: PathBuf,
+    table: &'static str,
+    day: NaiveDate,
+    file: Option<ArchiveFile>,
+}
+
+impl FileInHand {
+    fn new(folder: &Path, table: &'static str, day: NaiveDate) -> Self {
+        Self { folder: folder.to_owned(), table, day, file: None }
+    }
+
+    async fn write(
+        &mut self,
+        lines: impl FnOnce() -> serde_json::Result<Vec<Line>> + Send + 'static,
+    ) -> Result<()> {
+        let (folder, table, day, file) = (self.folder.clone(), self.table, self.day, self.file.take());
+        let write = move || {
+            let mut file = match file {
+                Some(file) => file,
+                None => ArchiveFile::begin(&folder, table, day)?,
+            };
+            file.write(&lines()?)?;
+            Ok(file)
+        };
+        self.file = Some(on_disk(&self.folder, write).await?);
+        Ok(())
+    }
+
+    /// Puts the file in its place, if there is one; returns how many that are.
+    async fn finish(self) -> Result<u64> {
+        let Some(file) = self.file else { return Ok(0) };
+        let Written { lines, bytes } = on_disk(&self.folder, move || file.finish()).await?;
+        let (table, day) = (self.table, self.day);
+        tracing::info!(target: INTERNAL_TARGET, table, %day, lines, bytes, "a day was written to the archive");
+        Ok(1)
+    }
+}
+
+/// Waits for the disk where nobody else has to.
+async fn on_disk<T: Send + 'static>(
+    folder: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.unwrap_or_else(|lost| Err(io::Error::other(lost)));
+    done.map_err(|source| Error::Archive { folder: folder.to_owned(), source })
+}

@@ -67,8 +67,14 @@ pub struct NotificationGroup {
     pub told_at: Option<DateTime<Utc>>,
     /// The alerts that were told as firing and not yet as resolved.
     pub told: BTreeMap<Fingerprint, ToldAlert>,
+    /// Alerts of messages that were given up, which the receiver has not heard of.
+    #[serde(default)]
+    pub unheard: BTreeMap<Fingerprint, ToldAlert>,
     /// Whether the receiver was told that somebody takes care of all of them.
     pub is_acknowledged: bool,
+    /// Since when the receiver refuses what is said about it.
+    #[serde(default)]
+    pub refused_since: Option<DateTime<Utc>>,
 }
 
 /// What a message says.
@@ -118,16 +124,29 @@ pub struct Message {
     pub group_labels: Labels,
     /// The alerts, those that fire first.
     pub alerts: Vec<ToldAlert>,
+    /// Those of them that the receiver has not heard of before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub news: Vec<Fingerprint>,
     /// How many more there are.
     pub truncated_alerts: u32,
     /// Who takes care of it, where that is what it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
+    /// Since when the receiver refuses what is said about this group, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_since: Option<DateTime<Utc>>,
     /// When it was decided to say this.
     pub at: DateTime<Utc>,
 }
 
 impl Message {
+    /// Whether it only says once more what the receiver knows.
+    #[must_use]
+    pub fn is_reminder(&self) -> bool {
+        let says_nothing_new = self.news.is_empty() && self.alerts.iter().all(ToldAlert::is_firing);
+        self.kind == NotificationKind::Firing && says_nothing_new
+    }
+
     /// Labels that all its alerts share.
     #[must_use]
     pub fn common_labels(&self) -> Labels {
@@ -228,8 +247,64 @@ pub struct Notification {
     pub next_attempt_at: DateTime<Utc>,
     /// When the receiver took it, or it was given up.
     pub finished_at: Option<DateTime<Utc>>,
+    /// When somebody had it sent again after it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revived_at: Option<DateTime<Utc>>,
     /// What went wrong the last time.
     pub error: Option<String>,
+}
+
+/// A notification as lists show it: without the alerts, of which there may be many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NotificationSummary {
+    /// Its id.
+    pub id: NotificationId,
+    /// Who is told.
+    pub receiver_id: ReceiverId,
+    /// What is said.
+    pub message: MessageSummary,
+    /// How far it has come.
+    pub status: NotificationStatus,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was decided.
+    pub created_at: DateTime<Utc>,
+    /// When it is tried next, while it waits.
+    pub next_attempt_at: DateTime<Utc>,
+    /// When the receiver took it, or it was given up.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// When somebody had it sent again after it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revived_at: Option<DateTime<Utc>>,
+    /// What went wrong the last time.
+    pub error: Option<String>,
+}
+
+/// A [`Message`] without its alerts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MessageSummary {
+    /// What it says.
+    pub kind: NotificationKind,
+    /// The receiver's name.
+    pub receiver: String,
+    /// Which group it is about.
+    pub group_key: String,
+    /// The same in a form that fits everywhere.
+    pub dedup_key: String,
+    /// The labels the group has in common by its route.
+    pub group_labels: Labels,
+    /// How many alerts it tells of.
+    #[serde(default)]
+    pub alert_count: u32,
+    /// How many more there are.
+    pub truncated_alerts: u32,
+    /// Who takes care of it, where that is what it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// When it was decided to say this.
+    pub at: DateTime<Utc>,
 }
 
 /// One try to deliver something, and what came back.

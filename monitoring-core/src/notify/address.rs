@@ -12,8 +12,12 @@ use crate::config::ReceiverPolicy;
 /// Names under which clouds offer credentials.
 const METADATA_NAMES: [&str; 4] = ["metadata.google.internal", "metadata.goog", "metadata", "instance-data"];
 /// Addresses outside of the link-local ranges where clouds do.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
+const METADATA_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)];
+/// All of what Amazon keeps for such services: `fd00:ec2::/32`.
+const METADATA_V6_NET: [u16; 2] = [0xfd00, 0xec2];
 
 /// Reads a receiver's address and checks all of it that can be known before it is looked up.
 ///
@@ -65,6 +69,10 @@ fn plain(ip: IpAddr) -> IpAddr {
     match v6.segments() {
         // Mapped, translated (RFC 6052) and, long deprecated, compatible.
         [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => v4(),
+        // The same for local use (RFC 8215), where the address stands at the end of the shortest prefix only.
+        [0x64, 0xff9b, 1, ..] => v4(),
+        // 6to4 (RFC 3056), which has it in front.
+        [0x2002, high, low, ..] => IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low))),
         [0, 0, 0, 0, 0, 0, high, low] if (high, low) > (0, 1) => v4(),
         _ => ip,
     }
@@ -95,7 +103,8 @@ fn refuses_v6(ip: Ipv6Addr, policy: &ReceiverPolicy) -> Option<&'static str> {
     if ip.is_multicast() {
         return Some("many hosts");
     }
-    if (ip.is_unicast_link_local() || ip == METADATA_V6) && !policy.allow_link_local {
+    let is_metadata = METADATA_V6.contains(&ip) || ip.segments()[..2] == METADATA_V6_NET;
+    if (ip.is_unicast_link_local() || is_metadata) && !policy.allow_link_local {
         return Some("a link-local or metadata address");
     }
     if ip.is_loopback() && !policy.allow_loopback {
@@ -122,7 +131,13 @@ mod tests {
             "[::ffff:169.254.169.254]",
             "[64:ff9b::a9fe:a9fe]",
             "[::a9fe:a9fe]",
+            "[64:ff9b:1::a9fe:a9fe]",
+            "[2002:a9fe:a9fe::1]",
             "[fd00:ec2::254]",
+            "[fd00:ec2::23]",
+            "[fd20:ce::254]",
+            "[fd00:42::42]",
+            "192.0.0.192",
             "[fe80::1]",
             "169.254.0.1",
             "100.100.100.200",

@@ -2,47 +2,55 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::retry::{Answer, after};
-use super::sender::{Notifiers, Sender, heartbeat_interval};
-use crate::alerting::routing::dedup_key;
-use crate::error::{Error, Result};
+use super::retry::{Answer, Verdict, after};
+use super::sender::{Notifiers, Sender};
+use crate::alerting::routing::{Router, refused};
+use crate::ingest::Recorder;
 use crate::model::{
-    Fingerprint, Invalid, Labels, Message, Notification, NotificationAttempt, NotificationId,
-    NotificationKind, Page, ReachableReceiver, ReceiverId, ReceiverType, ToldAlert,
+    CreateMetricRequest, Invalid, MetricType, NOTIFICATIONS_TOTAL, Notification, NotificationAttempt,
+    NotificationId, NotificationStatus, ReachableReceiver, Receiver, ReceiverId, ReceiverType, StoredRouting,
 };
 use crate::random::{random_u64, random_u128};
+use crate::store::notification_groups::NotificationGroupStore as _;
 use crate::store::notifications::NotificationStore as _;
 use crate::store::receivers::ReceiverStore as _;
-use crate::store::{Access, AsConnection as _, Pool, StoreError};
+use crate::store::routing::RoutingStore as _;
+use crate::store::{Access, AsConnection as _, Pool, Store, StoreError};
 
 /// How long a notification is its claimant's; much longer than sending it may take.
-const CLAIM: TimeDelta = TimeDelta::seconds(60);
+const CLAIM: Duration = Duration::from_secs(60);
 /// Messages on their way to one receiver at once.
 const AT_ONCE: u32 = 8;
 /// Rounds until others get a turn.
 const ROUNDS_MAX: usize = 10;
 /// Receivers looked for at once.
 const RECEIVERS_MAX: u32 = 1_000;
+/// What one step in the database may take. A connection that hangs must not keep a receiver waiting.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Delivers notifications. Cheap to clone.
 #[derive(Clone)]
 pub struct Deliverer {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    pool: Pool,
-    sender: Sender,
-    /// When each heartbeat was last given by this process.
-    beats: Mutex<HashMap<ReceiverId, DateTime<Utc>>>,
+pub(super) struct Inner {
+    pub(super) pool: Pool,
+    pub(super) sender: Sender,
+    /// Who counts what becomes of notifications.
+    recorder: Option<Recorder>,
+    /// When each heartbeat is next to be given by this process.
+    pub(super) beats: Mutex<HashMap<ReceiverId, DateTime<Utc>>>,
+    /// When each receiver was last sent a test by this process.
+    pub(super) tests: Mutex<HashMap<ReceiverId, DateTime<Utc>>>,
 }
 
 impl fmt::Debug for Deliverer {
@@ -52,27 +60,21 @@ impl fmt::Debug for Deliverer {
 }
 
 impl Deliverer {
-    /// One that sends what is in the outbox of this database.
-    pub(crate) fn new(pool: Pool, notifiers: Notifiers) -> Result<Self, Invalid> {
-        let sender = Sender::new(&pool.context().settings, notifiers)?;
-        Ok(Self { inner: Arc::new(Inner { pool, sender, beats: Mutex::default() }) })
+    /// One that sends what is in the outbox of this database and counts what becomes of it.
+    pub(crate) fn counting(pool: Pool, notifiers: Notifiers, recorder: Recorder) -> Result<Self, Invalid> {
+        Self::with(pool, notifiers, Some(recorder))
     }
 
-    /// Sends a receiver a message that says it is a test, past all routing, and tells what came back.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] if there is no such receiver. Storage failed. That the receiver did not take it
-    /// is no error of this function: it stands in the answer.
-    pub async fn test(&self, id: impl Into<ReceiverId>) -> Result<NotificationAttempt> {
-        let id = id.into();
-        let receiver = self.receiver(id).await?.ok_or_else(|| Error::not_found("receiver", id))?;
-        let now = self.now();
-        let message = test_message(&receiver.receiver.name, now);
-        let answer = self.timed(self.inner.sender.send(&receiver, &message, NotificationId::at(now))).await;
-        let attempt = answer.0.attempt(now, answer.1);
-        self.log(id, None, &attempt).await?;
-        Ok(attempt)
+    /// One that counts nothing.
+    #[cfg(test)]
+    pub(crate) fn new(pool: Pool, notifiers: Notifiers) -> Result<Self, Invalid> {
+        Self::with(pool, notifiers, None)
+    }
+
+    fn with(pool: Pool, notifiers: Notifiers, recorder: Option<Recorder>) -> Result<Self, Invalid> {
+        let sender = Sender::new(&pool.context().settings, notifiers)?;
+        let (beats, tests) = Default::default();
+        Ok(Self { inner: Arc::new(Inner { pool, sender, recorder, beats, tests }) })
     }
 
     /// The receivers for whom something is due.
@@ -88,138 +90,165 @@ impl Deliverer {
         id: ReceiverId,
         stop: &CancellationToken,
     ) -> Result<usize, StoreError> {
-        let Some(receiver) = self.receiver(id).await? else { return Ok(0) };
         let mut delivered = 0;
         for _ in 0..ROUNDS_MAX {
             if stop.is_cancelled() {
                 break;
             }
+            // Read each time: an address that was changed, for it leaked perhaps, is not used any more.
+            let Some(receiver) = in_time(self.receiver(id)).await? else { break };
             let claimant = Uuid::from_u128(random_u128());
-            let claimed = self.claim(id, claimant).await?;
+            let claimed = in_time(self.claim(id, claimant)).await?;
             if claimed.is_empty() {
                 break;
             }
             delivered += claimed.len();
             let sent = join_all(claimed.iter().map(|one| self.deliver(&receiver, one, claimant))).await;
-            sent.into_iter().collect::<Result<(), StoreError>>()?;
+            let pauses = sent.into_iter().collect::<Result<Vec<_>, StoreError>>()?;
+            if let Some(until) = pauses.into_iter().flatten().max() {
+                in_time(self.put_off(id, until)).await?;
+                break;
+            }
         }
         Ok(delivered)
     }
 
     async fn claim(&self, id: ReceiverId, claimant: Uuid) -> Result<Vec<Notification>, StoreError> {
-        let now = self.now();
         let mut connection = self.inner.pool.acquire(Access::Write).await?;
         let mut connection = connection.as_connection();
-        connection.store().claim_notifications(id, claimant, now, now + CLAIM, AT_ONCE).await
+        connection.store().claim_notifications(id, claimant, self.now(), CLAIM, AT_ONCE).await
     }
 
+    /// Sends one and keeps what came of it; until when the receiver wants to hear nothing, if it said so.
     async fn deliver(
         &self,
         receiver: &ReachableReceiver,
         notification: &Notification,
         claimant: Uuid,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
         let began = self.now();
         let sending = self.inner.sender.send(receiver, &notification.message, notification.id);
         let (answer, duration) = self.timed(sending).await;
-        let after = after(notification, &answer, self.now(), random_u64());
+        let now = self.now();
+        let after = after(notification, &answer, now, random_u64());
         let attempt = answer.attempt(began, duration);
+        if in_time(self.settle(&receiver.receiver, &after, &attempt, claimant)).await? {
+            self.tell(&receiver.receiver.name, &after);
+        }
+        let asks = matches!(answer.verdict, Verdict::Again { after: Some(_), .. });
+        Ok(asks.then_some(after.next_attempt_at).filter(|until| *until > now))
+    }
+
+    /// Keeps how far a notification has come. If the claim has passed to somebody else meanwhile, they say
+    /// that, and this is false.
+    async fn settle(
+        &self,
+        receiver: &Receiver,
+        after: &Notification,
+        attempt: &NotificationAttempt,
+        claimant: Uuid,
+    ) -> Result<bool, StoreError> {
         let mut connection = self.inner.pool.acquire(Access::Write).await?;
         let mut connection = connection.as_connection();
         let mut transaction = connection.begin().await?;
-        transaction.store().insert_attempt(receiver.receiver.id, Some(notification.id), &attempt).await?;
-        // If the claim has passed to somebody else, they say how far it has come.
-        transaction.store().finish_notification(&after, claimant).await?;
-        transaction.commit().await
+        let is_dead = after.status == NotificationStatus::Dead;
+        // Whoever decides what is said waits, or is waited for.
+        let routing = if is_dead { Some(transaction.store().lock_routing().await?) } else { None };
+        let mut store = transaction.store();
+        store.insert_attempt(receiver.id, Some(after.id), attempt).await?;
+        let is_mine = if is_forgetful(receiver) && is_mere_repetition(after) {
+            store.drop_notification(after.id, claimant).await?
+        } else {
+            store.finish_notification(after, claimant).await?
+        };
+        if is_mine && let Some(routing) = routing {
+            say_again(&mut store, &routing, receiver, after, self.now()).await?;
+        } else if is_mine && after.status == NotificationStatus::Sent && after.message.refused_since.is_some()
+        {
+            store.clear_refusal(&after.message.dedup_key, &receiver.name).await?;
+        }
+        transaction.commit().await?;
+        Ok(is_mine)
     }
 
-    /// Gives the signs of life that are due, if there is life, and tells how many.
-    pub(crate) async fn beat(&self, is_healthy: bool) -> Result<usize, StoreError> {
-        if !is_healthy {
-            return Ok(0);
+    /// Counts what became of a notification, and logs that it was given up.
+    fn tell(&self, receiver: &str, after: &Notification) {
+        let outcome = match after.status {
+            NotificationStatus::Sent => "sent",
+            NotificationStatus::Pending => "retried",
+            NotificationStatus::Dead => "dead",
+        };
+        if after.status == NotificationStatus::Dead {
+            let (kind, error) = (after.message.kind.as_str(), after.error.as_deref().unwrap_or_default());
+            tracing::warn!(target: "monitoring::internal", receiver, kind, error, "a notification was given up");
         }
-        let now = self.now();
-        let heartbeats = self.heartbeats().await?;
-        let due = heartbeats.iter().filter(|receiver| self.is_due(receiver, now)).collect::<Vec<_>>();
-        let beats = due.iter().map(|receiver| async {
-            let (answer, duration) = self.timed(self.inner.sender.beat(receiver)).await;
-            self.log(receiver.receiver.id, None, &answer.attempt(now, duration)).await
+        let Some(recorder) = &self.inner.recorder else { return };
+        let labels = [("receiver", receiver), ("outcome", outcome)];
+        recorder.metric(CreateMetricRequest {
+            name: NOTIFICATIONS_TOTAL.to_owned(),
+            metric_type: MetricType::Counter,
+            value: 1.0,
+            labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            timestamp: None,
         });
-        join_all(beats).await.into_iter().collect::<Result<(), StoreError>>()?;
-        Ok(due.len())
     }
 
-    async fn heartbeats(&self) -> Result<Vec<ReachableReceiver>, StoreError> {
-        let mut connection = self.inner.pool.acquire(Access::Read).await?;
-        let mut connection = connection.as_connection();
-        let receivers = connection.store().receivers(&Page::first(Page::LIMIT_MAX)).await?.items;
-        let mut found = Vec::new();
-        for receiver in receivers.iter().filter(|one| one.receiver_type == ReceiverType::Heartbeat) {
-            found.extend(connection.store().reachable_receiver(receiver.id).await?);
-        }
-        Ok(found)
+    async fn put_off(&self, id: ReceiverId, until: DateTime<Utc>) -> Result<(), StoreError> {
+        let mut connection = self.inner.pool.acquire(Access::Write).await?;
+        connection.as_connection().store().put_off_notifications(id, until).await
     }
 
-    /// Whether it is time for a sign of life; if so, it counts as given.
-    fn is_due(&self, receiver: &ReachableReceiver, now: DateTime<Utc>) -> bool {
-        let Some(interval) = heartbeat_interval(receiver) else { return false };
-        let interval = TimeDelta::from_std(interval).unwrap_or(TimeDelta::MAX);
-        let mut beats = self.inner.beats.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = beats.get(&receiver.receiver.id).is_none_or(|last| now - *last >= interval);
-        if is_due {
-            beats.insert(receiver.receiver.id, now);
-        }
-        is_due
-    }
-
-    async fn receiver(&self, id: ReceiverId) -> Result<Option<ReachableReceiver>, StoreError> {
+    pub(super) async fn receiver(&self, id: ReceiverId) -> Result<Option<ReachableReceiver>, StoreError> {
         let mut connection = self.inner.pool.acquire(Access::Read).await?;
         connection.as_connection().store().reachable_receiver(id).await
     }
 
-    async fn log(
+    pub(super) async fn log(
         &self,
         receiver: ReceiverId,
-        notification: Option<NotificationId>,
         attempt: &NotificationAttempt,
     ) -> Result<(), StoreError> {
         let mut connection = self.inner.pool.acquire(Access::Write).await?;
-        connection.as_connection().store().insert_attempt(receiver, notification, attempt).await
+        connection.as_connection().store().insert_attempt(receiver, None::<NotificationId>, attempt).await
     }
 
-    async fn timed(&self, sending: impl Future<Output = Answer>) -> (Answer, Duration) {
+    pub(super) async fn timed(&self, sending: impl Future<Output = Answer>) -> (Answer, Duration) {
         let begin = tokio::time::Instant::now();
         (sending.await, begin.elapsed())
     }
 
-    fn now(&self) -> DateTime<Utc> {
+    pub(super) fn now(&self) -> DateTime<Utc> {
         self.inner.pool.context().settings.clock.now()
     }
 }
 
-fn test_message(receiver: &str, now: DateTime<Utc>) -> Message {
-    let labels: Labels = [("alertname", "Test"), ("severity", "info")].into_iter().collect();
-    let summary = "This is a test. Nothing is wrong, and nothing needs to be done.";
-    let alert = ToldAlert {
-        rule_id: Uuid::nil().into(),
-        fingerprint: Fingerprint::of(&labels),
-        annotations: [("summary", summary)].into_iter().collect(),
-        value: "1".to_owned(),
-        starts_at: now,
-        ends_at: None,
-        labels: labels.clone(),
-    };
-    // Each test is an incident of its own to whoever groups by key.
-    let group_key = format!("test:{:032x}", random_u128());
-    Message {
-        kind: NotificationKind::Test,
-        receiver: receiver.to_owned(),
-        dedup_key: dedup_key(&group_key),
-        group_key,
-        group_labels: labels,
-        alerts: vec![alert],
-        truncated_alerts: 0,
-        author: None,
-        at: now,
+/// Has the group of a notification that was given up say it again.
+async fn say_again(
+    store: &mut Store<'_>,
+    routing: &StoredRouting,
+    receiver: &Receiver,
+    dead: &Notification,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let message = &dead.message;
+    let group = store.notification_group(&message.dedup_key, &receiver.name).await?;
+    let router = Router::compile(&routing.routing).ok().flatten();
+    let group = refused(group, &receiver.name, message, router.as_ref(), is_forgetful(receiver), now);
+    if let Some(group) = group {
+        store.put_notification_groups(&[(&group, message.dedup_key.clone())]).await?;
     }
+    Ok(())
+}
+
+fn is_forgetful(receiver: &Receiver) -> bool {
+    receiver.receiver_type == ReceiverType::Alertmanager
+}
+
+/// Whether it was taken and said once more what was known: every minute one, and nobody needs to keep it.
+fn is_mere_repetition(after: &Notification) -> bool {
+    after.status == NotificationStatus::Sent && after.message.is_reminder()
+}
+
+pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(StoreError::no_answer(PATIENCE)))
 }

@@ -9,6 +9,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::RETRY_AFTER;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, Response};
+use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 
 use super::address::{check_ip, check_name, check_url};
@@ -37,9 +38,14 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(policy: ReceiverPolicy, clock: Clock) -> Result<Self, String> {
+    /// One that trusts these authorities besides the usual ones.
+    pub(super) fn new(
+        policy: ReceiverPolicy,
+        clock: Clock,
+        authorities: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, String> {
         let client = Client::builder()
-            .tls_backend_preconfigured(tls()?)
+            .tls_backend_preconfigured(tls(authorities)?)
             .dns_resolver(Arc::new(CheckedResolver { policy }))
             .redirect(Policy::none())
             .no_proxy()
@@ -107,11 +113,12 @@ fn with(request: RequestBuilder, credentials: Credentials<'_>) -> RequestBuilder
     }
 }
 
-/// Trusts whom the machine trusts, and the usual authorities where the machine names none. Nothing is made
-/// the default of the process, which is the host's.
-fn tls() -> Result<rustls::ClientConfig, String> {
+/// Trusts whom the machine trusts, the usual authorities, and these. Nothing is made the default of the
+/// process, which is the host's.
+fn tls(authorities: Vec<CertificateDer<'static>>) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(authorities);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
@@ -188,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_client_connects_to_no_address_that_the_policy_refuses() {
-        let http = Http::new(STRICT, Clock::system()).unwrap();
+        let http = Http::new(STRICT, Clock::system(), Vec::new()).unwrap();
         let client = http.client.clone();
         // Past our own look at the address: only the resolver is left to refuse it.
         let name = format!("http://{}:9/", hostname_of_this_machine());
@@ -207,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_is_checked_again_when_it_is_used() {
-        let http = Http::new(ReceiverPolicy::default(), Clock::system()).unwrap();
+        let http = Http::new(ReceiverPolicy::default(), Clock::system(), Vec::new()).unwrap();
         let answer = http.call(Method::GET, "http://169.254.169.254/latest/T0PSECRET").await;
         let error = answer.error().unwrap();
         assert!(error.contains("metadata") && !error.contains("T0PSECRET"), "{error}");

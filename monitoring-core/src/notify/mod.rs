@@ -10,13 +10,19 @@
 mod address;
 mod decide;
 mod deliver;
+mod heartbeat;
 #[cfg(feature = "notify")]
 mod http;
+mod life;
 mod notifier;
 mod payload;
+mod probe;
 // Some of it is for ways that a build may leave out.
 #[cfg_attr(not(all(feature = "notify", feature = "email")), allow(dead_code))]
 mod retry;
+#[cfg(any(feature = "notify", feature = "email"))]
+mod roots;
+mod secret_parts;
 #[cfg_attr(not(all(feature = "notify", feature = "email")), allow(dead_code))]
 mod sender;
 #[cfg(feature = "email")]
@@ -24,8 +30,17 @@ mod smtp;
 #[cfg_attr(not(all(feature = "notify", feature = "email")), allow(dead_code))]
 mod way;
 
-pub(crate) use decide::{Decider, clean_up, is_evaluation_healthy};
+#[cfg(test)]
+#[cfg(any(feature = "notify", feature = "email"))]
+#[path = "../../tests/it/support/authority.rs"]
+pub(crate) mod authority;
+
+#[cfg(test)]
+#[cfg(feature = "notify")]
+pub(crate) use decide::Ticked;
+pub(crate) use decide::{Decider, clean_up};
 pub use deliver::Deliverer;
+pub(crate) use life::is_evaluation_healthy;
 pub use notifier::{DeliveryError, Notifier};
 pub(crate) use sender::Notifiers;
 pub(crate) use way::check_receiver;

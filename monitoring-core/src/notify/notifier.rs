@@ -37,7 +37,8 @@ impl DeliveryError {
 /// of the type `custom` whose configuration says `"notifier": "<name>"`.
 ///
 /// A message may come twice, under the same [`dedup_key`](Message::dedup_key). A call that takes longer
-/// than ten seconds is given up and tried again.
+/// than ten seconds is given up and tried again, as is one that panics. It is part of the monitoring's own
+/// work: what it logs or traces is not recorded by the monitoring, for that would never end.
 ///
 /// ```
 /// use futures_util::future::BoxFuture;
@@ -53,7 +54,8 @@ impl DeliveryError {
 ///         config: &'a Map<String, Value>,
 ///     ) -> BoxFuture<'a, Result<(), DeliveryError>> {
 ///         Box::pin(async move {
-///             let number = config["number"].as_str().ok_or_else(|| DeliveryError::never("no number"))?;
+///             let number = config.get("number").and_then(Value::as_str);
+///             let number = number.ok_or_else(|| DeliveryError::never("no number"))?;
 ///             println!("{number}: {} alerts fire", message.firing());
 ///             Ok(())
 ///         })

@@ -88,15 +88,28 @@ impl Answer {
         NotificationAttempt { at, duration_ms, status: self.status, error: self.error() }
     }
 
-    /// The same without texts that nobody may see.
-    pub(super) fn without(mut self, secrets: &[&str]) -> Self {
+    /// The same without texts that nobody may see, the longest of them first.
+    pub(super) fn without(mut self, secrets: &[String]) -> Self {
         if let Verdict::Again { error, .. } | Verdict::Never { error } = &mut self.verdict {
-            for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-                *error = error.replace(secret, "<secret>");
+            // An answer is not read to its end, which may be within one.
+            let begun = secrets.iter().filter_map(|secret| begun_at_the_end(error, secret)).min();
+            error.truncate(begun.unwrap_or(error.len()));
+            // Not the word at once, for a secret may be part of it.
+            *error = error.replace('\0', "\u{fffd}");
+            for secret in secrets {
+                *error = error.replace(secret, "\0");
             }
+            *error = error.replace('\0', "<secret>");
         }
         self
     }
+}
+
+/// Where the beginning of a text stands at the end of another, if it is enough to tell.
+fn begun_at_the_end(text: &str, secret: &str) -> Option<usize> {
+    const BYTES_MIN: usize = 4;
+    let ends = secret.char_indices().map(|(at, _)| at).filter(|at| *at >= BYTES_MIN);
+    ends.filter(|end| text.ends_with(&secret[..*end])).map(|end| text.len() - end).min()
 }
 
 /// The notification after a try. `chance` is anything; it keeps those that failed together from coming
@@ -114,7 +127,7 @@ pub(super) fn after(
         Verdict::Never { .. } => None,
         Verdict::Again { after, .. } => Some(pause(attempts, *after, chance)),
     };
-    let is_too_old = now - notification.created_at >= AGE_MAX;
+    let is_too_old = now - notification.revived_at.unwrap_or(notification.created_at) >= AGE_MAX;
     match pause {
         Some(pause) if attempts < ATTEMPTS_MAX && !is_too_old => after.next_attempt_at = now + pause,
         _ => {
@@ -129,8 +142,11 @@ pub(super) fn after(
 fn pause(attempts: u32, asked: Option<Duration>, chance: u64) -> Duration {
     let doubled = PAUSE_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(20)).min(PAUSE_MAX);
     // Between half as long and half as long again.
-    let jittered = doubled / 2 + doubled.mul_f64((chance % 1_000) as f64 / 1_000.0);
-    jittered.max(asked.unwrap_or_default().min(RETRY_AFTER_MAX))
+    let part = (chance % 1_000) as f64 / 1_000.0;
+    let jittered = doubled / 2 + doubled.mul_f64(part);
+    // What was put off together does not come back together either.
+    let asked = asked.unwrap_or_default().min(RETRY_AFTER_MAX);
+    jittered.max(asked + (asked / 10).mul_f64(part))
 }
 
 /// Reads a `Retry-After`: seconds, or a date.
@@ -148,6 +164,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Labels, Message, NotificationKind};
+    use crate::notify::secret_parts::secret_parts;
 
     fn now() -> DateTime<Utc> {
         "2026-06-15T12:00:00Z".parse().unwrap()
@@ -164,8 +181,10 @@ mod tests {
                 dedup_key: String::new(),
                 group_labels: Labels::new(),
                 alerts: Vec::new(),
+                news: Vec::new(),
                 truncated_alerts: 0,
                 author: None,
+                refused_since: None,
                 at: now(),
             },
             status: NotificationStatus::Pending,
@@ -173,6 +192,7 @@ mod tests {
             created_at: now() - age,
             next_attempt_at: now(),
             finished_at: None,
+            revived_at: None,
             error: None,
         }
     }
@@ -221,6 +241,10 @@ mod tests {
         assert_eq!(pause_after(ATTEMPTS_MAX - 1, 500, None, 0), None);
         let old = after(&notification(1, AGE_MAX), &Answer::again("no"), now(), 0);
         assert_eq!(old.status, NotificationStatus::Dead);
+        let mut revived = notification(1, AGE_MAX);
+        revived.revived_at = Some(now() - TimeDelta::hours(1));
+        let after = after(&revived, &Answer::again("no"), now(), 0);
+        assert_eq!(after.status, NotificationStatus::Pending, "since it was sent again it is young");
     }
 
     #[test]
@@ -233,10 +257,19 @@ mod tests {
 
     #[test]
     fn an_error_is_cut_and_shows_no_secret() {
-        let answer = Answer::of_http(400, None, &format!("no such hook T1/secret {}", "x".repeat(9_999)));
-        let error = answer.without(&["T1/secret", ""]).error().unwrap();
-        assert!(error.starts_with("it answered 400: no such hook <secret> x"), "{error}");
+        let parts = secret_parts(&["https://hooks.example/services/T1/secret"]);
+        let answer =
+            Answer::of_http(400, None, &format!("Cannot POST /services/T1/secret {}", "x".repeat(9_999)));
+        let error = answer.without(&parts).error().unwrap();
+        assert!(error.starts_with("it answered 400: Cannot POST <secret> x"), "{error}");
         assert!(error.chars().count() <= ERROR_CHARS_MAX);
+        let answer = Answer::of_http(404, None, r#"{"path":"\/services\/T1\/secret"}"#);
+        assert_eq!(
+            answer.without(&parts).error().unwrap(),
+            r#"it answered 404: {"path":"\/<secret>\/T1\/<secret>"}"#
+        );
+        let answer = Answer::of_http(404, None, "what do you want at /services/T1/secr");
+        assert_eq!(answer.without(&parts).error().unwrap(), "it answered 404: what do you want at ");
     }
 
     proptest! {
@@ -244,7 +277,7 @@ mod tests {
         fn every_pause_is_bounded(attempts in 0..99_u32, chance: u64, asked in prop::option::of(any::<u64>())) {
             let asked = asked.map(Duration::from_secs);
             let pause = pause_after(attempts, 503, asked, chance).unwrap();
-            prop_assert!(pause >= PAUSE_FIRST / 2 && pause <= RETRY_AFTER_MAX);
+            prop_assert!(pause >= PAUSE_FIRST / 2 && pause <= RETRY_AFTER_MAX * 11 / 10);
         }
     }
 }

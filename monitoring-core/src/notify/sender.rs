@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+
 use super::notifier::Notifier;
 use super::retry::{Answer, Verdict};
+use super::secret_parts::secrets_of;
 use super::way::{Custom, Way};
 use crate::config::Settings;
 use crate::model::{Invalid, Message, NotificationId, ReachableReceiver};
@@ -32,9 +36,13 @@ impl fmt::Debug for Sender {
 
 impl Sender {
     pub(super) fn new(settings: &Settings, notifiers: Notifiers) -> Result<Self, Invalid> {
+        #[cfg(any(feature = "notify", feature = "email"))]
+        let authorities = super::roots::read(&settings.root_certificates)?;
+        #[cfg(all(feature = "email", not(feature = "notify")))]
+        let _ = authorities;
         Ok(Self {
             #[cfg(feature = "notify")]
-            http: super::http::Http::new(settings.receivers, settings.clock.clone())
+            http: super::http::Http::new(settings.receivers, settings.clock.clone(), authorities)
                 .map_err(|error| Invalid::field("notify", error))?,
             notifiers,
             settings: settings.clone(),
@@ -52,7 +60,7 @@ impl Sender {
             Ok(way) => in_time(self.by(&way, message, id)).await,
             Err(answer) => answer,
         };
-        answer.without(&receiver.secrets.texts())
+        answer.without(&secrets_of(receiver))
     }
 
     /// Gives a sign of life.
@@ -62,7 +70,7 @@ impl Sender {
             Ok(_) => Answer::never("it is no heartbeat"),
             Err(answer) => answer,
         };
-        answer.without(&receiver.secrets.texts())
+        answer.without(&secrets_of(receiver))
     }
 
     async fn by(&self, way: &Way, message: &Message, id: NotificationId) -> Answer {
@@ -74,7 +82,7 @@ impl Sender {
             Way::Email(way) => {
                 let url = &self.settings.external_url;
                 let text = super::payload::email(message, &id.to_string(), &way.from, url);
-                super::smtp::send(way, text, &self.settings.receivers).await
+                super::smtp::send(way, text, &self.settings).await
             }
             Way::Heartbeat(way) => self.call(way).await,
             #[cfg(feature = "notify")]
@@ -136,10 +144,14 @@ impl Sender {
         let Some(notifier) = self.notifiers.get(&way.notifier) else {
             return Answer::again(format!("this process has registered no notifier {:?}", way.notifier));
         };
-        match notifier.notify(message, &way.config.0).await {
-            Ok(()) => Answer::taken(),
-            Err(error) if error.is_final => Answer::never(error.message),
-            Err(error) => {
+        // What the host makes of it must not end the delivery of everything else, also not before there is a
+        // future.
+        let telling = AssertUnwindSafe(async { notifier.notify(message, &way.config.0).await });
+        match telling.catch_unwind().await {
+            Err(_) => Answer::again("the notifier panicked"),
+            Ok(Ok(())) => Answer::taken(),
+            Ok(Err(error)) if error.is_final => Answer::never(error.message),
+            Ok(Err(error)) => {
                 let verdict = Verdict::Again { error: error.message, after: error.retry_after };
                 Answer { status: None, verdict }
             }

@@ -1,11 +1,13 @@
 //! What a receiver's configuration says, by its type.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::address::{check_name, check_url};
+use super::address::{check_ip, check_name, check_url};
 use crate::config::ReceiverPolicy;
 use crate::model::{Invalid, PromDuration, ReceiverType, Secret, Secrets};
 
@@ -78,8 +80,12 @@ pub(super) struct Email {
 }
 
 impl Email {
-    /// Its parts; a port that is missing is that of submission.
+    /// Its parts; a port that is missing is that of submission. An IPv6 address stands in brackets.
     pub(super) fn host_and_port(&self) -> Option<(&str, u16)> {
+        if let Some((host, rest)) = self.smarthost.strip_prefix('[').and_then(|text| text.split_once(']')) {
+            let port = if rest.is_empty() { Some(587) } else { rest.strip_prefix(':')?.parse().ok() };
+            return host.parse::<Ipv6Addr>().ok().and(Some((host, port?)));
+        }
         let (host, port) = match self.smarthost.rsplit_once(':') {
             Some((host, port)) => (host, port.parse().ok()?),
             None => (self.smarthost.as_str(), 587),
@@ -225,7 +231,9 @@ fn check_email(way: &Email, policy: &ReceiverPolicy, invalid: &mut Invalid) {
     }
     match way.host_and_port() {
         Some((host, _)) => {
-            if let Err(message) = check_name(host, policy) {
+            let by_name = || check_name(host, policy);
+            if let Err(message) = host.parse::<IpAddr>().map_or_else(|_| by_name(), |ip| check_ip(ip, policy))
+            {
                 invalid.push("config.smarthost", message);
             }
         }
@@ -341,6 +349,7 @@ mod tests {
             (Slack, json!({"url": "https://hooks.slack.com/services/hush", "channel": "#ops"})),
             (Pagerduty, json!({"routing_key": "hush0123"})),
             (Email, json!({"to": ["a@b.example"], "from": "c@d.example", "smarthost": "mail.example:587"})),
+            (Email, json!({"to": ["a@b.example"], "from": "c@d.example", "smarthost": "[2001:db8::1]:25"})),
             (Alertmanager, json!({"url": "http://10.0.0.1:9093", "bearer_token": "hush"})),
             (Heartbeat, json!({"url": "https://hc.example/hush", "interval": "30s", "method": "POST"})),
             (Custom, json!({"notifier": "sms", "number": 1, "secret": "hush"})),
@@ -372,6 +381,21 @@ mod tests {
             (
                 Email,
                 json!({"to": ["a@b.example"], "from": "c@d.example", "smarthost": "m:x"}),
+                "config.smarthost",
+            ),
+            (
+                Email,
+                json!({"to": ["a@b.example"], "from": "c@d.example", "smarthost": "169.254.169.254:25"}),
+                "config.smarthost",
+            ),
+            (
+                Email,
+                json!({"to": ["a@b.example"], "from": "c@d.example", "smarthost": "[fd00:ec2::254]:25"}),
+                "config.smarthost",
+            ),
+            (
+                Email,
+                json!({"to": ["a@b.example"], "from": "c@d.example", "smarthost": "[::1"}),
                 "config.smarthost",
             ),
             (

@@ -1,23 +1,25 @@
 //! Alerts that fire, and what people say about them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::record_audit;
 use super::texts::Texts;
-use crate::alerting::routing::{Conditions, Muting, Router, Silenced, check_silence_matchers};
+use crate::alerting::routing::{
+    Conditions, Muting, Router, Silenced, by_fingerprint, check_silence_matchers,
+};
 use crate::error::{Error, Result};
 use crate::model::{
     AcknowledgeRequest, Acknowledgement, AlertGroup, AlertInstance, AlertInstanceFilter, AlertMatchers,
-    AlertRuleId, AlertState, AlertStatus, Fingerprint, Invalid, Page, Silence, SilenceFilter, ToldAlert,
+    AlertRuleId, AlertState, AlertStatus, Invalid, Page, Silence, SilenceFilter, ToldAlert,
 };
 use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::alerts::AlertStore as _;
 use crate::store::routing::RoutingStore as _;
 use crate::store::silences::SilenceStore as _;
-use crate::store::{AsConnection, Connection};
+use crate::store::{AsConnection, Connection, Store};
 
 /// Silences and acknowledgements that are looked at: the newest.
 const SAID_MAX: u32 = 20_000;
@@ -84,24 +86,29 @@ async fn acknowledge(
     let context = connection.context();
     let now = context.settings.clock.now();
     let mut texts = Texts::new(context);
-    let author = request.author.filter(|author| !author.trim().is_empty());
-    let author = author.or_else(|| actor.map(|actor| actor.to_string())).unwrap_or_default();
-    let author = texts.title("author", &author);
+    let author = texts.author(request.author, actor);
     let comment = texts.optional("comment", request.comment);
-    texts.finish()?;
+    let mut invalid = texts.finish().err().unwrap_or_default();
+    if request.duration.is_some_and(|duration| duration.delta() <= TimeDelta::zero()) {
+        invalid.push("duration", "must be longer than nothing; leave it out for as long as the alert fires");
+    }
+    invalid.or(())?;
     let conditions = Conditions::compile(&request.matchers, "matchers")?;
     let until = request.duration.map(|duration| now + duration.delta());
 
     let mut transaction = connection.begin().await?;
     let found = transaction.store().alert_rule(rule).await?;
     found.ok_or_else(|| Error::not_found("alert rule", rule))?;
-    let filter = AlertInstanceFilter { rules: Some(vec![rule]), states: vec![AlertState::Firing] };
-    let alerts = transaction.store().alert_instances(&filter).await?;
-    let seen = alerts.iter().filter(|alert| conditions.accept(&alert.labels));
+    let seen = firing_of(&mut transaction.store(), rule, &conditions).await?;
+    if seen.is_empty() {
+        let message = "no alert of the rule with these labels fires, so there is none to acknowledge";
+        return Err(Invalid::field("matchers", message).into());
+    }
     let acknowledgements: Vec<_> = seen
+        .iter()
         .map(|alert| Acknowledgement {
             fingerprint: alert.fingerprint,
-            fired_at: alert.fired_at.unwrap_or(alert.active_at),
+            fired_at: alert.starts_at,
             rule_id: rule,
             author: author.clone(),
             comment: comment.clone(),
@@ -110,17 +117,73 @@ async fn acknowledge(
             until,
         })
         .collect();
-    if acknowledgements.is_empty() {
-        let message = "no alert of the rule with these labels fires, so there is none to acknowledge";
-        return Err(Invalid::field("matchers", message).into());
-    }
+    let before = said_about(&mut transaction.store(), &seen, now).await?;
     for acknowledgement in &acknowledgements {
         transaction.store().put_acknowledgement(acknowledgement).await?;
     }
-    let states = (None::<()>, &acknowledgements);
+    let states = (&before, &acknowledgements);
     record_audit(&mut transaction.connection(), actor, "alert.acknowledge", rule, states).await?;
     transaction.commit().await?;
     Ok(acknowledgements)
+}
+
+/// Takes back that somebody takes care of the alerts of a rule: they are told again when it is time.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is no such rule; [`Error::Invalid`] if none of its alerts that fire is
+/// acknowledged. Storage failed.
+pub async fn withdraw_acknowledgements(
+    conn: &mut impl AsConnection,
+    rule: impl Into<AlertRuleId>,
+    actor: Option<Uuid>,
+) -> Result<()> {
+    withdraw(&mut conn.as_connection(), rule.into(), actor).await
+}
+
+async fn withdraw(connection: &mut Connection<'_>, rule: AlertRuleId, actor: Option<Uuid>) -> Result<()> {
+    let now = connection.context().settings.clock.now();
+    let mut transaction = connection.begin().await?;
+    let found = transaction.store().alert_rule(rule).await?;
+    found.ok_or_else(|| Error::not_found("alert rule", rule))?;
+    let firing = firing_of(&mut transaction.store(), rule, &Conditions::default()).await?;
+    let before = said_about(&mut transaction.store(), &firing, now).await?;
+    if before.is_empty() {
+        let message = "no alert of the rule that fires is acknowledged";
+        return Err(Invalid::field("id", message).into());
+    }
+    for said in &before {
+        transaction.store().delete_acknowledgement(said.fingerprint, said.fired_at).await?;
+    }
+    let states = (&before, None::<()>);
+    record_audit(&mut transaction.connection(), actor, "alert.unacknowledge", rule, states).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// The alerts of a rule that fire, as people are told of them: with equal ones of other rules they are one.
+async fn firing_of(
+    store: &mut Store<'_>,
+    rule: AlertRuleId,
+    conditions: &Conditions,
+) -> Result<Vec<ToldAlert>> {
+    let filter = AlertInstanceFilter { states: vec![AlertState::Firing], ..Default::default() };
+    let instances = store.alert_instances(&filter).await?;
+    let of_rule = instances.iter().filter(|alert| alert.rule_id == rule && conditions.accept(&alert.labels));
+    let of_rule: HashSet<_> = of_rule.map(|alert| alert.fingerprint).collect();
+    let firing = by_fingerprint(&instances).into_values();
+    Ok(firing.filter(|alert| of_rule.contains(&alert.fingerprint)).collect())
+}
+
+/// What is said already about these alerts.
+async fn said_about(
+    store: &mut Store<'_>,
+    alerts: &[ToldAlert],
+    now: DateTime<Utc>,
+) -> Result<Vec<Acknowledgement>> {
+    let firings: HashSet<_> = alerts.iter().map(|alert| (alert.fingerprint, alert.starts_at)).collect();
+    let mut said = store.acknowledgements(now, SAID_MAX).await?;
+    said.retain(|said| firings.contains(&(said.fingerprint, said.fired_at)));
+    Ok(said)
 }
 
 /// What fires, and what is said about it.
@@ -187,17 +250,13 @@ impl Board {
     }
 }
 
-/// Alerts with equal labels are one.
+/// Alerts with equal labels are one, that of the first to fire.
 fn distinct(instances: &[AlertInstance]) -> Vec<(ToldAlert, DateTime<Utc>)> {
-    let mut alerts: BTreeMap<Fingerprint, (ToldAlert, DateTime<Utc>)> = BTreeMap::new();
-    for instance in instances {
-        let alert = ToldAlert { ends_at: None, ..ToldAlert::of(instance) };
-        let known = alerts.get(&alert.fingerprint);
-        if known.is_none_or(|(known, _)| alert.starts_at < known.starts_at) {
-            alerts.insert(alert.fingerprint, (alert, instance.updated_at));
-        }
-    }
-    let mut alerts: Vec<_> = alerts.into_values().collect();
-    alerts.sort_by_key(|(alert, _)| (alert.starts_at, alert.fingerprint));
-    alerts
+    let updated: HashMap<_, _> =
+        instances.iter().map(|alert| ((alert.rule_id, alert.fingerprint), alert.updated_at)).collect();
+    let alerts = by_fingerprint(instances).into_values();
+    let updated_at = |alert: &ToldAlert| updated.get(&(alert.rule_id, alert.fingerprint)).copied();
+    let mut alerts: Vec<_> = alerts.filter_map(|alert| Some((updated_at(&alert)?, alert))).collect();
+    alerts.sort_by_key(|(_, alert)| (alert.starts_at, alert.fingerprint));
+    alerts.into_iter().map(|(updated_at, alert)| (alert, updated_at)).collect()
 }

@@ -10,6 +10,7 @@ use crate::model::{
     check_chars, clean,
 };
 use crate::notify::check_receiver;
+use crate::store::notification_groups::NotificationGroupStore as _;
 use crate::store::notifications::NotificationStore as _;
 use crate::store::receivers::ReceiverStore as _;
 use crate::store::routing::RoutingStore as _;
@@ -146,6 +147,10 @@ async fn update(
         return Ok(before);
     }
     refuse_in_use(&mut transaction.connection(), &before, &after).await?;
+    if after.name != before.name {
+        // What it was told it still knows. Nobody decides meanwhile: the routing is locked.
+        transaction.store().rename_notification_groups(&before.name, &after.name).await?;
+    }
     after.updated_at = context.settings.clock.now();
     after.version += 1;
     let written = transaction.store().update_receiver(&after, &secrets, before.version).await;
@@ -229,6 +234,15 @@ fn check(
 /// Whether the address is the same: otherwise whoever may not see a password could have it sent to
 /// themselves.
 fn leads_the_same_way(request: &ReceiverRequest, before: &Receiver) -> bool {
+    if request.receiver_type == ReceiverType::Custom {
+        // Only the host knows which field is an address.
+        let others = |config: &Map<String, Value>| {
+            let mut others = config.clone();
+            others.remove("secret");
+            others
+        };
+        return others(&request.config) == others(&before.config);
+    }
     ["url", "smarthost", "tls", "notifier"]
         .iter()
         .all(|field| request.config.get(*field) == before.config.get(*field))

@@ -15,6 +15,10 @@ use crate::store::alerts::AlertStore as _;
 use crate::store::silences::SilenceStore as _;
 use crate::store::{AsConnection, Connection, Context};
 
+/// Silences that are not over, and regular expressions in all of these.
+pub(super) const SILENCES_MAX: u32 = 5_000;
+const REGEXES_MAX: usize = 1_000;
+
 /// The label that carries a rule's name on each of its alerts.
 const NAME_LABEL: &str = "alertname";
 /// The one that carries its severity.
@@ -24,7 +28,8 @@ const SEVERITY_LABEL: &str = "severity";
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] if it would end before it begins, or hide everything. Storage failed.
+/// [`Error::Invalid`] if it would end before it begins, or hide everything, or if there are too many. Storage
+/// failed.
 pub async fn create_silence(
     conn: &mut impl AsConnection,
     request: CreateSilenceRequest,
@@ -47,7 +52,30 @@ async fn create(
     Ok(silence)
 }
 
+/// Refuses one silence too many: each is held against every alert, again and again.
+async fn refuse_too_many(connection: &mut Connection<'_>, new: &Silence) -> Result<()> {
+    let unexpired = SilenceFilter { unexpired_at: Some(new.created_at) };
+    let page = Page::first(SILENCES_MAX);
+    let silences = connection.store().silences(&unexpired, &page).await?.items;
+    let is_regex = |matcher: &&AlertMatcher| matcher.operator.is_regex();
+    let regexes = |silence: &Silence| silence.matchers.iter().filter(is_regex).count();
+    let all: usize = silences.iter().map(regexes).sum::<usize>() + regexes(new);
+    if silences.len() >= SILENCES_MAX as usize {
+        let message = format!("there are {SILENCES_MAX} silences that are not over; end some first");
+        return Err(Invalid::field("matchers", message).into());
+    }
+    if regexes(new) > 0 && all > REGEXES_MAX {
+        let message = format!(
+            "silences that are not over must have at most {REGEXES_MAX} regular expressions in all; \
+             end some, or match whole values"
+        );
+        return Err(Invalid::field("matchers", message).into());
+    }
+    Ok(())
+}
+
 async fn insert(connection: &mut Connection<'_>, silence: &Silence, actor: Option<Uuid>) -> Result<()> {
+    refuse_too_many(connection, silence).await?;
     connection.store().insert_silence(silence).await?;
     record_audit(connection, actor, "silence.create", silence.id, (None::<&Silence>, silence)).await
 }
@@ -61,20 +89,20 @@ pub(crate) fn silence_of(
 ) -> Result<Silence, Invalid> {
     let mut texts = Texts::new(context);
     let comment = texts.body("comment", &request.comment);
-    let author = request.author.filter(|author| !author.trim().is_empty());
-    let author = author.or_else(|| actor.map(|actor| actor.to_string())).unwrap_or_default();
-    let author = texts.title("author", &author);
+    let author = texts.author(request.author, actor);
     let mut invalid = texts.finish().err().unwrap_or_default();
     check_silence_matchers(&request.matchers, &mut invalid);
-    let starts_at = request.starts_at.unwrap_or(now);
+    let asked = request.starts_at.unwrap_or(now);
     let ends_at = match (request.ends_at, request.duration) {
         (Some(ends_at), None) => ends_at,
-        (None, Some(duration)) => starts_at.checked_add_signed(duration.delta()).unwrap_or(starts_at),
+        (None, Some(duration)) => asked.checked_add_signed(duration.delta()).unwrap_or(asked),
         _ => {
             invalid.push("ends_at", "give either this or a duration, such as \"2h\"");
             now
         }
     };
+    // Nothing is silenced after the fact: what was told then was told.
+    let starts_at = asked.max(now);
     if invalid.errors().is_empty() && (ends_at <= starts_at || ends_at <= now) {
         invalid.push("ends_at", "must be after the start and in the future");
     }

@@ -1,47 +1,54 @@
-//! What a store promises about groups of alerts and the notifications that follow from them.
+//! What a store promises about notifications: the outbox and its log.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::model::{
-    Notification, NotificationAttempt, NotificationFilter, NotificationGroup, NotificationId, Page,
+    Notification, NotificationAttempt, NotificationFilter, NotificationId, NotificationSummary, Page,
     ReceiverId, Slice,
 };
 
 super::store_trait! {
-    /// The outbox, and what led to it.
+    /// The outbox, and what became of what was in it.
     NotificationStore {
-        /// All groups.
-        fn notification_groups() -> Vec<NotificationGroup>;
+        /// What tells whether anything has changed that decides who is told of what: much less to ask
+        /// for than all of that. Only answers for the same `since`, which lies a while back, are to be
+        /// compared.
+        fn notification_news(since: DateTime<Utc>) -> NotificationNews;
 
-        /// Adds a group or replaces it.
-        fn put_notification_group(group: &NotificationGroup, dedup_key: &str) -> ();
+        /// Adds notifications to the outbox, in this order, behind all others.
+        fn insert_notifications(notifications: &[Notification]) -> ();
 
-        /// Removes a group.
-        fn delete_notification_group(dedup_key: &str, receiver: &str) -> ();
+        /// What waits for receivers about groups and is nobody's, the oldest first. Nobody claims it until
+        /// the transaction ends.
+        fn waiting_notifications(of: &[(ReceiverId, String)]) -> Vec<Notification>;
 
-        /// Adds a notification to the outbox, behind all others.
-        fn insert_notification(notification: &Notification) -> ();
+        /// Takes notifications out of the outbox that others replace.
+        fn withdraw_notifications(ids: &[NotificationId]) -> ();
 
-        /// Removes what waits for a receiver about a group, tells of nothing resolved, and has not been
-        /// claimed at `now`.
-        fn withdraw_reminders(receiver: ReceiverId, dedup_key: &str, now: DateTime<Utc>) -> ();
-
-        /// Receivers for whom something is due; at most `max`.
+        /// Receivers for whom something is due, whoever waits longest first; at most `max`.
         fn due_receivers(now: DateTime<Utc>, max: u32) -> Vec<ReceiverId>;
 
-        /// Claims what is due for a receiver, for `claimant`, until a time: the oldest of each group, at
-        /// most `max`. Nobody else claims the same meanwhile.
+        /// Claims what is due for a receiver at `now`, for `claimant`, for a while by the database's clock:
+        /// the oldest of each group, at most `max`. Nobody else claims the same meanwhile.
         fn claim_notifications(
             receiver: ReceiverId,
             claimant: Uuid,
             now: DateTime<Utc>,
-            until: DateTime<Utc>,
+            ttl: Duration,
             max: u32,
         ) -> Vec<Notification>;
 
         /// Writes how far a notification has come and gives it back; false if it was `claimant`'s no more.
         fn finish_notification(notification: &Notification, claimant: Uuid) -> bool;
+
+        /// Removes a notification of which nothing needs to be kept; false if it was `claimant`'s no more.
+        fn drop_notification(id: NotificationId, claimant: Uuid) -> bool;
+
+        /// Has what waits for a receiver wait until a time at least.
+        fn put_off_notifications(receiver: ReceiverId, until: DateTime<Utc>) -> ();
 
         /// Writes down what was tried.
         fn insert_attempt(
@@ -53,14 +60,17 @@ super::store_trait! {
         /// The notification with this id.
         fn notification(id: NotificationId) -> Option<Notification>;
 
-        /// Notifications, newest first.
-        fn notifications(filter: &NotificationFilter, page: &Page) -> Slice<Notification>;
+        /// Notifications, newest first, without their alerts.
+        fn notifications(filter: &NotificationFilter, page: &Page) -> Slice<NotificationSummary>;
 
         /// The last tries of a notification, the first first; at most `max`.
         fn notification_attempts(id: NotificationId, max: u32) -> Vec<NotificationAttempt>;
 
         /// The last tries to reach a receiver, newest first; at most `max`.
         fn receiver_attempts(id: ReceiverId, max: u32) -> Vec<NotificationAttempt>;
+
+        /// Whether something later about the same group was sent to the receiver, or waits for it.
+        fn is_overtaken(id: NotificationId) -> bool;
 
         /// Has a notification sent that was given up; false if there is none such.
         fn revive_notification(id: NotificationId, now: DateTime<Utc>) -> bool;
@@ -72,4 +82,21 @@ super::store_trait! {
         /// `max` of each; tells how many.
         fn forget_notifications(before: DateTime<Utc>, max: u32) -> u64;
     }
+}
+
+/// What differs after any change by anybody: of an alert, the routing, a receiver, a silence, an
+/// acknowledgement. Times are summed up in milliseconds since the time asked for, because clocks of writers
+/// differ, and a change need not be the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotificationNews {
+    /// Changes of alerts' states.
+    pub transitions: i64,
+    /// The version of the routing.
+    pub routing: i64,
+    /// Receivers, their versions and when they were changed.
+    pub receivers: (i64, i64, i64),
+    /// Silences that are not over, and when they were changed.
+    pub silences: (i64, i64),
+    /// Acknowledgements that are not over, when they were made and until when they hold.
+    pub acknowledgements: (i64, i64, i64),
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::model::{Acknowledgement, Page, Silence, SilenceFilter, SilenceId, Slice};
+use crate::model::{Acknowledgement, Fingerprint, Page, Silence, SilenceFilter, SilenceId, Slice};
 
 super::store_trait! {
     /// What people say about alerts.
@@ -28,10 +28,14 @@ super::store_trait! {
         /// Adds an acknowledgement, or replaces the one of the same firing of the same alert.
         fn put_acknowledgement(acknowledgement: &Acknowledgement) -> ();
 
-        /// Acknowledgements that hold at a time, newest first; at most `max`.
+        /// Takes back the acknowledgement of a firing of an alert.
+        fn delete_acknowledgement(fingerprint: Fingerprint, fired_at: DateTime<Utc>) -> ();
+
+        /// Acknowledgements of alerts that fire, which hold at a time, newest first; at most `max`.
         fn acknowledgements(now: DateTime<Utc>, max: u32) -> Vec<Acknowledgement>;
 
-        /// Removes acknowledgements of before a time, and those that held until then.
+        /// Removes acknowledgements of before a time that are about nothing that fires, and those that held
+        /// until then.
         fn forget_acknowledgements(before: DateTime<Utc>) -> u64;
     }
 }

@@ -20,25 +20,25 @@ pub(crate) async fn run_notifications(pool: Pool, deliverer: Deliverer, stop: Ca
     let decider = Decider::default();
     let (decider, deliverer, look_into) = (&decider, &deliverer, &pool);
     let work = |lease: Lease| async move {
-        report("decide", in_time(decider.decide(look_into, Some(&lease))).await);
-        report("give a sign of life", in_time(beat(look_into, deliverer)).await);
+        report("decide", in_time(decider.tick(look_into, Some(&lease))).await);
+    };
+    // Whoever watches over us may be slow to answer, and no page waits for that.
+    let live = |_: Lease| async move {
+        let is_alive = is_evaluation_healthy(look_into);
+        report("give a sign of life", in_time(deliverer.beat(is_alive)).await);
     };
     // Not while everything else starts.
     if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
-        run_led(pool.clone(), "notifications", INTERVAL, stop, work).await;
+        let deciding = run_led(pool.clone(), "notifications", INTERVAL, stop.clone(), work);
+        tokio::join!(deciding, run_led(pool.clone(), "heartbeats", INTERVAL, stop, live));
     }
 }
 
-async fn beat(pool: &Pool, deliverer: &Deliverer) -> Result<usize, StoreError> {
-    let is_healthy = is_evaluation_healthy(pool).await?;
-    deliverer.beat(is_healthy).await
-}
-
-async fn in_time(work: impl Future<Output = Result<usize, StoreError>>) -> Result<usize, StoreError> {
+async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(StoreError::no_answer(PATIENCE)))
 }
 
-fn report(step: &'static str, outcome: Result<usize, StoreError>) {
+fn report<T>(step: &'static str, outcome: Result<T, StoreError>) {
     if let Err(error) = outcome {
         let error: &dyn std::error::Error = &error;
         tracing::warn!(target: INTERNAL_TARGET, step, error, "notifications failed; it will be tried again");

@@ -3,12 +3,13 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::listener::{Heard, Listener};
+use crate::support::listener::{Heard, Listener, Says};
 use crate::support::waiting::until;
-use crate::support::{ADMIN, MODERATOR, Service, on_both_databases};
+use crate::support::{ADMIN, ALICE, MODERATOR, Service, on_both_databases};
 
 on_both_databases! {
     a_rule_that_fires_pages_and_what_people_say_about_it_counts
+    a_page_that_was_given_up_is_sent_again_when_somebody_says_so
 }
 
 async fn alertmanager(service: &Service, path: &str) -> Value {
@@ -18,11 +19,11 @@ async fn alertmanager(service: &Service, path: &str) -> Value {
 }
 
 /// A rule that always fires, looked at every second, and a webhook that hears of it at once.
-async fn begin(service: &Service, listener: &Listener) -> String {
+async fn begin(service: &Service, listener: &Listener, group_interval: &str) -> String {
     let receiver = json!({"name": "team", "type": "webhook", "config": {"url": listener.url("/T0PSECRET")}});
     service.post("/receivers", ADMIN, receiver).await.data();
-    let routing =
-        json!({"receiver": "team", "group_by": ["alertname"], "group_wait": "0s", "group_interval": "1s"});
+    let routing = json!({"receiver": "team", "group_by": ["alertname"], "group_wait": "0s",
+        "group_interval": group_interval});
     service.put("/routes", ADMIN, routing).await.data();
     service.put("/rule-groups/default", MODERATOR, json!({"interval": 1})).await.data();
     let rule = json!({"name": "Always", "query": "vector(1) > 0", "severity": "high",
@@ -33,7 +34,7 @@ async fn begin(service: &Service, listener: &Listener) -> String {
 
 async fn a_rule_that_fires_pages_and_what_people_say_about_it_counts(service: &Service) {
     let listener = Listener::start(&[]).await;
-    let rule = begin(service, &listener).await;
+    let rule = begin(service, &listener, "1s").await;
     let page = listener.wait_for(1).await[0].json();
     assert_eq!((&page["status"], &page["commonLabels"]["alertname"]), (&json!("firing"), &json!("Always")));
     assert_eq!(page["commonLabels"]["severity"], "high");
@@ -43,6 +44,10 @@ async fn a_rule_that_fires_pages_and_what_people_say_about_it_counts(service: &S
     })
     .await;
     let sent = service.get("/notifications", MODERATOR).await.data();
+    assert_eq!(
+        (&sent[0]["message"]["alert_count"], &sent[0]["message"]["alerts"]),
+        (&json!(1), &Value::Null)
+    );
     let path = format!("/notifications/{}", sent[0]["id"].as_str().unwrap());
     let history = service.get(&path, MODERATOR).await.data();
     assert_eq!((&history["log"][0]["status"], &history["attempts"]), (&json!(200), &json!(1)));
@@ -72,7 +77,13 @@ async fn a_rule_that_fires_pages_and_what_people_say_about_it_counts(service: &S
         (&json!("Always"), 1)
     );
     assert_eq!(preview[0]["acknowledgement"]["comment"], "on it");
-    let all = service.post("/silences/preview", MODERATOR, json!({"matchers": ["a!=b"]})).await;
+    assert_eq!(service.delete(&acknowledge, MODERATOR).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(
+        service.delete(&acknowledge, MODERATOR).await.invalid_fields(),
+        ["id"],
+        "there is none any more"
+    );
+    let all = service.post("/silences/preview", MODERATOR, json!({"matchers": ["a=~\".*\""]})).await;
     assert_eq!(all.invalid_fields(), ["matchers"], "none such is ever made");
 
     let silence = json!({"duration": "1h", "comment": "known"});
@@ -88,4 +99,44 @@ async fn a_rule_that_fires_pages_and_what_people_say_about_it_counts(service: &S
     let statuses: Vec<_> = heard.iter().map(Heard::json).map(|body| body["status"].clone()).collect();
     assert_eq!(statuses, ["firing", "resolved"], "and nothing in between");
     assert_eq!(heard[1].json()["groupKey"], page["groupKey"]);
+
+    let query = "monitoring_notifications_total%7Breceiver%3D%22team%22%2Coutcome%3D%22sent%22%7D";
+    until("both count as sent", async || {
+        let answer = service.get(&format!("/prometheus/api/v1/query?query={query}"), MODERATOR).await;
+        answer.json()["data"]["result"][0]["value"][1] == "2"
+    })
+    .await;
+}
+
+async fn a_page_that_was_given_up_is_sent_again_when_somebody_says_so(service: &Service) {
+    let listener = Listener::start(&[Says::Head("410 Gone")]).await;
+    // Else the group says it again by itself.
+    begin(service, &listener, "1h").await;
+    let with_status = async |status: &str| {
+        let found = service.get(&format!("/notifications?status={status}"), MODERATOR).await.data();
+        found.as_array().unwrap().clone()
+    };
+    until("it is given up", async || !with_status("dead").await.is_empty()).await;
+    let dead = with_status("dead").await;
+    assert!(dead[0]["error"].as_str().unwrap().contains("410"), "{}", dead[0]);
+    let path = format!("/notifications/{}", dead[0]["id"].as_str().unwrap());
+    let resend = format!("{path}/resend");
+    assert_eq!(service.post(&resend, ALICE, Value::Null).await.status, StatusCode::FORBIDDEN);
+    let none = "/notifications/00000000-0000-7000-8000-000000000000/resend";
+    assert_eq!(service.post(none, MODERATOR, Value::Null).await.status, StatusCode::NOT_FOUND);
+
+    let revived = service.post(&resend, MODERATOR, Value::Null).await.data();
+    assert_eq!((&revived["status"], &revived["id"]), (&json!("pending"), &dead[0]["id"]));
+    let heard = listener.wait_for(2).await;
+    assert_eq!(heard[0].json()["groupKey"], heard[1].json()["groupKey"]);
+    until("it counts as sent", async || with_status("sent").await.len() == 1).await;
+    let history = service.get(&path, MODERATOR).await.data();
+    let statuses: Vec<_> =
+        history["log"].as_array().unwrap().iter().map(|one| one["status"].clone()).collect();
+    assert_eq!(statuses, [410, 200], "all that was tried stays on record");
+    let audit = service.get("/audit", ADMIN).await.data();
+    let entry = audit.as_array().unwrap().iter().find(|entry| entry["action"] == "notification.resend");
+    let entry = entry.expect("it is on the audit log");
+    assert_eq!(entry["actor"], json!(MODERATOR.id));
+    assert_eq!((&entry["before"], &entry["after"]), (&json!("dead"), &json!("pending")));
 }

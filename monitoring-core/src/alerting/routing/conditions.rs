@@ -1,10 +1,12 @@
 //! Matchers, ready to be asked.
 
 use crate::model::{AlertMatcher, AlertMatchers, Invalid, Labels, MatchOperator};
-use crate::promql::{Condition, Matcher, anchored};
+use crate::promql::{Condition, Matcher, anchored, anchored_within};
 
 /// Matchers in one place.
 const MATCHERS_MAX: usize = 50;
+/// Bytes of a silence's regular expression, compiled.
+const SILENCE_REGEX_BYTES_MAX: usize = 128 * 1024;
 /// Characters of a matcher's value.
 const VALUE_CHARS_MAX: usize = 2_000;
 
@@ -53,11 +55,6 @@ impl Conditions {
         self.0.iter().all(|matcher| matcher.accepts(labels.value(&matcher.name).unwrap_or_default()))
     }
 
-    /// Whether labels fulfil them that lack all they ask for.
-    fn accept_nothing(&self) -> bool {
-        self.0.iter().all(|matcher| matcher.accepts(""))
-    }
-
     pub(super) fn extend(&mut self, others: Self) {
         self.0.extend(others.0);
     }
@@ -80,16 +77,34 @@ fn condition(matcher: &AlertMatcher) -> Result<Condition, String> {
     })
 }
 
-/// Checks the matchers of a silence: one that asks for nothing would hide everything.
+/// Checks the matchers of a silence: one that asks for nothing would hide everything. As in Alertmanager,
+/// one that asks for a value not to be there asks for something.
 pub(crate) fn check_silence_matchers(matchers: &AlertMatchers, invalid: &mut Invalid) {
     match Conditions::compile(matchers, "matchers") {
-        Ok(conditions) if matchers.is_empty() || conditions.accept_nothing() => {
+        Ok(conditions) if conditions.0.iter().all(asks_for_nothing) => {
             let message = "must have one that an empty label does not fulfil, such as severity=\"warning\"; \
                            these would silence everything";
             invalid.push("matchers", message);
         }
-        Ok(_) => {}
+        Ok(_) => check_regexes(matchers, invalid),
         Err(wrong) => invalid.extend(wrong),
+    }
+}
+
+fn asks_for_nothing(matcher: &Matcher) -> bool {
+    match &matcher.condition {
+        Condition::NotEqual(_) | Condition::MatchesNot(_) => false,
+        Condition::Equal(_) | Condition::Matches(_) => matcher.accepts(""),
+    }
+}
+
+/// Silences are compiled again and again, so what they match must stay small.
+fn check_regexes(matchers: &AlertMatchers, invalid: &mut Invalid) {
+    for (index, matcher) in matchers.iter().enumerate().filter(|(_, matcher)| matcher.operator.is_regex()) {
+        if anchored_within(&matcher.value, SILENCE_REGEX_BYTES_MAX).is_err() {
+            let message = "the expression is too large for a silence; take a shorter one";
+            invalid.push(format!("matchers[{index}]"), message);
+        }
     }
 }
 
@@ -121,8 +136,10 @@ mod tests {
         for (matchers, is_right) in [
             ("", false),
             ("a=\"\"", false),
-            ("a!=b", false),
+            ("a!=b", true),
+            ("a!~b", true),
             ("a=~\".*\"", false),
+            ("a=~\"(a{1,200}){1,200}\"", false),
             ("a=~\".*\",b=c", true),
             ("a!=\"\"", true),
         ] {

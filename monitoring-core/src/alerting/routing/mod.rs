@@ -6,16 +6,21 @@
 //! It follows Alertmanager; where it does not, [`plan`] says so.
 
 mod conditions;
+mod content;
 mod muting;
 mod plan;
+mod refusal;
 mod rehearsal;
 mod router;
 mod tree;
+mod twins;
 
 pub use conditions::Conditions;
 pub(crate) use conditions::check_silence_matchers;
 pub(crate) use muting::{Muting, Silenced};
-pub(crate) use plan::{Habits, Plan, Situation, dedup_key, plan};
+pub(crate) use plan::{Habits, Plan, Situation, dedup_key, next_due, plan};
+pub(crate) use refusal::refused;
 pub(crate) use rehearsal::{Audience, Rehearsal, rehearse};
 pub(crate) use router::Router;
 pub(crate) use tree::check_routing;
+pub(crate) use twins::by_fingerprint;

@@ -91,7 +91,7 @@ impl<'a> Muting<'a> {
 
     /// Whether nobody is told of an alert with these labels.
     pub(crate) fn hides(&self, labels: &Labels) -> bool {
-        self.silenced.hide(labels) || !self.inhibited_by(labels).is_empty()
+        self.silenced.hide(labels) || self.rules.iter().any(|rule| rule.find(labels, |_| true))
     }
 
     /// The silences that hide it.
@@ -103,15 +103,25 @@ impl<'a> Muting<'a> {
     /// inhibited by others that are both, so that it never inhibits itself.
     pub(crate) fn inhibited_by(&self, labels: &Labels) -> Vec<Fingerprint> {
         let mut by = Vec::new();
-        for Sources { rule, by_equal } in &self.rules {
-            if by_equal.is_empty() || !rule.target.accept(labels) {
-                continue;
-            }
-            let Some(sources) = by_equal.get(&rule.equal(labels)) else { continue };
-            let is_source = rule.source.accept(labels);
-            by.extend(sources.iter().filter(|(_, is_target)| !(is_source && *is_target)).map(|(by, _)| *by));
+        for rule in &self.rules {
+            rule.find(labels, |source| {
+                by.push(source);
+                false
+            });
         }
         by
+    }
+}
+
+impl Sources<'_> {
+    /// Whether some alert that makes one with these labels superfluous is as it should be.
+    fn find(&self, labels: &Labels, mut is_it: impl FnMut(Fingerprint) -> bool) -> bool {
+        if self.by_equal.is_empty() || !self.rule.target.accept(labels) {
+            return false;
+        }
+        let Some(sources) = self.by_equal.get(&self.rule.equal(labels)) else { return false };
+        let is_source = self.rule.source.accept(labels);
+        sources.iter().filter(|(_, is_target)| !(is_source && *is_target)).any(|(by, _)| is_it(*by))
     }
 }
 

@@ -106,8 +106,10 @@ impl Stage {
         self.alerts.retain(|_, alert| alert.resolved_at.is_none_or(|at| now - at <= RESOLVED_KEPT));
         let alerts: Vec<_> = self.alerts.values().cloned().collect();
         let groups: Vec<_> = self.groups.values().cloned().collect();
-        let situation = Situation { alerts: &alerts, silences: &[], acknowledgements: &[], receivers, now };
-        let Plan { changed, ended, messages } = plan(Some(router), &groups, &situation);
+        let nothing =
+            Situation { alerts: &[], silences: &[], acknowledgements: &[], receivers, waiting: &[], now };
+        let situation = Situation { alerts: &alerts, ..nothing };
+        let Plan { changed, ended, messages, .. } = plan(Some(router), &groups, &situation);
         for group in changed {
             self.groups.insert((group.key.clone(), group.receiver.clone()), group);
         }

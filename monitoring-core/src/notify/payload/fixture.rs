@@ -29,8 +29,10 @@ pub(in crate::notify) fn message(alerts: Vec<ToldAlert>) -> Message {
         dedup_key: crate::alerting::routing::dedup_key(group_key),
         group_labels: labels(&[("alertname", "HighErrorRate")]),
         alerts,
+        news: Vec::new(),
         truncated_alerts: 0,
         author: None,
+        refused_since: None,
         at: "2026-06-15T12:00:30Z".parse().unwrap(),
     }
 }

@@ -1,122 +1,145 @@
-//! Groups of alerts and the notifications that follow from them.
+//! Notifications.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Postgres;
 use crate::model::{
-    Cursor, Notification, NotificationAttempt, NotificationFilter, NotificationGroup, NotificationId, Page,
-    ReceiverId, Slice,
+    Cursor, Message, MessageSummary, Notification, NotificationAttempt, NotificationFilter, NotificationId,
+    NotificationSummary, Page, ReceiverId, Slice,
 };
 use crate::store::StoreError;
-use crate::store::notifications::NotificationStore;
+use crate::store::notifications::{NotificationNews, NotificationStore};
 use crate::store::row::Place;
 
 impl NotificationStore for Postgres<'_> {
-    async fn notification_groups(&mut self) -> Result<Vec<NotificationGroup>, StoreError> {
-        let rows = sqlx::query(self.sql(
-            "SELECT receiver, group_key, labels, next_at, told_at, told, is_acknowledged
-             FROM monitoring.notification_groups
-             ORDER BY group_key, receiver",
-        ))
-        .fetch_all(&mut *self.connection)
-        .await?;
-        rows.iter().map(group).collect()
+    async fn notification_news(&mut self, since: DateTime<Utc>) -> Result<NotificationNews, StoreError> {
+        let sql = self.sql(
+            "SELECT
+                 (SELECT count(*) FROM monitoring.alert_transitions WHERE at >= $1) AS transitions,
+                 (SELECT version FROM monitoring.notification_routing WHERE id = 1) AS routing,
+                 receivers.*, silences.*, acknowledgements.*
+             FROM (
+                 SELECT count(*) AS receivers, coalesce(sum(version), 0)::bigint AS versions,
+                     coalesce(sum((extract(epoch FROM updated_at - $1) * 1000)::bigint), 0)::bigint
+                         AS receivers_changed
+                 FROM monitoring.notification_receivers
+             ) AS receivers, (
+                 SELECT count(*) AS silences,
+                     coalesce(sum((extract(epoch FROM updated_at - $1) * 1000)::bigint), 0)::bigint
+                         AS silences_changed
+                 FROM monitoring.silences
+                 WHERE ends_at > $1
+             ) AS silences, (
+                 SELECT count(*) AS acknowledgements,
+                     coalesce(sum((extract(epoch FROM acknowledged_at - $1) * 1000)::bigint), 0)::bigint
+                         AS acknowledged,
+                     coalesce(sum((extract(epoch FROM until - $1) * 1000)::bigint), 0)::bigint AS until
+                 FROM monitoring.alert_acknowledgements
+                 WHERE until IS NULL OR until > $1
+             ) AS acknowledgements",
+        );
+        let row = sqlx::query(sql).bind(since).fetch_one(&mut *self.connection).await?;
+        let number = |column| row.try_get::<i64, _>(column);
+        Ok(NotificationNews {
+            transitions: number("transitions")?,
+            routing: number("routing")?,
+            receivers: (number("receivers")?, number("versions")?, number("receivers_changed")?),
+            silences: (number("silences")?, number("silences_changed")?),
+            acknowledgements: (number("acknowledgements")?, number("acknowledged")?, number("until")?),
+        })
     }
 
-    async fn put_notification_group(
-        &mut self,
-        group: &NotificationGroup,
-        dedup_key: &str,
-    ) -> Result<(), StoreError> {
-        sqlx::query(self.sql(
-            "INSERT INTO monitoring.notification_groups
-                 (dedup_key, receiver, group_key, labels, next_at, told_at, told, is_acknowledged)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-             ON CONFLICT (dedup_key, receiver) DO UPDATE
-             SET next_at = excluded.next_at, told_at = excluded.told_at, told = excluded.told,
-                 is_acknowledged = excluded.is_acknowledged",
-        ))
-        .bind(dedup_key)
-        .bind(&group.receiver)
-        .bind(&group.key)
-        .bind(Json(&group.labels))
-        .bind(group.next_at)
-        .bind(group.told_at)
-        .bind(Json(&group.told))
-        .bind(group.is_acknowledged)
-        .execute(&mut *self.connection)
-        .await?;
-        Ok(())
-    }
-
-    async fn delete_notification_group(&mut self, dedup_key: &str, receiver: &str) -> Result<(), StoreError> {
-        sqlx::query(
-            self.sql("DELETE FROM monitoring.notification_groups WHERE dedup_key = $1 AND receiver = $2"),
-        )
-        .bind(dedup_key)
-        .bind(receiver)
-        .execute(&mut *self.connection)
-        .await?;
-        Ok(())
-    }
-
-    async fn insert_notification(&mut self, notification: &Notification) -> Result<(), StoreError> {
-        sqlx::query(self.sql(
+    async fn insert_notifications(&mut self, notifications: &[Notification]) -> Result<(), StoreError> {
+        if notifications.is_empty() {
+            return Ok(());
+        }
+        // Their order is that in which they are sent.
+        let sql = self.sql(
             "INSERT INTO monitoring.notifications
                  (id, receiver_id, receiver, dedup_key, kind, message, status, attempts, created_at,
-                  next_attempt_at, finished_at, error)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        ))
-        .bind(notification.id.into_uuid())
-        .bind(notification.receiver_id.into_uuid())
-        .bind(&notification.message.receiver)
-        .bind(&notification.message.dedup_key)
-        .bind(notification.message.kind.as_str())
-        .bind(Json(&notification.message))
-        .bind(notification.status.as_str())
-        .bind(i64::from(notification.attempts))
-        .bind(notification.created_at)
-        .bind(notification.next_attempt_at)
-        .bind(notification.finished_at)
-        .bind(&notification.error)
-        .execute(&mut *self.connection)
-        .await?;
+                  next_attempt_at, finished_at, revived_at, error)
+             SELECT id, receiver_id, receiver, dedup_key, kind, message::jsonb, status, attempts, created_at,
+                    next_attempt_at, finished_at, revived_at, error
+             FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                         $8::bigint[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[],
+                         $12::timestamptz[], $13::text[])
+                 WITH ORDINALITY AS written (id, receiver_id, receiver, dedup_key, kind, message, status,
+                     attempts, created_at, next_attempt_at, finished_at, revived_at, error, place)
+             ORDER BY place",
+        );
+        let all = notifications.iter();
+        sqlx::query(sql)
+            .bind(all.clone().map(|one| one.id.into_uuid()).collect::<Vec<_>>())
+            .bind(all.clone().map(|one| one.receiver_id.into_uuid()).collect::<Vec<_>>())
+            .bind(all.clone().map(|one| one.message.receiver.as_str()).collect::<Vec<_>>())
+            .bind(all.clone().map(|one| one.message.dedup_key.as_str()).collect::<Vec<_>>())
+            .bind(all.clone().map(|one| one.message.kind.as_str()).collect::<Vec<_>>())
+            .bind(all.clone().map(|one| json(&one.message)).collect::<Vec<_>>())
+            .bind(all.clone().map(|one| one.status.as_str()).collect::<Vec<_>>())
+            .bind(all.clone().map(|one| i64::from(one.attempts)).collect::<Vec<_>>())
+            .bind(all.clone().map(|one| one.created_at).collect::<Vec<_>>())
+            .bind(all.clone().map(|one| one.next_attempt_at).collect::<Vec<_>>())
+            .bind(all.clone().map(|one| one.finished_at).collect::<Vec<_>>())
+            .bind(all.clone().map(|one| one.revived_at).collect::<Vec<_>>())
+            .bind(all.map(|one| one.error.as_deref()).collect::<Vec<_>>())
+            .execute(&mut *self.connection)
+            .await?;
         Ok(())
     }
 
-    async fn withdraw_reminders(
+    async fn waiting_notifications(
         &mut self,
-        receiver: ReceiverId,
-        dedup_key: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        sqlx::query(self.sql(
-            "DELETE FROM monitoring.notifications
-             WHERE receiver_id = $1 AND dedup_key = $2 AND status = 'pending' AND kind = 'firing'
-               AND (claimed_until IS NULL OR claimed_until <= $3)
-               AND NOT EXISTS (
-                   SELECT 1 FROM jsonb_array_elements(message -> 'alerts') AS told (alert)
-                   WHERE jsonb_typeof(alert -> 'ends_at') = 'string')",
-        ))
-        .bind(receiver.into_uuid())
-        .bind(dedup_key)
-        .bind(now)
-        .execute(&mut *self.connection)
-        .await?;
+        of: &[(ReceiverId, String)],
+    ) -> Result<Vec<Notification>, StoreError> {
+        // One that somebody is just claiming is theirs.
+        let sql = self.sql(
+            "SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, revived_at, error
+             FROM monitoring.notifications
+             WHERE status = 'pending'
+               AND (receiver_id, dedup_key) IN (
+                   SELECT receiver_id, dedup_key
+                   FROM UNNEST($1::uuid[], $2::text[]) AS asked (receiver_id, dedup_key))
+               AND (claimed_until IS NULL OR claimed_until <= clock_timestamp())
+             ORDER BY sequence
+             FOR UPDATE SKIP LOCKED",
+        );
+        let rows = sqlx::query(sql)
+            .bind(of.iter().map(|(receiver, _)| receiver.into_uuid()).collect::<Vec<_>>())
+            .bind(of.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>())
+            .fetch_all(&mut *self.connection)
+            .await?;
+        rows.iter().map(notification).collect()
+    }
+
+    async fn withdraw_notifications(&mut self, ids: &[NotificationId]) -> Result<(), StoreError> {
+        sqlx::query(self.sql("DELETE FROM monitoring.notifications WHERE id = ANY ($1)"))
+            .bind(ids.iter().map(|id| id.into_uuid()).collect::<Vec<_>>())
+            .execute(&mut *self.connection)
+            .await?;
         Ok(())
     }
 
     async fn due_receivers(&mut self, now: DateTime<Utc>, max: u32) -> Result<Vec<ReceiverId>, StoreError> {
         let ids: Vec<Uuid> = sqlx::query_scalar(self.sql(
-            "SELECT DISTINCT receiver_id
-             FROM monitoring.notifications
-             WHERE status = 'pending' AND next_attempt_at <= $1
-               AND (claimed_until IS NULL OR claimed_until <= $1)
-             ORDER BY receiver_id
+            "SELECT id
+             FROM (
+                 SELECT receiver.id,
+                        (SELECT due.next_attempt_at
+                         FROM monitoring.notifications AS due
+                         WHERE due.receiver_id = receiver.id AND due.status = 'pending'
+                           AND due.next_attempt_at <= $1
+                           AND (due.claimed_until IS NULL
+                               OR due.claimed_until <= clock_timestamp())
+                         ORDER BY due.next_attempt_at
+                         LIMIT 1) AS since
+                 FROM monitoring.notification_receivers AS receiver) AS waiting
+             WHERE since IS NOT NULL
+             ORDER BY since, id
              LIMIT $2",
         ))
         .bind(now)
@@ -131,16 +154,19 @@ impl NotificationStore for Postgres<'_> {
         receiver: ReceiverId,
         claimant: Uuid,
         now: DateTime<Utc>,
-        until: DateTime<Utc>,
+        ttl: Duration,
         max: u32,
     ) -> Result<Vec<Notification>, StoreError> {
-        let rows = sqlx::query(self.sql("UPDATE monitoring.notifications
-             SET claimed_by = $2, claimed_until = $4
+        // Replicas' clocks may differ; whose claim it is must not depend on them.
+        let rows = sqlx::query(self.sql(
+            "UPDATE monitoring.notifications
+             SET claimed_by = $2, claimed_until = clock_timestamp() + make_interval(secs => $4)
              WHERE sequence IN (
                  SELECT sequence
                  FROM monitoring.notifications AS due
                  WHERE receiver_id = $1 AND status = 'pending' AND next_attempt_at <= $3
-                   AND (claimed_until IS NULL OR claimed_until <= $3)
+                   AND (claimed_until IS NULL
+                       OR claimed_until <= clock_timestamp())
                    AND NOT EXISTS (
                        SELECT 1 FROM monitoring.notifications AS earlier
                        WHERE earlier.receiver_id = $1 AND earlier.status = 'pending'
@@ -148,14 +174,15 @@ impl NotificationStore for Postgres<'_> {
                  ORDER BY sequence
                  LIMIT $5
                  FOR UPDATE SKIP LOCKED)
-             RETURNING id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, error"))
-            .bind(receiver.into_uuid())
-            .bind(claimant)
-            .bind(now)
-            .bind(until)
-            .bind(i64::from(max))
-            .fetch_all(&mut *self.connection)
-            .await?;
+             RETURNING id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, revived_at, error",
+        ))
+        .bind(receiver.into_uuid())
+        .bind(claimant)
+        .bind(now)
+        .bind(ttl.as_secs_f64())
+        .bind(i64::from(max))
+        .fetch_all(&mut *self.connection)
+        .await?;
         rows.iter().map(notification).collect()
     }
 
@@ -182,6 +209,37 @@ impl NotificationStore for Postgres<'_> {
         Ok(done.rows_affected() == 1)
     }
 
+    async fn drop_notification(&mut self, id: NotificationId, claimant: Uuid) -> Result<bool, StoreError> {
+        let done =
+            sqlx::query(self.sql("DELETE FROM monitoring.notifications WHERE id = $1 AND claimed_by = $2"))
+                .bind(id.into_uuid())
+                .bind(claimant)
+                .execute(&mut *self.connection)
+                .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn put_off_notifications(
+        &mut self,
+        receiver: ReceiverId,
+        until: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        sqlx::query(self.sql(
+            "UPDATE monitoring.notifications
+             SET next_attempt_at = $2
+             WHERE sequence IN (
+                 SELECT sequence
+                 FROM monitoring.notifications
+                 WHERE receiver_id = $1 AND status = 'pending' AND next_attempt_at < $2
+                 FOR UPDATE SKIP LOCKED)",
+        ))
+        .bind(receiver.into_uuid())
+        .bind(until)
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
     async fn insert_attempt(
         &mut self,
         receiver: ReceiverId,
@@ -206,7 +264,7 @@ impl NotificationStore for Postgres<'_> {
     }
 
     async fn notification(&mut self, id: NotificationId) -> Result<Option<Notification>, StoreError> {
-        let row = sqlx::query(self.sql("SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, error
+        let row = sqlx::query(self.sql("SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, revived_at, error
              FROM monitoring.notifications
              WHERE id = $1"))
             .bind(id.into_uuid())
@@ -219,14 +277,18 @@ impl NotificationStore for Postgres<'_> {
         &mut self,
         filter: &NotificationFilter,
         page: &Page,
-    ) -> Result<Slice<Notification>, StoreError> {
-        let rows = sqlx::query(self.sql("SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, error
+    ) -> Result<Slice<NotificationSummary>, StoreError> {
+        // Planned for what is asked: an index holds those that were given up.
+        let rows = sqlx::query(self.sql("SELECT id, receiver_id, message - 'alerts' - 'news' AS message,
+                    jsonb_array_length(message -> 'alerts')::bigint AS alert_count, status, attempts, created_at,
+                    next_attempt_at, finished_at, revived_at, error
              FROM monitoring.notifications
              WHERE ($1::text IS NULL OR status = $1)
                AND ($2::text IS NULL OR receiver = $2)
                AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4))
              ORDER BY created_at DESC, id DESC
              LIMIT $5 OFFSET $6"))
+            .persistent(false)
             .bind(filter.status.map(|status| status.as_str()))
             .bind(&filter.receiver)
             .bind(page.after.map(|cursor| cursor.time))
@@ -235,8 +297,8 @@ impl NotificationStore for Postgres<'_> {
             .bind(page.skip())
             .fetch_all(&mut *self.connection)
             .await?;
-        let notifications = rows.iter().map(notification).collect::<Result<_, _>>()?;
-        Ok(Slice::new(notifications, page, |notification: &Notification| Cursor {
+        let notifications = rows.iter().map(summary).collect::<Result<_, _>>()?;
+        Ok(Slice::new(notifications, page, |notification: &NotificationSummary| Cursor {
             time: notification.created_at,
             id: notification.id.into_uuid(),
         }))
@@ -280,6 +342,21 @@ impl NotificationStore for Postgres<'_> {
         rows.iter().map(attempt).collect()
     }
 
+    async fn is_overtaken(&mut self, id: NotificationId) -> Result<bool, StoreError> {
+        let found: Option<i64> = sqlx::query_scalar(self.sql(
+            "SELECT later.sequence
+             FROM monitoring.notifications AS later, monitoring.notifications AS this
+             WHERE this.id = $1 AND later.receiver_id = this.receiver_id
+               AND later.dedup_key = this.dedup_key AND later.sequence > this.sequence
+               AND later.status IN ('pending', 'sent')
+             LIMIT 1",
+        ))
+        .bind(id.into_uuid())
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(found.is_some())
+    }
+
     async fn revive_notification(
         &mut self,
         id: NotificationId,
@@ -287,7 +364,7 @@ impl NotificationStore for Postgres<'_> {
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(self.sql(
             "UPDATE monitoring.notifications
-             SET status = 'pending', attempts = 0, next_attempt_at = $2, finished_at = NULL,
+             SET status = 'pending', attempts = 0, next_attempt_at = $2, finished_at = NULL, revived_at = $2,
                  claimed_by = NULL, claimed_until = NULL
              WHERE id = $1 AND status = 'dead'",
         ))
@@ -338,18 +415,8 @@ impl NotificationStore for Postgres<'_> {
     }
 }
 
-fn group(row: &PgRow) -> Result<NotificationGroup, StoreError> {
-    let key: String = row.try_get("group_key")?;
-    let place = Place { table: "notification_groups", row: &key };
-    Ok(NotificationGroup {
-        receiver: row.try_get("receiver")?,
-        labels: place.json(row, "labels")?,
-        next_at: row.try_get("next_at")?,
-        told_at: row.try_get("told_at")?,
-        told: place.json(row, "told")?,
-        is_acknowledged: row.try_get("is_acknowledged")?,
-        key,
-    })
+fn json(message: &Message) -> String {
+    serde_json::to_string(message).expect("a message is texts and times")
 }
 
 fn notification(row: &PgRow) -> Result<Notification, StoreError> {
@@ -364,6 +431,26 @@ fn notification(row: &PgRow) -> Result<Notification, StoreError> {
         created_at: row.try_get("created_at")?,
         next_attempt_at: row.try_get("next_attempt_at")?,
         finished_at: row.try_get("finished_at")?,
+        revived_at: row.try_get("revived_at")?,
+        error: row.try_get("error")?,
+    })
+}
+
+fn summary(row: &PgRow) -> Result<NotificationSummary, StoreError> {
+    let key: Uuid = row.try_get("id")?;
+    let place = Place { table: "notifications", row: key };
+    let mut message: MessageSummary = place.json(row, "message")?;
+    message.alert_count = place.number(row, "alert_count")?;
+    Ok(NotificationSummary {
+        id: key.into(),
+        receiver_id: row.try_get::<Uuid, _>("receiver_id")?.into(),
+        message,
+        status: place.name(row, "status")?,
+        attempts: place.number(row, "attempts")?,
+        created_at: row.try_get("created_at")?,
+        next_attempt_at: row.try_get("next_attempt_at")?,
+        finished_at: row.try_get("finished_at")?,
+        revived_at: row.try_get("revived_at")?,
         error: row.try_get("error")?,
     })
 }

@@ -130,6 +130,23 @@ impl SilenceStore for Postgres<'_> {
         Ok(())
     }
 
+    async fn delete_acknowledgement(
+        &mut self,
+        fingerprint: Fingerprint,
+        fired_at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            self.sql(
+                "DELETE FROM monitoring.alert_acknowledgements WHERE fingerprint = $1 AND fired_at = $2",
+            ),
+        )
+        .bind(fingerprint.as_i64())
+        .bind(fired_at)
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
     async fn acknowledgements(
         &mut self,
         now: DateTime<Utc>,
@@ -138,7 +155,9 @@ impl SilenceStore for Postgres<'_> {
         let rows = sqlx::query(self.sql(
             "SELECT fingerprint, fired_at, rule_id, author, comment, acknowledged_by, acknowledged_at, until
              FROM monitoring.alert_acknowledgements
-             WHERE until IS NULL OR until > $1
+             WHERE (until IS NULL OR until > $1)
+               AND fingerprint IN (
+                   SELECT fingerprint FROM monitoring.alert_instances WHERE state = 'firing')
              ORDER BY acknowledged_at DESC, fingerprint
              LIMIT $2",
         ))
@@ -152,7 +171,9 @@ impl SilenceStore for Postgres<'_> {
     async fn forget_acknowledgements(&mut self, before: DateTime<Utc>) -> Result<u64, StoreError> {
         let done = sqlx::query(self.sql(
             "DELETE FROM monitoring.alert_acknowledgements
-             WHERE until < $1 OR (until IS NULL AND acknowledged_at < $1)",
+             WHERE until < $1
+                OR (acknowledged_at < $1 AND fingerprint NOT IN (
+                    SELECT fingerprint FROM monitoring.alert_instances WHERE state = 'firing'))",
         ))
         .bind(before)
         .execute(&mut *self.connection)

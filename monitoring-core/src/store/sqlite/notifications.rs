@@ -1,108 +1,120 @@
-//! Groups of alerts and the notifications that follow from them.
+//! Notifications.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
+use sqlx::{QueryBuilder, Row as _, Sqlite as Database};
 use uuid::Uuid;
 
+use super::metrics::ROWS_MAX;
 use super::{Sqlite, optional_time, time};
 use crate::model::{
-    Cursor, Notification, NotificationAttempt, NotificationFilter, NotificationGroup, NotificationId, Page,
-    ReceiverId, Slice, to_micros,
+    Cursor, MessageSummary, Notification, NotificationAttempt, NotificationFilter, NotificationId,
+    NotificationSummary, Page, ReceiverId, Slice, to_micros,
 };
 use crate::store::StoreError;
-use crate::store::notifications::NotificationStore;
+use crate::store::notifications::{NotificationNews, NotificationStore};
 use crate::store::row::Place;
 
 impl NotificationStore for Sqlite<'_> {
-    async fn notification_groups(&mut self) -> Result<Vec<NotificationGroup>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT receiver, group_key, labels, next_at, told_at, told, is_acknowledged
-             FROM monitoring_notification_groups
-             ORDER BY group_key, receiver",
+    async fn notification_news(&mut self, since: DateTime<Utc>) -> Result<NotificationNews, StoreError> {
+        let row = sqlx::query(
+            "SELECT
+                 (SELECT count(*) FROM monitoring_alert_transitions WHERE at >= ?1) AS transitions,
+                 (SELECT version FROM monitoring_notification_routing WHERE id = 1) AS routing,
+                 receivers.*, silences.*, acknowledgements.*
+             FROM (
+                 SELECT count(*) AS receivers, coalesce(sum(version), 0) AS versions,
+                     coalesce(sum((updated_at - ?1) / 1000), 0)
+                         AS receivers_changed
+                 FROM monitoring_notification_receivers
+             ) AS receivers, (
+                 SELECT count(*) AS silences,
+                     coalesce(sum((updated_at - ?1) / 1000), 0)
+                         AS silences_changed
+                 FROM monitoring_silences
+                 WHERE ends_at > ?1
+             ) AS silences, (
+                 SELECT count(*) AS acknowledgements,
+                     coalesce(sum((acknowledged_at - ?1) / 1000), 0)
+                         AS acknowledged,
+                     coalesce(sum((until - ?1) / 1000), 0) AS until
+                 FROM monitoring_alert_acknowledgements
+                 WHERE until IS NULL OR until > ?1
+             ) AS acknowledgements",
         )
-        .fetch_all(&mut *self.connection)
+        .bind(to_micros(since))
+        .fetch_one(&mut *self.connection)
         .await?;
-        rows.iter().map(group).collect()
+        let number = |column| row.try_get::<i64, _>(column);
+        Ok(NotificationNews {
+            transitions: number("transitions")?,
+            routing: number("routing")?,
+            receivers: (number("receivers")?, number("versions")?, number("receivers_changed")?),
+            silences: (number("silences")?, number("silences_changed")?),
+            acknowledgements: (number("acknowledgements")?, number("acknowledged")?, number("until")?),
+        })
     }
 
-    async fn put_notification_group(
+    async fn insert_notifications(&mut self, notifications: &[Notification]) -> Result<(), StoreError> {
+        // Their order is that in which they are sent.
+        for notifications in notifications.chunks(ROWS_MAX) {
+            let mut sql = QueryBuilder::<Database>::new(
+                "INSERT INTO monitoring_notifications
+                     (id, receiver_id, receiver, dedup_key, kind, message, status, attempts, created_at,
+                      next_attempt_at, finished_at, revived_at, error) ",
+            );
+            sql.push_values(notifications, |mut row, one| {
+                row.push_bind(one.id.into_uuid())
+                    .push_bind(one.receiver_id.into_uuid())
+                    .push_bind(one.message.receiver.as_str())
+                    .push_bind(one.message.dedup_key.as_str())
+                    .push_bind(one.message.kind.as_str())
+                    .push_bind(Json(&one.message))
+                    .push_bind(one.status.as_str())
+                    .push_bind(i64::from(one.attempts))
+                    .push_bind(to_micros(one.created_at))
+                    .push_bind(to_micros(one.next_attempt_at))
+                    .push_bind(one.finished_at.map(to_micros))
+                    .push_bind(one.revived_at.map(to_micros))
+                    .push_bind(one.error.as_deref());
+            });
+            sql.build().execute(&mut *self.connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn waiting_notifications(
         &mut self,
-        group: &NotificationGroup,
-        dedup_key: &str,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO monitoring_notification_groups
-                 (dedup_key, receiver, group_key, labels, next_at, told_at, told, is_acknowledged)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (dedup_key, receiver) DO UPDATE
-             SET next_at = excluded.next_at, told_at = excluded.told_at, told = excluded.told,
-                 is_acknowledged = excluded.is_acknowledged",
-        )
-        .bind(dedup_key)
-        .bind(&group.receiver)
-        .bind(&group.key)
-        .bind(Json(&group.labels))
-        .bind(to_micros(group.next_at))
-        .bind(group.told_at.map(to_micros))
-        .bind(Json(&group.told))
-        .bind(group.is_acknowledged)
-        .execute(&mut *self.connection)
-        .await?;
-        Ok(())
+        of: &[(ReceiverId, String)],
+    ) -> Result<Vec<Notification>, StoreError> {
+        let mut found = Vec::new();
+        for of in of.chunks(ROWS_MAX) {
+            let mut sql = QueryBuilder::<Database>::new(
+                "SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, revived_at, error
+                 FROM monitoring_notifications
+                 WHERE status = 'pending'
+                   AND (claimed_until IS NULL
+                       OR claimed_until <= CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER))
+                   AND (receiver_id, dedup_key) IN (",
+            );
+            sql.push_values(of, |mut row, (receiver, dedup_key)| {
+                row.push_bind(receiver.into_uuid()).push_bind(dedup_key.as_str());
+            });
+            sql.push(") ORDER BY sequence");
+            let rows = sql.build().fetch_all(&mut *self.connection).await?;
+            found.extend(rows.iter().map(notification).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(found)
     }
 
-    async fn delete_notification_group(&mut self, dedup_key: &str, receiver: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM monitoring_notification_groups WHERE dedup_key = ?1 AND receiver = ?2")
-            .bind(dedup_key)
-            .bind(receiver)
-            .execute(&mut *self.connection)
-            .await?;
-        Ok(())
-    }
-
-    async fn insert_notification(&mut self, notification: &Notification) -> Result<(), StoreError> {
+    async fn withdraw_notifications(&mut self, ids: &[NotificationId]) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO monitoring_notifications
-                 (id, receiver_id, receiver, dedup_key, kind, message, status, attempts, created_at,
-                  next_attempt_at, finished_at, error)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "DELETE FROM monitoring_notifications WHERE id IN (SELECT unhex(value) FROM json_each(?1))",
         )
-        .bind(notification.id.into_uuid())
-        .bind(notification.receiver_id.into_uuid())
-        .bind(&notification.message.receiver)
-        .bind(&notification.message.dedup_key)
-        .bind(notification.message.kind.as_str())
-        .bind(Json(&notification.message))
-        .bind(notification.status.as_str())
-        .bind(i64::from(notification.attempts))
-        .bind(to_micros(notification.created_at))
-        .bind(to_micros(notification.next_attempt_at))
-        .bind(notification.finished_at.map(to_micros))
-        .bind(&notification.error)
-        .execute(&mut *self.connection)
-        .await?;
-        Ok(())
-    }
-
-    async fn withdraw_reminders(
-        &mut self,
-        receiver: ReceiverId,
-        dedup_key: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "DELETE FROM monitoring_notifications
-             WHERE receiver_id = ?1 AND dedup_key = ?2 AND status = 'pending' AND kind = 'firing'
-               AND (claimed_until IS NULL OR claimed_until <= ?3)
-               AND NOT EXISTS (
-                   SELECT 1 FROM json_each(message, '$.alerts') AS told
-                   WHERE json_extract(told.value, '$.ends_at') IS NOT NULL)",
-        )
-        .bind(receiver.into_uuid())
-        .bind(dedup_key)
-        .bind(to_micros(now))
+        .bind(super::hex_ids(ids.iter().map(|id| id.into_uuid())))
         .execute(&mut *self.connection)
         .await?;
         Ok(())
@@ -110,11 +122,20 @@ impl NotificationStore for Sqlite<'_> {
 
     async fn due_receivers(&mut self, now: DateTime<Utc>, max: u32) -> Result<Vec<ReceiverId>, StoreError> {
         let ids: Vec<Uuid> = sqlx::query_scalar(
-            "SELECT DISTINCT receiver_id
-             FROM monitoring_notifications
-             WHERE status = 'pending' AND next_attempt_at <= ?1
-               AND (claimed_until IS NULL OR claimed_until <= ?1)
-             ORDER BY receiver_id
+            "SELECT id
+             FROM (
+                 SELECT receiver.id,
+                        (SELECT due.next_attempt_at
+                         FROM monitoring_notifications AS due
+                         WHERE due.receiver_id = receiver.id AND due.status = 'pending'
+                           AND due.next_attempt_at <= ?1
+                           AND (due.claimed_until IS NULL
+                               OR due.claimed_until <= CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER))
+                         ORDER BY due.next_attempt_at
+                         LIMIT 1) AS since
+                 FROM monitoring_notification_receivers AS receiver) AS waiting
+             WHERE since IS NOT NULL
+             ORDER BY since, id
              LIMIT ?2",
         )
         .bind(to_micros(now))
@@ -129,30 +150,34 @@ impl NotificationStore for Sqlite<'_> {
         receiver: ReceiverId,
         claimant: Uuid,
         now: DateTime<Utc>,
-        until: DateTime<Utc>,
+        ttl: Duration,
         max: u32,
     ) -> Result<Vec<Notification>, StoreError> {
-        let rows = sqlx::query("UPDATE monitoring_notifications
-             SET claimed_by = ?2, claimed_until = ?4
+        // Replicas' clocks may differ; whose claim it is must not depend on them.
+        let rows = sqlx::query(
+            "UPDATE monitoring_notifications
+             SET claimed_by = ?2, claimed_until = CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER) + ?4
              WHERE sequence IN (
                  SELECT sequence
                  FROM monitoring_notifications AS due
                  WHERE receiver_id = ?1 AND status = 'pending' AND next_attempt_at <= ?3
-                   AND (claimed_until IS NULL OR claimed_until <= ?3)
+                   AND (claimed_until IS NULL
+                       OR claimed_until <= CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER))
                    AND NOT EXISTS (
                        SELECT 1 FROM monitoring_notifications AS earlier
                        WHERE earlier.receiver_id = ?1 AND earlier.status = 'pending'
                          AND earlier.dedup_key = due.dedup_key AND earlier.sequence < due.sequence)
                  ORDER BY sequence
                  LIMIT ?5)
-             RETURNING id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, error")
-            .bind(receiver.into_uuid())
-            .bind(claimant)
-            .bind(to_micros(now))
-            .bind(to_micros(until))
-            .bind(i64::from(max))
-            .fetch_all(&mut *self.connection)
-            .await?;
+             RETURNING id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, revived_at, error",
+        )
+        .bind(receiver.into_uuid())
+        .bind(claimant)
+        .bind(to_micros(now))
+        .bind(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX))
+        .bind(i64::from(max))
+        .fetch_all(&mut *self.connection)
+        .await?;
         rows.iter().map(notification).collect()
     }
 
@@ -179,6 +204,32 @@ impl NotificationStore for Sqlite<'_> {
         Ok(done.rows_affected() == 1)
     }
 
+    async fn drop_notification(&mut self, id: NotificationId, claimant: Uuid) -> Result<bool, StoreError> {
+        let done = sqlx::query("DELETE FROM monitoring_notifications WHERE id = ?1 AND claimed_by = ?2")
+            .bind(id.into_uuid())
+            .bind(claimant)
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn put_off_notifications(
+        &mut self,
+        receiver: ReceiverId,
+        until: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE monitoring_notifications
+             SET next_attempt_at = ?2
+             WHERE receiver_id = ?1 AND status = 'pending' AND next_attempt_at < ?2",
+        )
+        .bind(receiver.into_uuid())
+        .bind(to_micros(until))
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
     async fn insert_attempt(
         &mut self,
         receiver: ReceiverId,
@@ -203,7 +254,7 @@ impl NotificationStore for Sqlite<'_> {
     }
 
     async fn notification(&mut self, id: NotificationId) -> Result<Option<Notification>, StoreError> {
-        let row = sqlx::query("SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, error
+        let row = sqlx::query("SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, revived_at, error
              FROM monitoring_notifications
              WHERE id = ?1")
             .bind(id.into_uuid())
@@ -216,24 +267,30 @@ impl NotificationStore for Sqlite<'_> {
         &mut self,
         filter: &NotificationFilter,
         page: &Page,
-    ) -> Result<Slice<Notification>, StoreError> {
-        let rows = sqlx::query("SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, error
+    ) -> Result<Slice<NotificationSummary>, StoreError> {
+        // Planned for what is asked: an index holds those that were given up.
+        let rows = sqlx::query(
+            "SELECT id, receiver_id, json_remove(message, '$.alerts', '$.news') AS message,
+                    json_array_length(message, '$.alerts') AS alert_count, status, attempts, created_at,
+                    next_attempt_at, finished_at, revived_at, error
              FROM monitoring_notifications
              WHERE (?1 IS NULL OR status = ?1)
                AND (?2 IS NULL OR receiver = ?2)
                AND (?3 IS NULL OR (created_at, id) < (?3, ?4))
              ORDER BY created_at DESC, id DESC
-             LIMIT ?5 OFFSET ?6")
-            .bind(filter.status.map(|status| status.as_str()))
-            .bind(&filter.receiver)
-            .bind(page.after.map(|cursor| to_micros(cursor.time)))
-            .bind(page.after.map(|cursor| cursor.id))
-            .bind(page.fetch())
-            .bind(page.skip())
-            .fetch_all(&mut *self.connection)
-            .await?;
-        let notifications = rows.iter().map(notification).collect::<Result<_, _>>()?;
-        Ok(Slice::new(notifications, page, |notification: &Notification| Cursor {
+             LIMIT ?5 OFFSET ?6",
+        )
+        .persistent(false)
+        .bind(filter.status.map(|status| status.as_str()))
+        .bind(&filter.receiver)
+        .bind(page.after.map(|cursor| to_micros(cursor.time)))
+        .bind(page.after.map(|cursor| cursor.id))
+        .bind(page.fetch())
+        .bind(page.skip())
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let notifications = rows.iter().map(summary).collect::<Result<_, _>>()?;
+        Ok(Slice::new(notifications, page, |notification: &NotificationSummary| Cursor {
             time: notification.created_at,
             id: notification.id.into_uuid(),
         }))
@@ -277,6 +334,21 @@ impl NotificationStore for Sqlite<'_> {
         rows.iter().map(attempt).collect()
     }
 
+    async fn is_overtaken(&mut self, id: NotificationId) -> Result<bool, StoreError> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT later.sequence
+             FROM monitoring_notifications AS later, monitoring_notifications AS this
+             WHERE this.id = ?1 AND later.receiver_id = this.receiver_id
+               AND later.dedup_key = this.dedup_key AND later.sequence > this.sequence
+               AND later.status IN ('pending', 'sent')
+             LIMIT 1",
+        )
+        .bind(id.into_uuid())
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(found.is_some())
+    }
+
     async fn revive_notification(
         &mut self,
         id: NotificationId,
@@ -284,7 +356,7 @@ impl NotificationStore for Sqlite<'_> {
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "UPDATE monitoring_notifications
-             SET status = 'pending', attempts = 0, next_attempt_at = ?2, finished_at = NULL,
+             SET status = 'pending', attempts = 0, next_attempt_at = ?2, finished_at = NULL, revived_at = ?2,
                  claimed_by = NULL, claimed_until = NULL
              WHERE id = ?1 AND status = 'dead'",
         )
@@ -335,21 +407,6 @@ impl NotificationStore for Sqlite<'_> {
     }
 }
 
-fn group(row: &SqliteRow) -> Result<NotificationGroup, StoreError> {
-    const TABLE: &str = "monitoring_notification_groups";
-    let key: String = row.try_get("group_key")?;
-    let place = Place { table: "monitoring_notification_groups", row: &key };
-    Ok(NotificationGroup {
-        receiver: row.try_get("receiver")?,
-        labels: place.json(row, "labels")?,
-        next_at: time(row, "next_at", TABLE, &key)?,
-        told_at: optional_time(row, "told_at", TABLE, &key)?,
-        told: place.json(row, "told")?,
-        is_acknowledged: row.try_get("is_acknowledged")?,
-        key,
-    })
-}
-
 fn notification(row: &SqliteRow) -> Result<Notification, StoreError> {
     const TABLE: &str = "monitoring_notifications";
     let key: Uuid = row.try_get("id")?;
@@ -363,6 +420,27 @@ fn notification(row: &SqliteRow) -> Result<Notification, StoreError> {
         created_at: time(row, "created_at", TABLE, key)?,
         next_attempt_at: time(row, "next_attempt_at", TABLE, key)?,
         finished_at: optional_time(row, "finished_at", TABLE, key)?,
+        revived_at: optional_time(row, "revived_at", TABLE, key)?,
+        error: row.try_get("error")?,
+    })
+}
+
+fn summary(row: &SqliteRow) -> Result<NotificationSummary, StoreError> {
+    const TABLE: &str = "monitoring_notifications";
+    let key: Uuid = row.try_get("id")?;
+    let place = Place { table: "monitoring_notifications", row: key };
+    let mut message: MessageSummary = place.json(row, "message")?;
+    message.alert_count = place.number(row, "alert_count")?;
+    Ok(NotificationSummary {
+        id: key.into(),
+        receiver_id: row.try_get::<Uuid, _>("receiver_id")?.into(),
+        message,
+        status: place.name(row, "status")?,
+        attempts: place.number(row, "attempts")?,
+        created_at: time(row, "created_at", TABLE, key)?,
+        next_attempt_at: time(row, "next_attempt_at", TABLE, key)?,
+        finished_at: optional_time(row, "finished_at", TABLE, key)?,
+        revived_at: optional_time(row, "revived_at", TABLE, key)?,
         error: row.try_get("error")?,
     })
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -23,9 +23,11 @@ impl Heard {
 }
 
 /// What is answered: a status line's end with headers, such as `429 Slow\r\nretry-after: 7`, or nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Says {
     Head(&'static str),
+    /// The same, and then the head of the request, as many servers do.
+    Echo(&'static str),
     Nothing,
 }
 
@@ -40,19 +42,33 @@ pub(crate) struct Listener {
 impl Listener {
     /// Listens, and answers as told, `200 OK` in the end.
     pub(crate) async fn start(says: &[Says]) -> Self {
+        Self::start_over(says, |stream| async move { Some(stream) }).await
+    }
+
+    /// The same over what becomes of each connection.
+    pub(crate) async fn start_over<S, A, F>(says: &[Says], accept: A) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+        A: Fn(TcpStream) -> F + Send + Sync + 'static,
+        F: Future<Output = Option<S>> + Send,
+    {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let says = says.iter().cloned().collect::<VecDeque<_>>();
+        let says = says.iter().copied().collect::<VecDeque<_>>();
         let new = Self {
             address: listener.local_addr().unwrap(),
             heard: Arc::default(),
             says: Arc::new(Mutex::new(says)),
             news: Arc::default(),
         };
-        let serving = new.clone();
+        let (serving, accept) = (new.clone(), Arc::new(accept));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let serving = serving.clone();
-                tokio::spawn(async move { serving.serve(stream).await });
+                let (serving, accept) = (serving.clone(), accept.clone());
+                tokio::spawn(async move {
+                    if let Some(stream) = accept(stream).await {
+                        serving.serve(stream).await;
+                    }
+                });
             }
         });
         new
@@ -77,23 +93,25 @@ impl Listener {
         }
     }
 
-    async fn serve(&self, mut stream: TcpStream) -> Option<()> {
+    async fn serve(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<()> {
         loop {
             let heard = read(&mut stream).await?;
+            let request = heard.head.clone();
             self.heard.lock().unwrap().push(heard);
             self.news.notify_waiters();
             let says = self.says.lock().unwrap().pop_front().unwrap_or(Says::Head("200 OK"));
-            let Says::Head(head) = says else {
-                std::future::pending::<()>().await;
-                return None;
+            let (head, body) = match says {
+                Says::Head(head) => (head, "no".to_owned()),
+                Says::Echo(head) => (head, request),
+                Says::Nothing => std::future::pending().await,
             };
-            let answer = format!("HTTP/1.1 {head}\r\ncontent-length: 2\r\n\r\nno");
+            let answer = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
             stream.write_all(answer.as_bytes()).await.ok()?;
         }
     }
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Heard> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Heard> {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4_096]);
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();

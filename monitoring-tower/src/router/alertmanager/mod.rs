@@ -1,5 +1,6 @@
 //! What standard tools expect of Alertmanager: its API v2, under `/alertmanager/api/v2`, with its own
-//! answers and errors, so that `amtool` and Grafana work.
+//! answers and errors, so that `amtool` and Grafana work. Alerts can be read there and not added: they come
+//! from rules.
 //!
 //! Reference: `api/v2/openapi.yaml` of Alertmanager.
 

@@ -5,7 +5,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use chrono::{DateTime, Utc};
 use monitoring_core::{
-    AlertMatcher, AlertMatchers, CreateSilenceRequest, Labels, Page, Silence, SilenceFilter, services,
+    AlertMatcher, AlertMatchers, CreateSilenceRequest, Labels, Page, Silence, SilenceFilter, SilenceState,
+    services,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,15 +16,23 @@ use super::answer::{AmAnswer, AmError, Asked};
 use crate::router::security::Caller;
 use crate::router::state::RouterState;
 
-/// Silences in one answer: the newest.
-const SILENCES_MAX: u32 = 1_000;
+/// Silences in one answer that are not over: as many as there may be.
+const UNEXPIRED_MAX: u32 = 5_000;
+/// Others in one answer: the newest.
+const EXPIRED_MAX: u32 = 1_000;
 
 pub(super) async fn list(State(state): State<RouterState>, asked: Asked) -> AmAnswer {
     let filter = asked.filter()?;
     let now = state.monitoring().now();
     let mut connection = state.monitoring().acquire_read().await?;
-    let page = Page::first(SILENCES_MAX);
-    let silences = services::query_silences(&mut connection, &SilenceFilter::default(), &page).await?.items;
+    // Those that hold come first, however many there were since they were made.
+    let mut unexpired = SilenceFilter::default();
+    unexpired.unexpired_at = Some(now);
+    let page = Page::first(UNEXPIRED_MAX);
+    let mut silences = services::query_silences(&mut connection, &unexpired, &page).await?.items;
+    let page = Page::first(EXPIRED_MAX);
+    let newest = services::query_silences(&mut connection, &SilenceFilter::default(), &page).await?.items;
+    silences.extend(newest.into_iter().filter(|silence| silence.state(now) == SilenceState::Expired));
     // As Alertmanager does it: a filter is held against the values that the matchers name.
     let named = |silence: &Silence| {
         let pairs = silence.matchers.iter().map(|matcher| (matcher.name.clone(), matcher.value.clone()));
@@ -56,11 +65,9 @@ struct PostedSilence {
 pub(super) async fn put(State(state): State<RouterState>, caller: Caller, body: Bytes) -> AmAnswer {
     let posted: PostedSilence =
         serde_json::from_slice(&body).map_err(|error| AmError::bad_request(error.to_string()))?;
-    let now = state.monitoring().now();
     let request = CreateSilenceRequest {
         matchers: posted.matchers,
-        // One that began before it was told of begins now, as there.
-        starts_at: Some(if posted.id.is_empty() { posted.starts_at.max(now) } else { posted.starts_at }),
+        starts_at: Some(posted.starts_at),
         ends_at: Some(posted.ends_at),
         duration: None,
         author: Some(posted.created_by),

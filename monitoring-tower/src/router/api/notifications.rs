@@ -11,10 +11,10 @@ use crate::router::respond;
 use crate::router::security::Caller;
 use crate::router::state::RouterState;
 
-/// Notifications, newest first.
+/// Notifications, newest first, without their alerts.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/notifications", tag = "notifications",
     params(crate::router::openapi::NotificationQuery, crate::router::openapi::PageQuery),
-    responses((status = 200, body = respond::List<monitoring_core::Notification>))))]
+    responses((status = 200, body = respond::List<monitoring_core::NotificationSummary>))))]
 pub(in crate::router) async fn list(
     State(state): State<RouterState>,
     mut params: Params,

@@ -107,7 +107,8 @@ pub(in crate::router) async fn delete(
     responses((status = 200, body = respond::Success<monitoring_core::NotificationAttempt>))))]
 pub(in crate::router) async fn test(
     State(state): State<RouterState>,
+    caller: Caller,
     Id(id): Id<ReceiverId>,
 ) -> Answer<Response> {
-    Ok(respond::success(state.monitoring().deliverer().test(id).await?))
+    Ok(respond::success(state.monitoring().deliverer().test(id, Some(caller.id())).await?))
 }

@@ -1,8 +1,9 @@
 //! Silences and acknowledgements.
 
 use axum::extract::{OriginalUri, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
+use http::StatusCode;
 use monitoring_core::{
     AcknowledgeRequest, AlertMatchers, AlertRuleId, CreateSilenceRequest, Silence, SilenceAlertRequest,
     SilenceFilter, SilenceId, SilenceState, Slice, services,
@@ -164,4 +165,18 @@ pub(in crate::router) async fn acknowledge(
     let mut connection = state.write().await?;
     let said = services::acknowledge_alerts(&mut connection, id, request, Some(caller.id())).await?;
     Ok(respond::success(said))
+}
+
+/// Takes it back that somebody takes care of the alerts of a rule.
+#[cfg_attr(feature = "openapi", utoipa::path(delete, path = "/alerts/{id}/acknowledge", tag = "notifications",
+    params(("id" = uuid::Uuid, Path)),
+    responses((status = 204, description = "Done"))))]
+pub(in crate::router) async fn unacknowledge(
+    State(state): State<RouterState>,
+    caller: Caller,
+    Id(id): Id<AlertRuleId>,
+) -> Answer<Response> {
+    let mut connection = state.write().await?;
+    services::withdraw_acknowledgements(&mut connection, id, Some(caller.id())).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -77,7 +77,7 @@ async fn a_change_meant_for_another_version_is_refused(service: &Service) {
 async fn everything_wrong_is_named_by_its_path(service: &Service) {
     with_receivers(service, &["team"]).await;
     let wrong = async |body: Value| service.put("/routes", ADMIN, body).await.invalid_fields();
-    assert_eq!(wrong(json!({})).await, ["receiver"]);
+    assert_eq!(wrong(json!({"routes": [{"matchers": ["a=b"], "receiver": "team"}]})).await, ["receiver"]);
     let routes = json!({"receiver": "team", "routes": [{"receiver": "nobody", "matchers": ["a=~\"(\""]}]});
     assert_eq!(wrong(routes).await, ["routes[0].receiver", "routes[0].matchers[0]"]);
     let unknown =

@@ -2,7 +2,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{SilenceId, to_micros};
+use crate::alerting::routing::refused;
+use crate::model::{AlertInstance, AlertState, NotificationStatus, Silence, SilenceId, to_micros};
 
 /// A world in which time passes: what was told is remembered, as a tick remembers it.
 struct World {
@@ -12,7 +13,18 @@ struct World {
     alerts: Vec<AlertInstance>,
     silences: Vec<Silence>,
     acknowledgements: Vec<Acknowledgement>,
+    /// What was said and is not sent yet.
+    waiting: Vec<Notification>,
     now: DateTime<Utc>,
+    settled: Option<Settled>,
+}
+
+/// When there was nothing to say, of what, and until when that should hold if nothing changes.
+struct Settled {
+    of: (Vec<AlertInstance>, Vec<Silence>, Vec<Acknowledgement>, HashMap<String, Habits>),
+    /// A refusal changes these; it is found by looking again after a while.
+    groups: Vec<NotificationGroup>,
+    until: DateTime<Utc>,
 }
 
 const USUAL: Habits = Habits { send_resolved: true, takes_acknowledgements: false, is_forgetful: false };
@@ -22,8 +34,9 @@ impl World {
         let router = Router::compile(&serde_json::from_value(routing).unwrap()).unwrap();
         let receivers = ["team", "other"].map(|name| (name.to_owned(), USUAL)).into();
         let now = "2026-06-15T12:00:00Z".parse().unwrap();
-        let (groups, alerts, silences, acknowledgements) = Default::default();
-        Self { router, receivers, groups, alerts, silences, acknowledgements, now }
+        let (groups, alerts, silences, acknowledgements, waiting) = Default::default();
+        let settled = None;
+        Self { router, receivers, groups, alerts, silences, acknowledgements, waiting, now, settled }
     }
 
     /// One group by name, 30 s, 5 min, 4 h.
@@ -103,9 +116,30 @@ impl World {
             silences: &self.silences,
             acknowledgements: &self.acknowledgements,
             receivers: &self.receivers,
+            waiting: &self.waiting,
             now: self.now,
         };
         let plan = plan(self.router.as_ref(), &self.groups, &situation);
+        // Whoever looks only where something is new or due must not miss anything.
+        let is_news = |settled: &Settled| {
+            let (alerts, silences, acknowledgements, receivers) = &settled.of;
+            (alerts, silences) != (&self.alerts, &self.silences)
+                || (acknowledgements, receivers) != (&self.acknowledgements, &self.receivers)
+                || settled.groups != self.groups
+        };
+        match &self.settled {
+            Some(settled) if self.now < settled.until && !is_news(settled) => {
+                assert_eq!(plan, Plan::default(), "at {} there was something to do", self.now);
+            }
+            _ if plan == Plan::default() => {
+                let (alerts, silences) = (self.alerts.clone(), self.silences.clone());
+                let of = (alerts, silences, self.acknowledgements.clone(), self.receivers.clone());
+                let until = next_due(&self.groups, &situation).unwrap_or(DateTime::<Utc>::MAX_UTC);
+                self.settled = Some(Settled { of, groups: self.groups.clone(), until });
+            }
+            _ => self.settled = None,
+        }
+        self.waiting.retain(|one| !plan.withdrawn.contains(&one.id));
         let is_of = |group: &NotificationGroup, key: &str, receiver: &str| {
             group.key == key && group.receiver == receiver
         };
@@ -117,6 +151,52 @@ impl World {
             self.groups.push(changed);
         }
         plan.messages
+    }
+
+    /// Has a message wait that was tried so often.
+    fn wait(&mut self, message: &Message, attempts: u32) {
+        self.waiting.push(Notification {
+            id: NotificationId::at(self.now),
+            receiver_id: uuid::Uuid::nil().into(),
+            message: message.clone(),
+            status: NotificationStatus::Pending,
+            attempts,
+            created_at: message.at,
+            next_attempt_at: message.at,
+            finished_at: None,
+            revived_at: None,
+            error: None,
+        });
+    }
+
+    /// As if a message was given up.
+    fn refuse(&mut self, message: &Message) {
+        let is_of =
+            |group: &NotificationGroup| group.key == message.group_key && group.receiver == message.receiver;
+        let group = self.groups.iter().find(|group| is_of(group)).cloned();
+        let is_forgetful = self.receivers[&message.receiver].is_forgetful;
+        let router = self.router.as_ref();
+        if let Some(after) = refused(group, &message.receiver, message, router, is_forgetful, self.now) {
+            self.groups.retain(|group| !is_of(group));
+            self.groups.push(after);
+        }
+    }
+
+    /// Lets time pass until something is said.
+    fn next(&mut self) -> Vec<Message> {
+        self.next_by(1)
+    }
+
+    /// The same, but looks only every so many seconds: where there are many alerts.
+    fn next_by(&mut self, seconds: i64) -> Vec<Message> {
+        for _ in 0..20_000 {
+            self.now += TimeDelta::seconds(seconds);
+            let messages = self.tick();
+            if !messages.is_empty() {
+                return messages;
+            }
+        }
+        panic!("nothing more is said");
     }
 
     /// Lets time pass, second by second; what was said, and how many seconds from now.
@@ -143,6 +223,35 @@ fn text(message: &Message) -> String {
 
 fn said(at: i64, text: &str) -> (i64, String) {
     (at, text.to_owned())
+}
+
+#[test]
+fn it_is_known_when_there_may_be_something_to_say() {
+    let mut world = World::usual();
+    world.fire("Slow", "a");
+    let until = |world: &mut World| {
+        world.tick();
+        world.tick();
+        (world.settled.as_ref().unwrap().until - world.now).num_seconds()
+    };
+    assert_eq!(until(&mut world), 30, "it waits for others");
+    world.pass(30);
+    assert_eq!(until(&mut world), 300);
+    world.silence("alertname=Other", 200);
+    assert_eq!(until(&mut world), 200);
+    world.acknowledge("a", Some(100));
+    assert_eq!(until(&mut world), 100);
+    let mut nothing = World::usual();
+    nothing.tick();
+    assert_eq!(nothing.settled.unwrap().until, DateTime::<Utc>::MAX_UTC);
+
+    let mut forgetful = World::usual();
+    forgetful.habits(|habits| habits.is_forgetful = true);
+    forgetful.fire("Slow", "a");
+    assert_eq!(until(&mut forgetful), 60, "it is reminded");
+    forgetful.silence("alertname=Slow", 3_600);
+    forgetful.pass(90);
+    assert_eq!(until(&mut forgetful), 30, "times of silence end with a minute");
 }
 
 #[test]
@@ -390,6 +499,7 @@ fn a_group_whose_route_is_gone_still_tells_the_end() {
     assert_eq!(world.pass(30), [said(30, "firing other a")]);
     let moved = json!({"receiver": "team"});
     world.router = Router::compile(&serde_json::from_value(moved).unwrap()).unwrap();
+    world.settled = None; // as another version of the routing is news
     assert_eq!(world.pass(600), [said(1, "firing team a")], "the new one is told, the old one waits");
     world.resolve("a");
     let mut told: Vec<_> = world.pass(600).into_iter().map(|(_, text)| text).collect();
@@ -416,16 +526,236 @@ fn equal_labels_are_one_alert() {
     assert_eq!(world.pass(400), [said(30, "firing team a")], "one of them still fires");
 }
 
+fn instances(message: &Message) -> std::collections::BTreeSet<String> {
+    message.alerts.iter().map(|alert| alert.labels.value("instance").unwrap().to_owned()).collect()
+}
+
 #[test]
-fn a_message_is_bounded_and_says_how_much_is_missing() {
+fn what_does_not_fit_into_a_message_is_told_with_the_next() {
+    const ALL: usize = 2 * MESSAGE_ALERTS_MAX + 7;
     let mut world = World::usual();
-    for instance in 0..MESSAGE_ALERTS_MAX + 7 {
+    for instance in 0..ALL {
         world.fire("Slow", &instance.to_string());
     }
-    world.now += TimeDelta::seconds(30);
-    let message = world.tick().remove(0);
-    assert_eq!((message.alerts.len(), message.truncated_alerts), (MESSAGE_ALERTS_MAX, 7));
-    assert!(world.pass(1_000).is_empty(), "those not shown count as told");
+    let first = world.next_by(30).remove(0);
+    assert_eq!((first.alerts.len(), first.truncated_alerts), (MESSAGE_ALERTS_MAX, 507));
+    let (second, third) = (world.next_by(30).remove(0), world.next_by(30).remove(0));
+    assert_eq!((second.at - first.at, third.at - second.at), (TimeDelta::minutes(5), TimeDelta::minutes(5)));
+    assert_eq!((third.alerts.len(), third.truncated_alerts, third.news.len()), (500, 507, 7));
+    let told: std::collections::BTreeSet<_> =
+        [&first, &second, &third].into_iter().flat_map(instances).collect();
+    assert_eq!(told.len(), ALL, "each was told");
+    let begin = world.now;
+    let repeated = world.next_by(30).remove(0);
+    assert!(repeated.at - begin > TimeDelta::hours(3) && repeated.news.is_empty(), "and only once");
+    for instance in 0..ALL {
+        world.resolve(&instance.to_string());
+    }
+    let mut ended = std::collections::BTreeSet::new();
+    for left in [507, 7, 0] {
+        let message = world.next_by(30).remove(0);
+        assert_eq!((message.kind, message.truncated_alerts), (NotificationKind::Resolved, left));
+        assert!(message.alerts.iter().all(|alert| !alert.is_firing()));
+        ended.extend(instances(&message));
+    }
+    assert_eq!((ended.len(), world.groups.len()), (ALL, 0), "nothing stays open");
+}
+
+#[test]
+fn what_is_over_is_told_however_much_still_fires() {
+    let mut world = World::usual();
+    for instance in 0..MESSAGE_ALERTS_MAX + 30 {
+        world.fire("Slow", &instance.to_string());
+    }
+    let (first, second) = (world.next_by(30).remove(0), world.next_by(30).remove(0));
+    assert_eq!((first.news.len(), second.news.len()), (500, 30));
+    for instance in 0..30 {
+        world.resolve(&instance.to_string());
+    }
+    let message = world.next_by(30).remove(0);
+    let over = message.alerts.iter().filter(|alert| !alert.is_firing()).count();
+    assert_eq!((message.kind, over, message.firing()), (NotificationKind::Firing, 30, 470));
+}
+
+#[test]
+fn a_receiver_that_forgets_is_told_everything_each_time() {
+    const ALL: usize = 2 * MESSAGE_ALERTS_MAX + 7;
+    let mut world = World::usual();
+    world.habits(|habits| habits.is_forgetful = true);
+    for instance in 0..ALL {
+        world.fire("Slow", &instance.to_string());
+    }
+    for is_reminder in [false, true, false] {
+        let messages = world.next_by(30);
+        let told: std::collections::BTreeSet<_> = messages.iter().flat_map(instances).collect();
+        assert_eq!((told.len(), messages.len(), world.waiting.len()), (ALL, 3, 0));
+        assert!(messages.iter().all(|message| message.is_reminder() == is_reminder));
+        if is_reminder {
+            // As if it had not heard the first either.
+            messages.iter().for_each(|message| world.wait(message, 1));
+            world.groups.iter_mut().for_each(|group| group.told.clear());
+        }
+    }
+}
+
+#[test]
+fn what_a_receiver_that_forgets_was_told_it_hears_again_as_long_as_it_fires() {
+    let mut world = World::new(json!({"receiver": "team", "group_by": ["alertname"],
+        "routes": [{"mute_time_intervals": ["lunch"]}],
+        "time_intervals": [{"name": "lunch", "time_intervals": [
+            {"times": [{"start_time": "12:30", "end_time": "12:40"}]}]}]}));
+    world.habits(|habits| habits.is_forgetful = true);
+    world.fire("Slow", "a");
+    world.tick();
+    world.silence("instance=~\"a|b\"", 600);
+    world.fire("Slow", "b");
+    assert_eq!(
+        world.pass(120),
+        [said(60, "firing team a"), said(120, "firing team a")],
+        "b it never heard of"
+    );
+    world.pass(1_680);
+    // It is half past twelve, the silence is over and b was told.
+    world.fire("Slow", "c");
+    let told = world.pass(120);
+    let both = ["firing team a b", "firing team b a"];
+    assert!(told.len() == 2 && told.iter().all(|(_, text)| both.contains(&text.as_str())), "{told:?}");
+    world.resolve("a");
+    let told = world.pass(1);
+    assert!(told.len() == 1 && told[0].1.ends_with(" -a"), "its end is no secret: {told:?}");
+}
+
+#[test]
+fn a_shorter_interval_holds_at_once() {
+    let mut world = World::new(json!({"receiver": "team", "group_interval": "1d"}));
+    world.fire("Slow", "a");
+    world.pass(600);
+    let shorter = json!({"receiver": "team", "group_interval": "5m"});
+    world.router = Router::compile(&serde_json::from_value(shorter).unwrap()).unwrap();
+    world.fire("Slow", "b");
+    let told = world.pass(600);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].0 <= 301);
+}
+
+#[test]
+fn a_refused_page_is_said_again_and_so_is_a_refused_end() {
+    let mut world = World::usual();
+    world.fire("Slow", "a");
+    let page = world.next().remove(0);
+    assert_eq!(page.refused_since, None);
+    world.now += TimeDelta::seconds(2);
+    world.refuse(&page);
+    let since = world.now;
+    let again = world.next().remove(0);
+    assert_eq!((again.at - page.at, text(&again)), (TimeDelta::minutes(5), "firing team a".to_owned()));
+    assert_eq!((&again.news, again.refused_since), (&page.news, Some(since)));
+    assert!(world.pass(1_000).is_empty(), "it was heard this time");
+    world.resolve("a");
+    let end = world.next().remove(0);
+    assert!(world.groups.is_empty());
+    world.refuse(&end);
+    let again = world.next().remove(0);
+    assert_eq!((again.at - end.at, text(&again)), (TimeDelta::minutes(5), "resolved team -a".to_owned()));
+    assert!(world.pass(1_000).is_empty() && world.groups.is_empty());
+}
+
+#[test]
+fn an_alert_that_was_over_before_its_page_arrived_is_told_all_the_same() {
+    for send_resolved in [true, false] {
+        let mut world = World::usual();
+        world.habits(|habits| habits.send_resolved = send_resolved);
+        world.fire("Slow", "a");
+        let page = world.next().remove(0);
+        world.refuse(&page);
+        world.resolve("a");
+        assert_eq!(world.pass(1_000), [said(300, "resolved team -a")], "{send_resolved}");
+        assert!(world.groups.is_empty());
+    }
+}
+
+#[test]
+fn what_is_refused_for_a_day_is_said_only_with_what_is_new() {
+    let mut world = World::new(json!({"receiver": "team", "group_interval": "1h", "repeat_interval": "6h"}));
+    world.fire("Slow", "a");
+    let mut said = 0;
+    for _ in 0..3 * 86_400 {
+        world.now += TimeDelta::seconds(1);
+        for message in world.tick() {
+            said += 1;
+            world.refuse(&message);
+        }
+    }
+    assert!((24..24 + 14).contains(&said), "hourly for a day, then when it would be said anyway: {said}");
+}
+
+#[test]
+fn what_waits_is_replaced_by_how_things_are() {
+    let mut world = World::usual();
+    world.fire("Slow", "a");
+    let page = world.next().remove(0);
+    world.wait(&page, 3);
+    world.fire("Slow", "b");
+    let both = world.next().remove(0);
+    assert_eq!((both.news.len(), world.waiting.len()), (2, 0), "nobody has heard of a yet");
+    world.wait(&both, 3);
+    world.resolve("a");
+    world.fire("Slow", "c");
+    let last = world.next().remove(0);
+    assert_eq!((last.news.len(), last.firing(), last.alerts.len(), world.waiting.len()), (3, 2, 3, 0));
+    assert!(world.pass(1_000).is_empty());
+}
+
+#[test]
+fn a_page_that_waits_and_its_end_stay_a_pair_unless_something_ends_that_was_heard() {
+    let mut world = World::usual();
+    world.fire("Slow", "a");
+    let page = world.next().remove(0);
+    world.wait(&page, 3);
+    world.resolve("a");
+    let end = world.next().remove(0);
+    assert_eq!((text(&end).as_str(), world.waiting.len()), ("resolved team -a", 1), "first the page");
+    world.wait(&end, 0);
+    // What comes next does not wait for them and says all of it.
+    world.fire("Slow", "b");
+    let next = world.next().remove(0);
+    assert_eq!((text(&next).as_str(), world.waiting.len()), ("firing team b -a", 0));
+
+    let mut world = World::usual();
+    world.fire("Slow", "a");
+    world.next();
+    world.fire("Slow", "b");
+    let page = world.next().remove(0);
+    world.wait(&page, 3);
+    world.resolve("a");
+    world.resolve("b");
+    let end = world.next().remove(0);
+    assert_eq!(world.waiting.len(), 0, "that of a was heard and must be closed");
+    assert_eq!(instances(&end).len(), 2);
+}
+
+#[test]
+fn a_transaction_takes_so_many_groups_and_the_rest_follows() {
+    let mut world = World::new(json!({"receiver": "team", "group_by": ["..."], "group_wait": "0s"}));
+    for instance in 0..10 {
+        world.fire("Slow", &instance.to_string());
+    }
+    let situation = Situation {
+        alerts: &world.alerts,
+        silences: &[],
+        acknowledgements: &[],
+        receivers: &world.receivers,
+        waiting: &[],
+        now: world.now,
+    };
+    let whole = plan(world.router.as_ref(), &[], &situation);
+    assert_eq!((whole.groups(), whole.first(100, 100).len()), (10, 10));
+    assert_eq!((whole.first(3, 100).len(), whole.first(100, 6).len(), whole.first(100, 1).len()), (3, 3, 1));
+    let mut part = plan(world.router.as_ref(), &[], &situation);
+    part.retain(&whole.first(3, 100));
+    assert_eq!((part.changed.len(), part.messages.len()), (3, 3));
+    let rest = plan(world.router.as_ref(), &part.changed, &situation);
+    assert_eq!((rest.changed.len(), rest.messages.len()), (7, 7));
 }
 
 #[test]
@@ -550,5 +880,77 @@ proptest! {
         } else {
             prop_assert!(known.is_superset(&firing));
         }
+    }
+}
+
+/// How a receiver takes what it is sent for a while.
+#[derive(Clone, Copy, Debug)]
+enum Mood {
+    Takes,
+    /// It does not answer.
+    IsAway,
+    /// It refuses for good.
+    Refuses,
+}
+
+fn mood() -> impl Strategy<Value = Mood> {
+    prop_oneof![2 => Just(Mood::Takes), 1 => Just(Mood::IsAway), 1 => Just(Mood::Refuses)]
+}
+
+impl World {
+    /// Sends what waits, in order; what was heard.
+    fn send(&mut self, mood: Mood) -> Vec<Message> {
+        let mut heard = Vec::new();
+        match mood {
+            Mood::Takes => heard.extend(self.waiting.drain(..).map(|waiting| waiting.message)),
+            Mood::IsAway => self.waiting.iter_mut().take(1).for_each(|waiting| waiting.attempts += 1),
+            Mood::Refuses => {
+                for waiting in std::mem::take(&mut self.waiting) {
+                    self.refuse(&waiting.message);
+                }
+            }
+        }
+        heard
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(80))]
+
+    /// However a receiver fails meanwhile: once it takes what it is sent it soon knows what is true, and it
+    /// hears of everything that was said, if only that it is over.
+    #[test]
+    fn nothing_counts_as_told_that_was_not_heard(
+        history in prop::collection::vec((event(), mood(), 1..200_i64), 1..60),
+        is_forgetful: bool,
+    ) {
+        let mut world = World::new(json!({"receiver": "team", "repeat_interval": "10m"}));
+        world.habits(|habits| habits.is_forgetful = is_forgetful);
+        let mut said = std::collections::BTreeSet::new();
+        let (mut heard, mut known) = (said.clone(), said.clone());
+        let history = history.into_iter().filter(|(event, ..)| !matches!(event, Event::Silence(..)));
+        let end = (Event::Nothing, Mood::Takes, 1_200);
+        for (event, mood, seconds) in history.chain([end]) {
+            world.happen(event);
+            for _ in 0..seconds {
+                world.now += TimeDelta::seconds(1);
+                for message in world.tick() {
+                    said.extend(instances(&message));
+                    world.wait(&message, 0);
+                }
+                for message in world.send(mood) {
+                    heard.extend(instances(&message));
+                    for alert in &message.alerts {
+                        let instance = alert.labels.value("instance").unwrap().to_owned();
+                        if alert.is_firing() { known.insert(instance); } else { known.remove(&instance); }
+                    }
+                }
+            }
+        }
+        let firing = world.alerts.iter().filter(|alert| alert.state == AlertState::Firing);
+        let firing: std::collections::BTreeSet<String> =
+            firing.map(|alert| alert.labels.value("instance").unwrap().to_owned()).collect();
+        prop_assert_eq!(known, firing);
+        prop_assert_eq!(heard, said);
     }
 }

@@ -1,0 +1,95 @@
+//! Whether rules are evaluated: what signs of life depend on.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::store::rule_groups::{RuleGroupStore as _, WatchedGroup};
+use crate::store::{Access, AsConnection as _, Pool, StoreError};
+
+/// Evaluations that may be left out until a group counts as stuck, and the time they may take at most: a
+/// group that is evaluated once a day is late after minutes, not after days.
+const MISSED_MAX: i32 = 2;
+const LATE_MAX: TimeDelta = TimeDelta::minutes(15);
+
+/// Whether every group that has rules to evaluate is evaluated.
+pub(crate) async fn is_evaluation_healthy(pool: &Pool) -> Result<bool, StoreError> {
+    let settings = &pool.context().settings;
+    let mut connection = pool.acquire(Access::Read).await?;
+    let mut connection = connection.as_connection();
+    let groups = connection.store().watched_groups().await?;
+    let states = connection.store().group_states().await?.into_iter();
+    let evaluated = states.filter_map(|(name, state)| Some((name, state.evaluated_at?))).collect();
+    Ok(is_alive(&groups, &evaluated, settings.alert_evaluation_interval, settings.clock.now()))
+}
+
+/// Whether none of these groups should have been evaluated by now and was not, given the times for which each
+/// last was.
+fn is_alive(
+    groups: &[WatchedGroup],
+    evaluated: &HashMap<String, DateTime<Utc>>,
+    usual: Duration,
+    now: DateTime<Utc>,
+) -> bool {
+    groups.iter().all(|group| {
+        let interval = group.interval_seconds.map_or(usual, |seconds| Duration::from_secs(seconds.into()));
+        let interval = TimeDelta::from_std(interval).unwrap_or(LATE_MAX);
+        // One that has not been there for long has its first evaluation before it.
+        let since = evaluated.get(&group.name).copied().unwrap_or(group.since).max(group.since);
+        now - since <= interval + (interval * MISSED_MAX).min(LATE_MAX)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn now() -> DateTime<Utc> {
+        "2026-06-15T12:00:00Z".parse().unwrap()
+    }
+
+    fn ago(minutes: i64) -> DateTime<Utc> {
+        now() - TimeDelta::minutes(minutes)
+    }
+
+    fn group(name: &str, interval_minutes: Option<u32>) -> WatchedGroup {
+        let interval_seconds = interval_minutes.map(|minutes| minutes * 60);
+        WatchedGroup { name: name.to_owned(), interval_seconds, since: ago(100_000) }
+    }
+
+    fn is_alive_with(groups: &[WatchedGroup], evaluated: &[(&str, i64)]) -> bool {
+        let evaluated = evaluated.iter().map(|(name, minutes)| ((*name).to_owned(), ago(*minutes)));
+        is_alive(groups, &evaluated.collect(), MINUTE, now())
+    }
+
+    #[test]
+    fn a_group_that_is_evaluated_says_nothing_about_one_that_is_not() {
+        let groups = [group("a", None), group("b", None)];
+        assert!(is_alive_with(&groups, &[("a", 0), ("b", 3)]));
+        assert!(!is_alive_with(&groups, &[("a", 0), ("b", 4)]), "one of two is stuck");
+        assert!(!is_alive_with(&groups, &[("a", 0)]), "it never was evaluated");
+    }
+
+    #[test]
+    fn one_that_is_evaluated_once_a_day_hides_nothing_for_days() {
+        let groups = [group("default", None), group("daily", Some(1_440))];
+        assert!(is_alive_with(&groups, &[("default", 1), ("daily", 1_430)]), "its next time has not come");
+        assert!(!is_alive_with(&groups, &[("default", 10), ("daily", 60)]));
+        assert!(is_alive_with(&groups, &[("default", 0), ("daily", 1_455)]));
+        assert!(!is_alive_with(&groups, &[("default", 0), ("daily", 1_456)]));
+    }
+
+    #[test]
+    fn a_new_group_has_its_first_evaluation_before_it() {
+        let mut new = group("new", Some(10));
+        new.since = ago(20);
+        assert!(is_alive_with(&[new.clone()], &[]));
+        assert!(is_alive_with(&[new.clone()], &[("new", 10_000)]), "it was without rules for long");
+        new.since = ago(26);
+        assert!(!is_alive_with(&[new], &[]));
+        assert!(is_alive_with(&[], &[("gone", 10_000)]), "where there is nothing to evaluate, all is well");
+    }
+}

@@ -8,8 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::requests::{Item, Request, Requests};
+use super::requests::{Request, Requests};
 use super::statistics::{Table, corrected, ratio};
+use super::weighted::Count;
 
 /// Bad requests a tag must be seen on.
 const BAD_MIN: f64 = 5.0;
@@ -27,6 +28,8 @@ const PAIRED_MAX: usize = 16;
 const ROUNDS_MAX: usize = 3;
 /// Tags with more values than this part of the requests that have them are ids.
 const UNIQUE_MAX: f64 = 0.3;
+/// Sources whose failures outside of requests are compared.
+const SOURCES_MAX: usize = 5;
 
 /// Tags that bad requests have.
 #[derive(Clone, Debug)]
@@ -64,39 +67,97 @@ pub(super) struct Found {
 
 /// One side of time, counted.
 #[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    bad: f64,
-    all: f64,
+struct Side {
+    bad: Count,
+    all: Count,
+}
+
+impl Side {
+    fn good(self) -> Count {
+        self.all.without(self.bad)
+    }
+
+    /// How often requests are bad here and there.
+    fn against(self, other: Self) -> Table {
+        Table::of_rates((self.bad, self.all), (other.bad, other.all))
+    }
 }
 
 /// Counts of all requests of both times.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
-    now: Count,
-    before: Count,
+    now: Side,
+    before: Side,
 }
 
 impl Tally {
     fn add(&mut self, request: &Request, is_bad: bool, is_now: bool) {
-        let count = if is_now { &mut self.now } else { &mut self.before };
-        count.all += request.weight;
-        count.bad += if is_bad { request.weight } else { 0.0 };
+        let side = if is_now { &mut self.now } else { &mut self.before };
+        side.all.add(request.weight);
+        if is_bad {
+            side.bad.add(request.weight);
+        }
     }
 }
 
-/// Finds what bad requests from `first_bucket` on have in common.
+/// Finds what bad requests from `first_bucket` on have in common. Requests that are known by an id are
+/// compared with each other; what belongs to none, such as a job, with what else its source does.
 pub(super) fn common_to_bad(
     requests: &Requests,
     first_bucket: usize,
     is_bad: impl Fn(&Request) -> bool,
 ) -> Found {
-    let usable = usable_items(requests);
-    let mut left: Vec<usize> = (0..requests.all.len()).collect();
     let mut found = Found::default();
-    let all = tally(requests, &left, first_bucket, &is_bad);
+    for alike in alike(requests, first_bucket, &is_bad) {
+        let one = common_among(requests, alike, first_bucket, &is_bad);
+        found.common.extend(one.common);
+        found.comparisons += one.comparisons;
+    }
+    found
+}
+
+/// Requests that can be compared with each other.
+fn alike(requests: &Requests, first_bucket: usize, is_bad: &impl Fn(&Request) -> bool) -> Vec<Vec<usize>> {
+    if !requests.has_known() {
+        return vec![(0..requests.all.len()).collect()];
+    }
+    let (known, others): (Vec<usize>, Vec<usize>) =
+        (0..requests.all.len()).partition(|place| requests.all[*place].is_known);
+    let mut of_source: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for place in others {
+        let items = requests.all[place].items.iter();
+        let source = items.copied().find(|item| requests.items[*item as usize].key == "source");
+        if let Some(source) = source {
+            of_source.entry(source).or_default().push(place);
+        }
+    }
+    let bad_now = |places: &[usize]| {
+        let requests = places.iter().map(|place| &requests.all[*place]);
+        requests.filter(|request| request.bucket >= first_bucket && is_bad(request)).count()
+    };
+    let mut sources: Vec<(usize, Vec<usize>)> =
+        of_source.into_values().map(|places| (bad_now(&places), places)).collect();
+    sources.retain(|(bad, _)| *bad as f64 >= BAD_MIN);
+    sources.sort_by_key(|(bad, _)| std::cmp::Reverse(*bad));
+    let sources = sources.into_iter().take(SOURCES_MAX).map(|(_, places)| places);
+    std::iter::once(known).chain(sources).collect()
+}
+
+fn common_among(
+    requests: &Requests,
+    mut left: Vec<usize>,
+    first_bucket: usize,
+    is_bad: &impl Fn(&Request) -> bool,
+) -> Found {
+    let mut found = Found::default();
+    let all = tally(requests, &left, first_bucket, is_bad);
+    if all.now.bad.seen() < BAD_MIN {
+        return found;
+    }
+    let usable = usable_among(requests, &left, is_bad);
     for _ in 0..ROUNDS_MAX {
         let round = Round { requests, usable: &usable, left: &left, first_bucket, whole: all };
-        let (best, comparisons) = round.best(&is_bad);
+        let (best, comparisons) = round.best(is_bad);
         found.comparisons += comparisons;
         let Some(best) = best else { break };
         let has = |place: &usize| has_all(&requests.all[*place], &best.items);
@@ -104,6 +165,23 @@ pub(super) fn common_to_bad(
         found.common.push(best);
     }
     found
+}
+
+/// Of the items that can be compared those whose keys others than bad requests have as well. What only
+/// they have says how they went, not what they were.
+fn usable_among(requests: &Requests, places: &[usize], is_bad: &impl Fn(&Request) -> bool) -> Vec<bool> {
+    let mut carriers: HashMap<&str, (usize, usize)> = HashMap::new();
+    for request in places.iter().map(|place| &requests.all[*place]) {
+        let keys = request.items.iter().map(|item| requests.items[*item as usize].key.as_str());
+        for key in keys.collect::<BTreeSet<_>>() {
+            let (bad, good) = carriers.entry(key).or_default();
+            *(if is_bad(request) { bad } else { good }) += 1;
+        }
+    }
+    let is_told_of_all = |key: &str| carriers.get(key).is_some_and(|(bad, good)| good * 20 >= *bad);
+    let usable = usable_items(requests);
+    let items = requests.items.iter().zip(usable);
+    items.map(|(item, usable)| usable && is_told_of_all(&item.key)).collect()
 }
 
 struct Round<'r> {
@@ -118,7 +196,7 @@ struct Round<'r> {
 impl Round<'_> {
     fn best(&self, is_bad: &impl Fn(&Request) -> bool) -> (Option<Common>, u64) {
         let total = tally(self.requests, self.left, self.first_bucket, is_bad);
-        if total.now.bad < BAD_MIN {
+        if total.now.bad.seen() < BAD_MIN {
             return (None, 0);
         }
         let singles = self.singles(is_bad);
@@ -127,14 +205,15 @@ impl Round<'_> {
         judged.sort_by(|a, b| b.effect.total_cmp(&a.effect).then_with(|| a.items.cmp(&b.items)));
         let telling: Vec<u32> =
             judged.iter().filter(|one| one.is_telling()).take(PAIRED_MAX).map(|one| one.items[0]).collect();
-        let bad_of: HashMap<u32, f64> = singles.iter().map(|(item, tally)| (*item, tally.now.bad)).collect();
+        let bad_of: HashMap<u32, f64> =
+            singles.iter().map(|(item, tally)| (*item, tally.now.bad.sum)).collect();
         let pairs: Vec<Judged> = self
             .pairs(&telling, is_bad)
             .into_iter()
             .filter(|((a, b), tally)| {
                 let most =
                     [a, b].into_iter().filter_map(|item| bad_of.get(item)).fold(0.0, |a: f64, b| a.max(*b));
-                tally.now.bad >= PAIR_COVERS_MIN * most
+                tally.now.bad.sum >= PAIR_COVERS_MIN * most
             })
             .map(|((a, b), tally)| self.judged(vec![a, b], tally, total))
             .filter(|pair| self.needs_both(pair, is_bad))
@@ -160,7 +239,7 @@ impl Round<'_> {
                 tallies.entry(*item).or_default().add(request, bad, now);
             }
         }
-        tallies.retain(|_, tally| tally.now.bad >= BAD_MIN);
+        tallies.retain(|_, tally| tally.now.bad.seen() >= BAD_MIN);
         tallies
     }
 
@@ -179,30 +258,25 @@ impl Round<'_> {
                 }
             }
         }
-        tallies.retain(|_, tally| tally.now.bad >= BAD_MIN);
+        tallies.retain(|_, tally| tally.now.bad.seen() >= BAD_MIN);
         tallies
     }
 
     fn judged(&self, items: Vec<u32>, tally: Tally, total: Tally) -> Judged {
-        let good = |count: Count| count.all - count.bad;
-        let over = Table {
-            with: tally.now.bad,
-            of: total.now.bad,
-            other_with: good(tally.now),
-            other_of: good(total.now),
-        };
+        let over = Table::of_groups((tally.now.bad, total.now.bad), (tally.now.good(), total.now.good()));
         // What was hardly there before is compared with all there was.
-        let before = if tally.before.all >= 20.0 { tally.before } else { total.before };
-        let change =
-            Table { with: tally.now.bad, of: tally.now.all, other_with: before.bad, other_of: before.all };
-        let p_change = if before.all > 0.0 { change.p_larger() } else { over.p_larger() };
+        let before = if tally.before.all.seen() >= 20.0 { tally.before } else { total.before };
+        let change = tally.now.against(before);
+        let p_change = if before.all.sum > 0.0 { change.p_larger() } else { over.p_larger() };
+        let (bad, all) = (total.now.bad.sum - tally.now.bad.sum, total.now.all.sum - tally.now.all.sum);
         Judged {
             items,
+            tally,
             effect: over.share() - over.other_share(),
             p_value: over.p_larger().max(p_change),
             over,
             change,
-            others: ratio(total.now.bad - tally.now.bad, total.now.all - tally.now.all),
+            others: ratio(bad, all),
         }
     }
 
@@ -219,12 +293,7 @@ impl Round<'_> {
                     side.add(request, is_bad(request), request.bucket >= self.first_bucket);
                 }
             }
-            let table = Table {
-                with: with.now.bad,
-                of: with.now.all,
-                other_with: without.now.bad,
-                other_of: without.now.all,
-            };
+            let table = with.now.against(without.now);
             table.p_larger() < RATE / 10.0 && table.share() > PAIR_RATIO_MIN * table.other_share()
         })
     }
@@ -254,9 +323,9 @@ impl Round<'_> {
         let aliases = judged.iter().filter(is_alias).map(|one| one.items[0]).take(4).collect();
         let bad: BTreeSet<usize> =
             all.iter().copied().filter(|place| is_bad(&self.requests.all[*place])).collect();
-        let usual = ratio(self.whole.before.bad, self.whole.before.all);
-        let excess = (self.whole.now.bad - usual * self.whole.now.all).max(1e-9);
-        let own = best.change.with - best.change.other_share() * best.change.of;
+        let usual = ratio(self.whole.before.bad.sum, self.whole.before.all.sum);
+        let excess = (self.whole.now.bad.sum - usual * self.whole.now.all.sum).max(1e-9);
+        let own = best.tally.now.bad.sum - best.change.other_share() * best.tally.now.all.sum;
         Common {
             items: best.items.clone(),
             aliases,
@@ -274,6 +343,7 @@ impl Round<'_> {
 /// A tag or a pair, compared.
 struct Judged {
     items: Vec<u32>,
+    tally: Tally,
     effect: f64,
     p_value: f64,
     over: Table,
@@ -323,23 +393,9 @@ fn overlap(a: &BTreeSet<usize>, b: &BTreeSet<usize>) -> f64 {
 
 /// Items that can be compared: not those of keys that are ids in disguise.
 pub(super) fn usable_items(requests: &Requests) -> Vec<bool> {
-    let mut values: HashMap<&str, usize> = HashMap::new();
-    for Item { key, .. } in &requests.items {
-        *values.entry(key).or_default() += 1;
-    }
-    let mut carriers: HashMap<&str, usize> = HashMap::new();
-    for request in &requests.all {
-        let mut keys: Vec<&str> =
-            request.items.iter().map(|item| requests.items[*item as usize].key.as_str()).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        for key in keys {
-            *carriers.entry(key).or_default() += 1;
-        }
-    }
     let is_usable = |key: &str| {
-        let (values, carriers) = (values.get(key).copied(), carriers.get(key).copied());
-        let (values, carriers) = (values.unwrap_or(0) as f64, carriers.unwrap_or(0) as f64);
+        let of = requests.keys.get(key).copied().unwrap_or_default();
+        let (values, carriers) = (of.values as f64, of.requests as f64);
         key == "source" || values <= 3.0 || values <= UNIQUE_MAX * carriers
     };
     requests.items.iter().map(|item| is_usable(&item.key)).collect()
@@ -350,7 +406,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::analysis::made::{first, mixed, one_in, requests};
+    use crate::analysis::input::Seen;
+    use crate::analysis::made::{axis, first, mixed, one_in, requests, seen};
+    use crate::analysis::requests::Item;
 
     fn tags(n: u64) -> Value {
         let region = ["eu", "us", "ap"][(mixed(n, 1) % 3) as usize];
@@ -425,6 +483,73 @@ mod tests {
         assert!(told(&everywhere).is_empty(), "{:?}", told(&everywhere));
     }
 
+    /// Requests with as many background lines that belong to none, and which fail evenly at last.
+    fn failing_evenly(background: bool) -> Vec<Seen> {
+        let request = |n: i64| {
+            let fails = n >= 2_700 && one_in(n as u64, 8, 200);
+            let level = if fails { "error" } else { "info" };
+            seen(
+                n,
+                json!({"tags": {"version": "2.3.0", "region": "eu"}, "level": level, "trace_id": format!("t{n}")}),
+            )
+        };
+        let line = |n: i64| seen(n, json!({"source": "worker", "message": "batch done"}));
+        let lines = (0..3_600).filter(|_| background).map(line);
+        (0..3_600).filter(|n| n % 3 == 0).map(request).chain(lines).collect()
+    }
+
+    #[test]
+    fn what_all_requests_have_tells_nothing_whatever_goes_on_beside_them() {
+        let events = failing_evenly(true);
+        let with_background = Requests::of(&events, &axis(), first());
+        assert!(told(&with_background).is_empty(), "{:?}", told(&with_background));
+        assert!(told(&Requests::of(&failing_evenly(false), &axis(), first())).is_empty());
+    }
+
+    #[test]
+    fn failures_outside_of_requests_are_compared_with_what_else_their_source_does() {
+        let message = |n: i64| {
+            let topic = ["orders", "mails", "stock"][(mixed(n as u64, 1) % 3) as usize];
+            let fails = n >= 2_700 && topic == "mails";
+            let level = if fails { "error" } else { "info" };
+            seen(
+                n,
+                json!({"source": "consumer", "tags": {"topic": topic, "only_of_errors": fails.then_some("x")}, "level": level}),
+            )
+        };
+        let request = |n: i64| seen(n, json!({"trace_id": format!("t{n}"), "tags": {"topic": "web"}}));
+        let events: Vec<Seen> = (0..3_600).flat_map(|n| [message(n), request(n)]).collect();
+        assert_eq!(told(&Requests::of(&events, &axis(), first())), [["topic=mails"]]);
+    }
+
+    #[test]
+    fn what_a_sample_shows_by_chance_is_no_finding() {
+        for seed in 0..50 {
+            let mut events: Vec<Seen> = (0..720)
+                .map(|n| {
+                    let tags = json!({"tenant": format!("t{:02}", mixed(n, seed) % 20), "region": format!("r{}", mixed(n, seed + 99) % 4)});
+                    let level = if one_in(n, seed + 7, 12) { "error" } else { "info" };
+                    seen(5 * n as i64, json!({"tags": tags, "level": level, "trace_id": format!("t{n}")}))
+                })
+                .collect();
+            events.iter_mut().for_each(|seen| (seen.weight, seen.request_weight) = (50.0, 50.0));
+            let requests = Requests::of(&events, &axis(), first());
+            assert!(told(&requests).is_empty(), "{seed}: {:?}", told(&requests));
+        }
+    }
+
+    #[test]
+    fn a_version_is_compared_however_many_ids_were_seen_before_it() {
+        let tags = |n: u64, late: bool| {
+            json!({"order": format!("o{n}"), "session": format!("s{n}"), "cart": format!("c{n}"), "basket": format!("b{n}"),
+                "version": if late && one_in(n, 3, 300) { "2.3.1" } else { "2.3.0" }})
+        };
+        let fails = |n, late| late && tags(n, late)["version"] == "2.3.1" && one_in(n, 4, 400);
+        let requests = requests(tags, fails);
+        assert_eq!(told(&requests), [["version=2.3.1"]]);
+        assert!(!requests.is_cut && requests.items.len() < 10, "{}", requests.items.len());
+    }
+
     #[test]
     fn ids_are_no_tags() {
         let requests = requests(|n, _| tags(n), |_, _| false);
@@ -432,5 +557,6 @@ mod tests {
         let is_usable =
             |key: &str| requests.items.iter().zip(&usable).any(|(item, usable)| item.key == key && *usable);
         assert!(is_usable("region") && is_usable("host") && !is_usable("customer"));
+        assert_eq!(requests.keys["customer"].values, 7_200);
     }
 }

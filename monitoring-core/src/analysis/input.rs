@@ -2,14 +2,25 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::model::{Event, Incident, Period, to_micros};
+use crate::model::{AlertTransition, Event, Incident, Period, to_micros};
 pub(crate) use crate::query::{SeriesHistory, SeriesNature};
 
 /// An event and how many like it it stands for: more than one where events were sampled.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub event: Event,
+    /// As a message; 0 if it was only read as part of a request.
     pub weight: f64,
+    /// For how many like it its request stands; 0 if of the request not all is known.
+    pub request_weight: f64,
+}
+
+impl Seen {
+    /// One of which all like it were seen.
+    #[cfg(test)]
+    pub(crate) fn whole(event: Event) -> Self {
+        Self { event, weight: 1.0, request_weight: 1.0 }
+    }
 }
 
 /// Another incident.
@@ -31,6 +42,8 @@ pub(crate) struct Input {
     pub series: Vec<SeriesHistory>,
     /// Incidents around it and before it.
     pub incidents: Vec<OtherIncident>,
+    /// Alerts of other rules that began to fire in the span.
+    pub firings: Vec<AlertTransition>,
 }
 
 /// Time in equal buckets.

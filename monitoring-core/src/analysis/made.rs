@@ -27,7 +27,7 @@ pub(super) fn seen(second: i64, event: Value) -> Seen {
         "tags": {}, "payload": {}, "timestamp": timestamp, "created_at": timestamp,
     });
     whole.as_object_mut().unwrap().extend(event.as_object().unwrap().clone());
-    Seen { event: serde_json::from_value(whole).unwrap(), weight: 1.0 }
+    Seen::whole(serde_json::from_value(whole).unwrap())
 }
 
 /// Two requests a second for an hour, each with the tags `tags` gives it and failing if `fails` says

@@ -9,21 +9,26 @@ mod candidate;
 mod changes;
 mod explain;
 mod input;
+mod lost;
 mod onset;
 mod rank;
 mod read;
 mod related;
 mod requests;
 mod run;
+mod sample;
+mod series_ended;
 mod series_shift;
 mod spans;
 mod statistics;
+mod stopped;
 mod tell;
 mod template;
 mod templates_changed;
 mod traffic_shift;
+mod weighted;
 
-pub(crate) use run::{WATCHED, analyzed, is_due, keep};
+pub(crate) use run::{Made, analyzed, is_due, keep};
 
 #[cfg(test)]
 mod made;

@@ -3,14 +3,15 @@
 //!
 //! The greatest difference over all splits is compared with the greatest differences of the same
 //! buckets in random order: how far a change stands out is judged against what these data do by
-//! themselves, so bursts and skewed distributions need no model.
+//! themselves, so bursts and skewed distributions need no model. Buckets count as exchangeable, so what rises
+//! slowly through all of the time is told as a change in its middle.
 
 use super::statistics::Sequence;
 
 /// Buckets that a part before or after a change has at least.
 const PART_MIN: usize = 2;
 /// Random orders to compare with: p-values go down to one in so many.
-const ORDERS: usize = 499;
+const ORDERS: usize = 999;
 const SEED: u64 = 0x006f_6e73_6574;
 
 /// A change between two buckets.
@@ -117,7 +118,7 @@ mod tests {
         let bad: Vec<f64> = bad.iter().enumerate().map(|(n, x)| if n >= 42 { x + 9.0 } else { *x }).collect();
         let change = rise_of_share(&bad, &[100.0; 60], 0).unwrap();
         assert_eq!(change.bucket, 42);
-        assert!(change.p_value <= 0.002);
+        assert!(change.p_value <= 0.001);
         let later = rise_of_share(&bad, &[100.0; 60], 50);
         assert!(later.is_none_or(|change| change.bucket >= 50), "what is too early is not looked at");
     }

@@ -8,33 +8,58 @@ use uuid::Uuid;
 
 use super::explain::{Explanation, METHOD, explain};
 use super::read::{Bounds, read};
+use crate::aside::aside;
 use crate::model::{Analysis, AnalysisId, Incident, Page};
 use crate::query::PromQuery;
 use crate::store::analyses::{AnalysisStore as _, OpenIncident};
-use crate::store::{Store, StoreError};
+use crate::store::{Access, Store, StoreError};
 
-/// Analyses made at once in this process; more wait their turn. Each holds what it has read in memory.
-static TURNS: Semaphore = Semaphore::const_new(2);
+/// One analysis is made at a time in this process, and more wait: each holds what it has read in memory,
+/// and keeps a processor busy.
+static TURN: Semaphore = Semaphore::const_new(1);
 /// Analyses kept of one incident.
 const KEPT_MAX: u32 = 100;
+
+/// An analysis, and whether it is kept already: somebody else asked for the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub analysis: Analysis,
+    pub is_kept: bool,
+}
 
 /// Explains an incident from what is stored. Nothing is written.
 pub(crate) async fn analyzed(
     promql: &PromQuery,
     incident: &Incident,
     made_by: Option<Uuid>,
-) -> Result<Analysis, StoreError> {
-    let turn = TURNS.acquire().await;
-    debug_assert!(turn.is_ok(), "turns are never closed");
+) -> Result<Made, StoreError> {
+    let asked_at = promql.now();
+    let at_once = TURN.try_acquire();
+    let has_waited = at_once.is_err();
+    let turn = match at_once {
+        Ok(turn) => Ok(turn),
+        Err(_) => TURN.acquire().await,
+    };
+    debug_assert!(turn.is_ok(), "the semaphore is never closed");
+    if has_waited && let Some(analysis) = begun_since(promql, incident, asked_at).await? {
+        return Ok(Made { analysis, is_kept: true });
+    }
     let begun = Instant::now();
-    let (input, mut cost) = read(promql, incident, &Bounds::default()).await?;
-    let explanation = without_blocking(|| explain(&input));
+    let incident = since_last_opened(promql, incident).await?;
+    let (input, mut cost) = read(promql, &incident, &Bounds::default()).await?;
+    // Whoever asked may be gone before it is computed, and it takes its turn all the same.
+    let explanation = aside(move || {
+        let explanation = explain(&input);
+        drop(turn);
+        explanation
+    });
+    let Explanation { window, reference, onset, findings, signature, comparisons, notes } =
+        explanation.await?;
     let made_at = promql.now();
-    let Explanation { window, reference, onset, findings, signature, comparisons, notes } = explanation;
     cost.comparisons = comparisons;
     cost.notes.extend(notes);
     cost.duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(Analysis {
+    let analysis = Analysis {
         id: AnalysisId::at(made_at),
         incident_id: incident.id,
         made_at,
@@ -47,17 +72,32 @@ pub(crate) async fn analyzed(
         findings,
         signature,
         cost,
-    })
+    };
+    Ok(Made { analysis, is_kept: false })
 }
 
-/// Computing takes longer than a task may keep its thread: where there are others, they take over
-/// its tasks.
-fn without_blocking<T>(work: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
-    }
+/// An analysis that was begun after `asked_at`, while whoever asked waited.
+async fn begun_since(
+    promql: &PromQuery,
+    incident: &Incident,
+    asked_at: DateTime<Utc>,
+) -> Result<Option<Analysis>, StoreError> {
+    let mut work = promql.pool().begin_work(Access::Read).await?;
+    let last = work.connection().store().analyses(incident.id, &Page::first(1)).await?.items.pop();
+    work.done();
+    let begun_at = |last: &Analysis| {
+        let took = i64::try_from(last.cost.duration_ms).ok().and_then(TimeDelta::try_milliseconds);
+        last.made_at - took.unwrap_or_default()
+    };
+    Ok(last.filter(|last| begun_at(last) > asked_at))
+}
+
+/// An incident that was opened again is explained as one that began then.
+async fn since_last_opened(promql: &PromQuery, incident: &Incident) -> Result<Incident, StoreError> {
+    let mut work = promql.pool().begin_work(Access::Read).await?;
+    let reopened_at = work.connection().store().reopened_at(incident.id).await?;
+    work.done();
+    Ok(Incident { started_at: reopened_at.unwrap_or(incident.started_at), ..incident.clone() })
 }
 
 /// Keeps an analysis, in a transaction that holds its incident. It is news unless the one before
@@ -65,22 +105,32 @@ fn without_blocking<T>(work: impl FnOnce() -> T) -> T {
 pub(crate) async fn keep(store: &mut Store<'_>, analysis: &mut Analysis) -> Result<(), StoreError> {
     let before = store.analyses(analysis.incident_id, &Page::first(1)).await?.items;
     let says_the_same = |before: &Analysis| {
-        before.signature == analysis.signature && before.findings.is_empty() == analysis.findings.is_empty()
+        before.method == analysis.method
+            && before.signature == analysis.signature
+            && before.findings.is_empty() == analysis.findings.is_empty()
     };
     analysis.is_news = !before.first().is_some_and(says_the_same);
     store.insert_analysis(analysis).await?;
     store.trim_analyses(analysis.incident_id, KEPT_MAX).await
 }
 
-/// How long unresolved incidents are looked at again by themselves.
-pub(crate) const WATCHED: TimeDelta = TimeDelta::minutes(65);
+/// How long an incident is looked at every few minutes: until what is looked at no longer changes.
+const WATCHED: TimeDelta = TimeDelta::minutes(65);
+/// How long it is looked at every hour, for others may be known by then.
+const REMEMBERED: TimeDelta = TimeDelta::hours(24);
 
-/// Whether an analysis is due: at once when an incident opens, every minute at first, then every
-/// five, until what is looked at no longer changes.
+/// Whether an analysis is due: at once when an incident opens or opens again, every minute at first, then
+/// every five, then every hour for a day; and once, however late.
 pub(crate) fn is_due(incident: &OpenIncident, now: DateTime<Utc>) -> bool {
-    let age = now - incident.started_at;
-    let pause = if age < TimeDelta::minutes(6) { TimeDelta::minutes(1) } else { TimeDelta::minutes(5) };
-    age <= WATCHED && incident.analyzed_at.is_none_or(|analyzed_at| now - analyzed_at >= pause)
+    let age = now - incident.opened_at;
+    let pause = match age {
+        age if age < TimeDelta::minutes(6) => TimeDelta::minutes(1),
+        age if age <= WATCHED => TimeDelta::minutes(5),
+        age if age <= REMEMBERED => TimeDelta::hours(1),
+        _ => TimeDelta::MAX,
+    };
+    let last = incident.analyzed_at.filter(|analyzed_at| *analyzed_at >= incident.opened_at);
+    last.is_none_or(|analyzed_at| now - analyzed_at >= pause)
 }
 
 #[cfg(test)]
@@ -88,16 +138,24 @@ mod tests {
     use super::*;
     use crate::model::IncidentId;
 
+    fn due(age: i64, since_last: Option<i64>) -> bool {
+        let opened_at: DateTime<Utc> = "2026-06-15T12:00:00Z".parse().unwrap();
+        let now = opened_at + TimeDelta::minutes(age);
+        let analyzed_at = since_last.map(|minutes| now - TimeDelta::minutes(minutes));
+        is_due(&OpenIncident { id: IncidentId::at(opened_at), opened_at, analyzed_at }, now)
+    }
+
     #[test]
-    fn an_analysis_is_due_at_once_then_every_few_minutes_for_an_hour() {
-        let started_at: DateTime<Utc> = "2026-06-15T12:00:00Z".parse().unwrap();
-        let due = |age: i64, since_last: Option<i64>| {
-            let now = started_at + TimeDelta::minutes(age);
-            let analyzed_at = since_last.map(|minutes| now - TimeDelta::minutes(minutes));
-            is_due(&OpenIncident { id: IncidentId::at(started_at), started_at, analyzed_at }, now)
-        };
+    fn an_analysis_is_due_at_once_then_every_few_minutes_then_every_hour() {
         assert!(due(0, None) && due(2, Some(1)) && !due(2, Some(0)));
         assert!(!due(20, Some(4)) && due(20, Some(5)));
-        assert!(due(65, Some(5)) && !due(66, Some(5)) && !due(66, None));
+        assert!(due(65, Some(5)) && !due(66, Some(5)) && due(130, Some(60)));
+        assert!(!due(25 * 60, Some(24 * 60)));
+    }
+
+    #[test]
+    fn what_was_never_looked_at_or_opened_again_is_due_however_late() {
+        assert!(due(66, None) && due(3 * 24 * 60, None));
+        assert!(due(2, Some(180)), "it was opened again two minutes ago");
     }
 }

@@ -20,6 +20,8 @@ const BEFORE_MIN: usize = 8;
 const SINCE_MIN: usize = 2;
 /// The least change in proportion.
 const CHANGE_MIN: f64 = 0.05;
+/// How far one of a hundred series must have moved to be a sign of trouble by itself.
+const ALONE_MIN: f64 = 5.0;
 /// A change of traffic that may explain something.
 const LOAD_MIN: f64 = 0.1;
 
@@ -33,6 +35,18 @@ pub(super) struct Shift {
     pub score: f64,
     /// The bucket from which on it is different.
     pub bucket: usize,
+    pub manner: Manner,
+}
+
+/// What a series did before it shifted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// It varied.
+    Varied,
+    /// It was constant, as a setting is.
+    Constant,
+    /// It said that something is there, and no longer does.
+    Presence,
 }
 
 impl Shift {
@@ -69,13 +83,21 @@ fn shift_since(
     first: usize,
 ) -> Option<Shift> {
     let Setting { axis, traffic, is_found, .. } = setting;
-    let Compared { before, after, score, bucket } = compared(values, first, history.nature, axis)?;
+    let Compared { before, after, mut score, bucket, mut manner } = compared(history, values, first, axis)?;
+    if before >= 1.0 && after <= 0.0 && says_presence(history.labels.value("__name__")) {
+        (score, manner) = (SCORE_CONSTANT, Manner::Presence);
+    }
     // It may have begun to move before or after the requests show it.
     let ends = [first, bucket, first.midpoint(axis.count)];
     let allowed = if *is_found { 1.4 } else { 2.0 };
     let by_load = |since| is_explained(before, after, load(traffic, first.min(since), since), allowed);
     let score = if ends.into_iter().any(by_load) { 0.0 } else { score };
-    Some(Shift { labels: history.labels.clone(), before, after, score, bucket })
+    Some(Shift { labels: history.labels.clone(), before, after, score, bucket, manner })
+}
+
+/// Names by which exporters say whether what they look at is there.
+fn says_presence(name: &str) -> bool {
+    name == "up" || name.ends_with("_up") || name == "probe_success"
 }
 
 /// How many times the usual traffic there is since a bucket; usual is what there was up to another.
@@ -83,7 +105,7 @@ fn load(traffic: &[f64], usual_to: usize, since: usize) -> f64 {
     let mean = |counts: &[f64]| super::statistics::ratio(counts.iter().sum(), counts.len() as f64);
     let before = mean(&traffic[..usual_to.min(traffic.len())]);
     let since = mean(&traffic[since.min(traffic.len())..]);
-    if before > 0.0 && since > 0.0 { since / before } else { 1.0 }
+    if before > 0.0 { since / before } else { 1.0 }
 }
 
 /// Whether it moved with the traffic, and not much further.
@@ -97,9 +119,10 @@ struct Compared {
     after: f64,
     score: f64,
     bucket: usize,
+    manner: Manner,
 }
 
-fn compared(values: &[f64], first: usize, nature: SeriesNature, axis: &Axis) -> Option<Compared> {
+fn compared(history: &SeriesHistory, values: &[f64], first: usize, axis: &Axis) -> Option<Compared> {
     let (early, late) = values.split_at(first.min(values.len()));
     let early = sorted(early.iter().copied());
     let since = sorted(late.iter().copied());
@@ -109,7 +132,11 @@ fn compared(values: &[f64], first: usize, nature: SeriesNature, axis: &Axis) -> 
     let (before, after) = (quantile(&early, 0.5), quantile(&since, 0.5));
     let own = quantile(&early, 0.75) - quantile(&early, 0.25);
     let mut unit = own.max(0.01 * before.abs());
-    if nature == SeriesNature::Increments {
+    // What counts things goes up and down by some of them, even if it has not done so lately.
+    if is_count(history) {
+        unit = unit.max(before.abs().max(1.0).sqrt());
+    }
+    if history.nature == SeriesNature::Increments {
         // Rates are by the second; 1.35 standard deviations are an interquartile range.
         let mean = early.iter().sum::<f64>() / early.len() as f64;
         let events = (mean * axis.seconds()).max(0.25);
@@ -125,7 +152,13 @@ fn compared(values: &[f64], first: usize, nature: SeriesNature, axis: &Axis) -> 
         (true, true) => (distance / unit).min(SCORE_MAX),
         (true, false) => SCORE_CONSTANT,
     };
-    Some(Compared { before, after, score, bucket: begun(values, first, before, distance) })
+    let manner = if own > 0.0 { Manner::Varied } else { Manner::Constant };
+    Some(Compared { before, after, score, bucket: begun(values, first, before, distance), manner })
+}
+
+/// Whether it is a reading of whole numbers.
+fn is_count(history: &SeriesHistory) -> bool {
+    history.nature == SeriesNature::Level && history.points.iter().all(|(_, value)| value.fract() == 0.0)
 }
 
 /// The first bucket from which on it is mostly nearer to what it is now.
@@ -153,6 +186,9 @@ fn per_bucket(history: &SeriesHistory, axis: &Axis) -> Vec<f64> {
     if history.nature != SeriesNature::Increments {
         return buckets.into_iter().map(median).collect();
     }
+    if let Some(gap) = rhythm(&history.points).filter(|gap| *gap > 750.0 * axis.seconds()) {
+        return spread(&history.points, gap, axis);
+    }
     // Nothing counted is a count of nothing, between the first and the last.
     let started = buckets.iter().position(|values| !values.is_empty()).unwrap_or(axis.count);
     let rate = |(n, values): (usize, Vec<f64>)| match n < started {
@@ -160,6 +196,35 @@ fn per_bucket(history: &SeriesHistory, axis: &Axis) -> Vec<f64> {
         false => values.iter().sum::<f64>() / axis.seconds(),
     };
     buckets.into_iter().enumerate().map(rate).collect()
+}
+
+/// Milliseconds from one sample to the next, if they come regularly.
+fn rhythm(points: &[(i64, f64)]) -> Option<f64> {
+    let gaps = sorted(points.windows(2).map(|pair| (pair[1].0 - pair[0].0) as f64));
+    let usual = quantile(&gaps, 0.5);
+    (gaps.len() >= BEFORE_MIN && quantile(&gaps, 0.9) <= 1.25 * usual).then_some(usual)
+}
+
+/// Rates of what is read more seldom than there are buckets: what was added belongs to all the time since
+/// the reading before, and after the last one nothing is known.
+fn spread(points: &[(i64, f64)], gap: f64, axis: &Axis) -> Vec<f64> {
+    let (width, start) = (axis.seconds() * 1_000.0, axis.time(0).timestamp_millis() as f64);
+    let (mut added, mut known) = (vec![0.0; axis.count], vec![0.0; axis.count]);
+    let mut before = points.first().map_or(0.0, |first| first.0 as f64 - gap);
+    for (time, value) in points {
+        let (from, to) = (before.max(*time as f64 - 2.0 * gap), *time as f64);
+        before = to;
+        let bucket = |time: f64| ((time - start) / width).floor().max(0.0) as usize;
+        for n in bucket(from)..=bucket(to).min(axis.count - 1) {
+            let (begin, end) = (start + n as f64 * width, start + (n + 1) as f64 * width);
+            let part = (to.min(end) - from.max(begin)).max(0.0);
+            added[n] += value * part / (to - from).max(1.0);
+            known[n] += part;
+        }
+    }
+    let rate =
+        |(added, known): (f64, f64)| if known >= 0.5 * width { added / known * 1_000.0 } else { f64::NAN };
+    added.into_iter().zip(known).map(rate).collect()
 }
 
 /// Shifts of one metric in one direction that belong together.
@@ -170,8 +235,26 @@ pub(super) struct MetricShift {
     pub common: Vec<(String, String)>,
     /// The farthest first.
     pub shifts: Vec<Shift>,
-    /// How many series of the metric were compared.
+    /// How many series of the metric were compared, and of all metrics.
     pub of: usize,
+    pub among: usize,
+}
+
+impl MetricShift {
+    /// Whether it is a sign of trouble where nothing else is. Of many series one moves now and then, and
+    /// what was constant may have been set to something else.
+    pub(super) fn stands_alone(&self) -> bool {
+        let first = &self.shifts[0];
+        let limit = ALONE_MIN * (1.0 + (self.among as f64 / 100.0).max(1.0).log10());
+        let ratio = (first.after / first.before).abs();
+        match first.manner {
+            Manner::Presence => true,
+            Manner::Constant => first.score >= limit && (ratio >= 3.0 || ratio <= 1.0 / 3.0),
+            Manner::Varied => {
+                first.score >= limit && ((ratio - 1.0).abs() >= 0.5 || first.score >= 2.0 * limit)
+            }
+        }
+    }
 }
 
 /// Puts shifts of one metric together.
@@ -194,7 +277,13 @@ pub(super) fn by_metric(shifts: &[Shift]) -> Vec<MetricShift> {
         let labels = moved[0].labels.iter().filter(|label| &*label.name != "__name__");
         let labels = labels.map(|label| (label.name.to_string(), label.value.to_string()));
         let common = labels.filter(is_common).collect();
-        MetricShift { name, common, shifts: moved.into_iter().cloned().collect(), of: of.len() }
+        MetricShift {
+            name,
+            common,
+            shifts: moved.into_iter().cloned().collect(),
+            of: of.len(),
+            among: shifts.len(),
+        }
     };
     metrics.into_iter().map(joined).collect()
 }
@@ -255,6 +344,67 @@ mod tests {
         );
     }
 
+    fn stepped(from: f64, to: f64) -> SeriesHistory {
+        let count = axis().count;
+        let values: Vec<f64> = (0..count).map(|n| if n >= count - 20 { to } else { from }).collect();
+        history(SeriesNature::Level, &values)
+    }
+
+    fn stands_alone(history: &SeriesHistory, among: usize) -> bool {
+        let axis = axis();
+        let found = shift(history, &setting(&axis, axis.count - 20, &[])).unwrap();
+        let mut metrics = by_metric(&[found]);
+        metrics.iter_mut().for_each(|metric| metric.among = among);
+        metrics.iter().any(MetricShift::stands_alone)
+    }
+
+    #[test]
+    fn what_counts_a_few_things_may_count_one_more() {
+        for (from, to) in [(12.0, 13.0), (0.0, 1.0), (4.0, 5.0), (3.0, 4.0)] {
+            assert!(!stands_alone(&stepped(from, to), 100), "{from} to {to}");
+        }
+        assert!(stands_alone(&stepped(20.0, 900.0), 100));
+        assert!(!stands_alone(&stepped(0.5, 0.75), 100), "somebody set it");
+        assert!(stands_alone(&stepped(0.5, 9.0), 100));
+    }
+
+    #[test]
+    fn what_says_it_is_there_is_missed() {
+        let up = |from, to| {
+            let labels = [("__name__", "up"), ("job", "a")].into_iter().collect();
+            SeriesHistory { labels, ..stepped(from, to) }
+        };
+        assert!(stands_alone(&up(1.0, 0.0), 1_000));
+        assert!(!stands_alone(&up(0.0, 1.0), 1_000));
+    }
+
+    #[test]
+    fn among_more_series_one_must_have_moved_further() {
+        let mut values = wobble(axis().count);
+        values.iter_mut().skip(axis().count - 20).for_each(|value| *value += 55.0);
+        let moved = history(SeriesNature::Level, &values.iter().map(|value| value + 0.5).collect::<Vec<_>>());
+        assert!(stands_alone(&moved, 50) && !stands_alone(&moved, 1_000));
+    }
+
+    #[test]
+    fn a_counter_read_once_a_minute_can_shift() {
+        let axis = axis();
+        let first = axis.count - 20;
+        let values = |to: f64| -> Vec<(i64, f64)> {
+            (1..60)
+                .map(|n| {
+                    (
+                        axis.time(2 * n).timestamp_millis() + 7_000,
+                        if n >= 51 { to } else { 600.0 + (n % 7) as f64 * 10.0 },
+                    )
+                })
+                .collect()
+        };
+        let of = |to: f64| SeriesHistory { points: values(to), ..history(SeriesNature::Increments, &[]) };
+        assert!(shift(&of(1_800.0), &setting(&axis, first, &[])).unwrap().score > SCORE_MIN);
+        assert!(shift(&of(620.0), &setting(&axis, first, &[])).unwrap().score < SCORE_MIN);
+    }
+
     #[test]
     fn few_events_are_no_shift() {
         let axis = axis();
@@ -277,6 +427,7 @@ mod tests {
             after: 2.0,
             score,
             bucket: 3,
+            manner: Manner::Varied,
         };
         let joined = by_metric(&[of("a", 9.0), of("b", 0.0), of("c", 0.0)]);
         assert_eq!(joined.len(), 1);

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::input::Seen;
-use super::requests::{Requests, duration_of, is_failure};
-use super::statistics::{Table, corrected, median, p_ranks_higher, ratio};
+use super::requests::{Request, Requests, duration_of, is_failure};
+use super::statistics::{Table, corrected, ratio};
+use super::weighted::{Count, p_ranks_higher, weighted_mean, weighted_quantile};
 use crate::model::EventType;
 
 const RATE: f64 = 0.001;
@@ -43,26 +44,37 @@ pub(super) struct ChangedSpan {
 
 #[derive(Default)]
 struct Operation {
-    early: Vec<f64>,
-    late: Vec<(f64, usize)>,
-    early_failed: f64,
-    late_failed: Vec<usize>,
+    /// Own times, and for how many each stands.
+    early: Vec<(f64, f64)>,
+    late: Vec<(f64, f64)>,
+    /// Places of those of `late`.
+    places: Vec<usize>,
+    early_all: Count,
+    late_all: Count,
+    early_failed: Count,
+    late_failed: Count,
+    failed: Vec<usize>,
 }
 
-/// What was found, the largest share first, and how many comparisons it took.
-pub(super) fn changed_spans(events: &[Seen], requests: &Requests, first: usize) -> (Vec<ChangedSpan>, u64) {
-    let operations = operations(events, requests, first);
-    let lost: HashMap<_, f64> = operations
-        .iter()
-        .map(|(key, operation)| {
-            let usual = median(operation.early.iter().copied());
-            let usual = if usual.is_finite() { usual } else { 0.0 };
-            (*key, operation.late.iter().map(|(own, _)| (own - usual).max(0.0)).sum())
-        })
-        .collect();
+impl Operation {
+    fn usual(&self) -> f64 {
+        weighted_quantile(&self.early, 0.5)
+    }
+}
+
+/// What was found among the requests concerned, the largest share first, and how many comparisons it took.
+pub(super) fn changed_spans(
+    events: &[Seen],
+    requests: &Requests,
+    first: usize,
+    is_concerned: impl Fn(&Request) -> bool,
+) -> (Vec<ChangedSpan>, u64) {
+    let operations = operations(events, requests, first, is_concerned);
+    let lost: BTreeMap<_, f64> =
+        operations.iter().map(|(key, operation)| (*key, loss(&operation.late, operation.usual()))).collect();
     let usual_lost: f64 = operations.values().map(usual_loss).sum();
     let all_lost = (lost.values().sum::<f64>() - usual_lost).max(1e-9);
-    let all_failed: f64 = operations.values().map(|operation| operation.late_failed.len() as f64).sum();
+    let all_failed: f64 = operations.values().map(|operation| operation.late_failed.sum).sum();
     let mut found = Vec::new();
     for (key, operation) in &operations {
         if operation.late.len() < SPANS_MIN {
@@ -82,26 +94,30 @@ pub(super) fn changed_spans(events: &[Seen], requests: &Requests, first: usize) 
     (found, 2 * operations.len() as u64)
 }
 
+/// Time beyond the usual one.
+fn loss(times: &[(f64, f64)], usual: f64) -> f64 {
+    let usual = if usual.is_finite() { usual } else { 0.0 };
+    times.iter().map(|(own, weight)| weight * (own - usual).max(0.0)).sum()
+}
+
 /// Time that is lost all the same when nothing is wrong.
 fn usual_loss(operation: &Operation) -> f64 {
-    let usual = median(operation.early.iter().copied());
-    let each =
-        ratio(operation.early.iter().map(|own| (own - usual).max(0.0)).sum(), operation.early.len() as f64);
-    each * operation.late.len() as f64
+    let each = ratio(loss(&operation.early, operation.usual()), operation.early_all.sum);
+    each * operation.late_all.sum
 }
 
 fn slower(key: (&str, &str), operation: &Operation, share: f64, requests: &Requests) -> Option<ChangedSpan> {
-    let late: Vec<f64> = operation.late.iter().map(|(own, _)| *own).collect();
     if operation.early.len() < SPANS_MIN {
         return None;
     }
-    let usual = median(operation.early.iter().copied());
-    let (before, after) = compared_times(&operation.early, &late);
+    let usual = operation.usual();
+    let (before, after) = compared_times(&operation.early, &operation.late);
     if after < RATIO_MIN * before || after - before < 1.0 {
         return None;
     }
-    let slow = operation.late.iter().filter(|(own, _)| *own > 2.0 * usual.max(0.5)).map(|(_, place)| *place);
-    let places: Vec<usize> = slow.collect();
+    let slow =
+        operation.late.iter().zip(&operation.places).filter(|((own, _), _)| *own > 2.0 * usual.max(0.5));
+    let places: Vec<usize> = slow.map(|(_, place)| *place).collect();
     Some(ChangedSpan {
         source: key.0.to_owned(),
         name: key.1.to_owned(),
@@ -109,20 +125,19 @@ fn slower(key: (&str, &str), operation: &Operation, share: f64, requests: &Reque
         before,
         after,
         share,
-        p_value: p_ranks_higher(&late, &operation.early),
+        p_value: p_ranks_higher(&operation.late, &operation.early),
         requests: places.iter().filter_map(|place| requests.of_event[*place]).collect(),
         events: places,
     })
 }
 
 /// Medians, or means where only some are slow.
-fn compared_times(early: &[f64], late: &[f64]) -> (f64, f64) {
-    let medians = (median(early.iter().copied()), median(late.iter().copied()));
+fn compared_times(early: &[(f64, f64)], late: &[(f64, f64)]) -> (f64, f64) {
+    let medians = (weighted_quantile(early, 0.5), weighted_quantile(late, 0.5));
     if medians.1 >= RATIO_MIN * medians.0 && medians.1 - medians.0 >= 1.0 {
         return medians;
     }
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    (mean(early), mean(late))
+    (weighted_mean(early), weighted_mean(late))
 }
 
 fn failing(
@@ -131,12 +146,10 @@ fn failing(
     all_failed: f64,
     requests: &Requests,
 ) -> Option<ChangedSpan> {
-    let table = Table {
-        with: operation.late_failed.len() as f64,
-        of: operation.late.len() as f64,
-        other_with: operation.early_failed,
-        other_of: operation.early.len() as f64,
-    };
+    let table = Table::of_rates(
+        (operation.late_failed, operation.late_all),
+        (operation.early_failed, operation.early_all),
+    );
     let (before, after) = (table.other_share(), table.share());
     if after < RATIO_MIN * before || after < 0.01 {
         return None;
@@ -147,10 +160,10 @@ fn failing(
         complaint: Complaint::Failing,
         before,
         after,
-        share: ratio(table.with, all_failed),
+        share: ratio(operation.late_failed.sum, all_failed),
         p_value: table.p_larger(),
-        events: operation.late_failed.clone(),
-        requests: operation.late_failed.iter().filter_map(|place| requests.of_event[*place]).collect(),
+        events: operation.failed.clone(),
+        requests: operation.failed.iter().filter_map(|place| requests.of_event[*place]).collect(),
     })
 }
 
@@ -158,20 +171,29 @@ fn operations<'e>(
     events: &'e [Seen],
     requests: &Requests,
     first: usize,
+    is_concerned: impl Fn(&Request) -> bool,
 ) -> BTreeMap<(&'e str, &'e str), Operation> {
     let mut interned: BTreeMap<(&str, &str), Operation> = BTreeMap::new();
-    for request in &requests.all {
+    for request in requests.all.iter().filter(|request| is_concerned(request)) {
         for one in spans_of(request.events.iter().copied(), events) {
             let event = &events[one.place].event;
             let name = event.message.as_deref().unwrap_or_default();
             let operation = interned.entry((&event.source, name)).or_default();
+            let Operation { early, late, places, early_all, late_all, .. } = operation;
             if request.bucket < first {
-                operation.early.push(one.own);
-                operation.early_failed += f64::from(u8::from(one.is_first_failure));
+                early.push((one.own, request.weight));
+                early_all.add(request.weight);
             } else {
-                operation.late.push((one.own, one.place));
-                if one.is_first_failure {
-                    operation.late_failed.push(one.place);
+                late.push((one.own, request.weight));
+                late_all.add(request.weight);
+                places.push(one.place);
+            }
+            match (one.is_first_failure, request.bucket < first) {
+                (false, _) => {}
+                (true, true) => operation.early_failed.add(request.weight),
+                (true, false) => {
+                    operation.late_failed.add(request.weight);
+                    operation.failed.push(one.place);
                 }
             }
         }
@@ -251,7 +273,7 @@ mod tests {
 
     fn found(events: &[Seen]) -> Vec<(String, Complaint)> {
         let requests = Requests::of(events, &axis(), first());
-        let (spans, _) = changed_spans(events, &requests, first());
+        let (spans, _) = changed_spans(events, &requests, first(), |_| true);
         spans.into_iter().map(|span| (span.name, span.complaint)).collect()
     }
 
@@ -262,9 +284,52 @@ mod tests {
     }
 
     #[test]
+    fn what_is_slow_for_some_is_found_among_them() {
+        // Two in hundred requests wait for what all others do not wait for.
+        let mut events = Vec::new();
+        for n in 0..1_500_i64 {
+            let (second, late) = (n * 2, n >= 1_350);
+            let is_some = n % 10 == 0;
+            let took = if late && is_some { 500.0 } else { 150.0 + (n % 17) as f64 * 10.0 };
+            let call = json!({"event_type": "trace", "message": "call", "trace_id": format!("t{n}"), "span_id": format!("{n}"),
+                "tags": {"region": if is_some { "x" } else { "y" }}, "payload": {"duration_ms": took}});
+            events.push(seen(second, call));
+        }
+        let requests = Requests::of(&events, &axis(), first());
+        let item = requests.items.iter().position(|item| item.value == "x").unwrap() as u32;
+        let of = |is_concerned: &dyn Fn(&Request) -> bool| {
+            changed_spans(&events, &requests, first(), is_concerned).0.len()
+        };
+        assert_eq!((of(&|_| true), of(&|request| request.items.contains(&item))), (0, 1));
+    }
+
+    #[test]
     fn where_a_failure_begins_is_where_no_child_failed() {
         let events = recorded(|_| 20.0, |late| late);
         assert_eq!(found(&events), [("call".to_owned(), Complaint::Failing)]);
+    }
+
+    #[test]
+    fn failures_that_are_all_seen_beside_a_sample_of_the_rest_are_no_more_of_them() {
+        // One in fifty fails, always; since there is twice the traffic, all failures and as many others
+        // were read.
+        let mut events = Vec::new();
+        for n in 0..600_i64 {
+            let (second, late) = (n * 6, n >= 450);
+            let fails = if late { n % 3 == 0 } else { n % 6 == 0 };
+            let id = format!("{n}");
+            let weight = if fails {
+                1.0
+            } else if late {
+                24.5
+            } else {
+                9.8
+            };
+            let span = json!({"event_type": "trace", "message": "call", "trace_id": id, "span_id": id,
+                "payload": {"duration_ms": 20.0}, "level": if fails { "error" } else { "info" }});
+            events.push(Seen { request_weight: weight, ..seen(second, span) });
+        }
+        assert!(found(&events).is_empty(), "{:?}", found(&events));
     }
 
     #[test]

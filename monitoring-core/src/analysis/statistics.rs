@@ -134,32 +134,6 @@ pub(super) fn corrected(p_values: &[f64], comparisons: usize) -> Vec<f64> {
     corrected
 }
 
-/// How likely chance alone makes the first values rank so much higher (Mann-Whitney, normal
-/// approximation with ties).
-pub(super) fn p_ranks_higher(values: &[f64], others: &[f64]) -> f64 {
-    let (n, m) = (values.len() as f64, others.len() as f64);
-    if n < 1.0 || m < 1.0 {
-        return 1.0;
-    }
-    let mut all: Vec<(f64, bool)> = values.iter().map(|value| (*value, true)).collect();
-    all.extend(others.iter().map(|value| (*value, false)));
-    all.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut rank_sum, mut ties, mut at) = (0.0, 0.0, 0);
-    while at < all.len() {
-        let end = at + all[at..].iter().take_while(|one| one.0 == all[at].0).count();
-        let (same, middle) = ((end - at) as f64, (at + end + 1) as f64 / 2.0);
-        rank_sum += middle * all[at..end].iter().filter(|one| one.1).count() as f64;
-        ties += same * same * same - same;
-        at = end;
-    }
-    let total = n + m;
-    let variance = n * m / 12.0 * (total + 1.0 - ties / (total * (total - 1.0)).max(1.0));
-    if variance <= 0.0 {
-        return 1.0;
-    }
-    normal_tail((rank_sum - n * (n + 1.0) / 2.0 - n * m / 2.0 - 0.5) / variance.sqrt())
-}
-
 /// The value below which the given part of the values lies; they are sorted. NaN if there are none.
 pub(super) fn quantile(sorted: &[f64], part: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
@@ -253,16 +227,6 @@ mod tests {
         let p = [0.01, 0.5, 0.02];
         assert_eq!(corrected(&p, 3), [0.03, 0.5, 0.03]);
         assert_eq!(corrected(&p, 300)[0], 1.0);
-    }
-
-    #[test]
-    fn ranks_tell_a_shift() {
-        let low: Vec<f64> = (0..30).map(f64::from).collect();
-        let high: Vec<f64> = low.iter().map(|value| value + 20.0).collect();
-        assert!(p_ranks_higher(&high, &low) < 1e-6);
-        assert!(p_ranks_higher(&low, &high) > 0.99);
-        assert!((p_ranks_higher(&low, &low) - 0.5).abs() < 0.05);
-        assert_eq!(p_ranks_higher(&[1.0; 5], &[1.0; 5]), 1.0);
     }
 
     #[test]

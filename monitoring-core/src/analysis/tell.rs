@@ -8,7 +8,9 @@ use super::bubble_up::Common;
 use super::candidate::{Candidate, EXAMPLES_MAX, clock_time, number, percent};
 use super::changes::{ChangeKind, NearChange};
 use super::input::{Axis, Input, Seen};
+use super::lost::Lost;
 use super::requests::Requests;
+use super::series_ended::Ended;
 use super::series_shift::MetricShift;
 use super::spans::{ChangedSpan, Complaint};
 use super::templates_changed::{Changed, Fate};
@@ -39,8 +41,6 @@ const COMMON_WORDS: [&str; 24] = [
     "client", "duration", "failed", "failure", "with", "from", "after", "text", "time", "timeout", "service",
     "value", "current", "usage",
 ];
-/// How far a series must have moved to be a sign of trouble by itself.
-const ALONE_MIN: f64 = 5.0;
 /// Labels and tags that say where something is.
 const PLACES: [&str; 7] = ["service", "source", "app", "component", "job", "service_name", "host"];
 /// Metrics that tell again how requests went.
@@ -134,7 +134,11 @@ impl Scene<'_> {
     }
 
     pub(super) fn template(&self, changed: &Changed) -> Candidate {
-        let Changed { source, template, before, after, p_value, .. } = changed;
+        let Changed { template, before, after, p_value, .. } = changed;
+        let source = &match &changed.instance {
+            Some(instance) => format!("{} ({instance})", changed.source),
+            None => changed.source.clone(),
+        };
         let first = self.first_problems.values().copied().collect::<BTreeSet<_>>();
         let leads = changed.events.iter().filter(|place| first.contains(place)).count() as f64;
         let leads = leads / self.bad.len().max(1) as f64;
@@ -176,10 +180,15 @@ impl Scene<'_> {
             Fate::Missing | Fate::Stopped => self.time(changed.bucket),
         };
         let mut about = words(template);
-        about.insert(format!("place {source}"));
+        about.insert(format!("place {}", changed.source));
         if !is_problem {
-            about.insert(format!("messages of {source}"));
+            about.insert(format!("messages of {}", changed.source));
         }
+        let mut tags: BTreeMap<String, String> = [("source".to_owned(), changed.source.clone())].into();
+        tags.extend(changed.instance.iter().filter_map(|instance| {
+            let (key, value) = instance.split_once('=')?;
+            Some((key.to_owned(), value.to_owned()))
+        }));
         let examples = match changed.fate {
             Fate::New | Fate::Surging => self.ids(changed.events.iter().copied()),
             Fate::Missing | Fate::Stopped => self.ids(changed.events.iter().rev().copied()),
@@ -187,7 +196,7 @@ impl Scene<'_> {
         Candidate {
             kind: FindingKind::Template,
             score,
-            p_value: Some(*p_value),
+            p_value: *p_value,
             effect: None,
             onset,
             summary,
@@ -202,9 +211,9 @@ impl Scene<'_> {
                 before: Some(before),
                 after: Some(after),
                 unit: format!("messages {unit}"),
-                p_value: Some(*p_value),
+                p_value: *p_value,
                 onset,
-                tags: [("source".to_owned(), source.clone())].into(),
+                tags,
                 events: examples,
                 incident_id: None,
             }],
@@ -332,7 +341,105 @@ impl Scene<'_> {
             requests: BTreeSet::new(),
             about,
             // Where no request suffers, a series alone must be surer.
-            is_trouble: !is_symptom && (self.is_found || first.score >= ALONE_MIN),
+            is_trouble: !is_symptom && (self.is_found || metric.stands_alone()),
+        }
+    }
+
+    /// Series that ended.
+    pub(super) fn ended(&self, ended: &Ended) -> Candidate {
+        let (label, value) = &ended.who;
+        let time = self.time(ended.bucket);
+        let at = clock_time(self.axis.time(ended.bucket));
+        let first = ended.series[0].value("__name__");
+        let (subject, summary) = match (label.as_str(), ended.series.len()) {
+            ("__name__", _) => (value.clone(), format!("the metric {value} ends at {at}")),
+            (_, 1) => {
+                let subject = format!("{first}{{{label}={value:?}}}");
+                let summary = format!("{subject} ends at {at}, and nothing else comes from there");
+                (subject, summary)
+            }
+            (_, count) => (
+                format!("{{{label}={value:?}}}"),
+                format!("all {count} metrics with {label}={value:?} end at {at}, such as {first}"),
+            ),
+        };
+        let evidence = ended.series.iter().take(EXAMPLES_MAX).map(|labels| Evidence {
+            kind: FindingKind::Series,
+            subject: labels.to_string(),
+            before: None,
+            after: None,
+            unit: "samples".to_owned(),
+            p_value: None,
+            onset: time,
+            tags: labels.iter().map(|label| (label.name.to_string(), label.value.to_string())).collect(),
+            events: Vec::new(),
+            incident_id: None,
+        });
+        let mut about: BTreeSet<String> = [format!("{label}={value}")].into();
+        if PLACES.contains(&label.as_str()) {
+            about.insert(format!("place {value}"));
+        }
+        Candidate {
+            kind: FindingKind::Series,
+            score: 0.5 + 0.03 * ended.series.len().min(5) as f64,
+            p_value: None,
+            effect: None,
+            onset: time,
+            short: format!("{subject} ends"),
+            summary,
+            evidence: evidence.collect(),
+            requests: BTreeSet::new(),
+            about,
+            is_trouble: true,
+        }
+    }
+
+    /// Traffic that was lost.
+    pub(super) fn lost(&self, lost: &Lost) -> Candidate {
+        let minute = 60.0 / self.axis.seconds();
+        let (before, after) = (lost.before * minute, lost.after * minute);
+        let (what, subject) = match (&lost.source, lost.is_of_requests) {
+            (None, true) => ("hardly any requests come".to_owned(), "all requests".to_owned()),
+            (None, false) => ("hardly anything is reported".to_owned(), "all events".to_owned()),
+            (Some(source), true) => {
+                (format!("hardly any requests reach {source}"), format!("requests of {source}"))
+            }
+            (Some(source), false) => {
+                (format!("{source} hardly reports anything"), format!("events of {source}"))
+            }
+        };
+        let onset = self.time(lost.bucket);
+        let at = clock_time(self.axis.time(lost.bucket));
+        let source = lost.source.iter();
+        Candidate {
+            kind: FindingKind::Traffic,
+            score: if lost.source.is_none() { 0.8 } else { 0.62 },
+            p_value: Some(lost.p_value),
+            effect: Some((after - before) / before.max(1e-9)),
+            onset,
+            summary: format!(
+                "{what} any more since {at}: {} a minute, before {}",
+                number(after),
+                number(before)
+            ),
+            short: format!("{what} any more"),
+            evidence: vec![Evidence {
+                kind: FindingKind::Traffic,
+                subject,
+                before: Some(before),
+                after: Some(after),
+                unit: "a minute".to_owned(),
+                p_value: Some(lost.p_value),
+                onset,
+                tags: source.clone().map(|source| ("source".to_owned(), source.clone())).collect(),
+                events: self.ids(lost.events.iter().rev().copied()),
+                incident_id: None,
+            }],
+            requests: BTreeSet::new(),
+            about: source
+                .flat_map(|source| [format!("place {source}"), format!("messages of {source}")])
+                .collect(),
+            is_trouble: true,
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) fn template(message: &str) -> String {
         if is_word(c) {
             let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
             let (word, after) = rest.split_at(length);
-            push_word(&mut masked, word);
+            push_word(&mut masked, first_chars(word));
             (rest, previous) = (after, 'w');
             continue;
         }
@@ -37,7 +37,12 @@ pub(super) fn template(message: &str) -> String {
         previous = c;
         rest = &rest[c.len_utf8()..];
     }
-    masked.trim().to_owned()
+    masked.trim().chars().take(CHARS_MAX).collect()
+}
+
+/// The part of a text that a template may hold.
+fn first_chars(text: &str) -> &str {
+    text.char_indices().nth(CHARS_MAX).map_or(text, |(end, _)| &text[..end])
 }
 
 /// `GET /orders/{id} 503`, as the HTTP layer writes it: the status is what it is about.
@@ -228,7 +233,10 @@ mod tests {
 
     #[test]
     fn no_text_is_too_long_or_too_strange() {
-        assert!(template(&"x1 ".repeat(10_000)).len() <= CHARS_MAX + 8);
+        for long in ["x1 ", "字", "x", "ab-", "a1:"] {
+            let template = template(&long.repeat(10_000));
+            assert!(template.chars().count() <= CHARS_MAX, "{long}: {}", template.chars().count());
+        }
         assert_eq!(template(""), "");
         for odd in ["'", "\"\"", "'é'é", "@@::--", "0x", "-", "\u{0}\u{301}'"] {
             template(odd);

@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::input::{Axis, Seen};
 use super::requests::Requests;
-use super::statistics::{Table, corrected, poisson_at_most, quantile, ratio, sorted};
+use super::statistics::{Table, corrected, poisson_at_most, ratio};
+use super::stopped::stopped;
 use super::template::template;
-use crate::model::{EventType, Level, to_micros};
+use super::weighted::Count;
+use crate::model::{EventType, Level};
 
 /// Templates that are told apart.
 const TEMPLATES_MAX: usize = 3_000;
@@ -23,9 +25,6 @@ const SURGE_RATIO: f64 = 3.0;
 const EXPECTED_MIN: f64 = 6.0;
 /// What may be left of what is missing.
 const MISSING_RATIO: f64 = 0.2;
-/// What comes by the clock has come so often, and is missed so often.
-const BEATS_MIN: usize = 8;
-const BEATS_MISSED: f64 = 4.5;
 /// The false discovery rate, where requests have an onset and where a message is the only sign.
 const RATE: f64 = 0.01;
 const RATE_ALONE: f64 = 0.001;
@@ -44,6 +43,8 @@ pub(super) enum Fate {
 #[derive(Clone, Debug)]
 pub(super) struct Changed {
     pub source: String,
+    /// Which of several that report the same, as `host=h1`.
+    pub instance: Option<String>,
     pub template: String,
     pub level: Option<Level>,
     pub fate: Fate,
@@ -51,7 +52,8 @@ pub(super) struct Changed {
     pub before: f64,
     pub after: f64,
     pub is_by_clock: bool,
-    pub p_value: f64,
+    /// `None` of what came by the clock: that it stays away needs no test.
+    pub p_value: Option<f64>,
     /// The bucket of the first after the onset; of what is missing, the one after the last.
     pub bucket: usize,
     /// Places of events.
@@ -69,37 +71,51 @@ pub(super) struct Found {
     pub is_cut: bool,
 }
 
-type Key<'e> = (&'e str, Option<Level>, String);
+pub(super) type Key<'e> = (&'e str, Option<Level>, String);
 
 #[derive(Default)]
 struct Counted {
     per_bucket: Vec<f64>,
+    all: Count,
     events: Vec<usize>,
 }
 
-/// Finds templates that changed from `first` on; `skip` says which events are told of elsewhere.
+/// When and how it is compared.
+#[derive(Clone, Copy)]
+pub(super) struct Since<'s> {
+    pub axis: &'s Axis,
+    /// The first bucket of the incident.
+    pub first: usize,
+    /// The first bucket in which it may have begun unnoticed.
+    pub earliest: usize,
+    /// Whether requests have an onset.
+    pub is_found: bool,
+}
+
+/// Finds templates that changed; `skip` says which events are told of elsewhere.
 pub(super) fn changed_templates(
     events: &[Seen],
     requests: &Requests,
-    axis: &Axis,
-    first: usize,
+    since: &Since<'_>,
     skip: &BTreeSet<usize>,
-    is_found: bool,
 ) -> Found {
+    let Since { axis, first, is_found, .. } = *since;
     let rate = if is_found { RATE } else { RATE_ALONE };
     let mut found = Found::default();
-    let counted = counted(events, axis, skip, &mut found.is_cut);
+    let counted = counted(events, since, skip, &mut found.is_cut);
     let traffic = traffic(events, requests, axis);
     let none = OfSource::none(axis);
-    let judged: Vec<(Key<'_>, Counted, Verdict)> = counted
-        .into_iter()
-        .filter_map(|(key, counted)| {
-            let traffic = traffic.get(key.0).unwrap_or(&none);
-            let stopped = stopped(&counted, events, axis);
-            let verdict = stopped.or_else(|| judge(&counted.per_bucket, traffic, first))?;
-            Some((key, counted, verdict))
-        })
-        .collect();
+    let mut judged: Vec<(Key<'_>, Counted, Verdict)> = Vec::new();
+    for (key, counted) in counted {
+        let stopped = stopped(&counted.events, events, requests, since);
+        if !stopped.is_empty() {
+            found.changed.extend(stopped.into_iter().map(|one| one.told(&key)));
+            continue;
+        }
+        let traffic = traffic.get(key.0).unwrap_or(&none);
+        let verdict = judge(&counted.per_bucket, counted.all.each(), traffic, first);
+        judged.extend(verdict.map(|verdict| (key, counted, verdict)));
+    }
     let p_values: Vec<f64> = judged.iter().map(|(_, _, verdict)| verdict.p_value).collect();
     let p_values = corrected(&p_values, judged.len());
     found.comparisons = judged.len() as u64;
@@ -113,13 +129,14 @@ pub(super) fn changed_templates(
         let shown = if matches!(fate, Fate::New | Fate::Surging) { &late } else { &counted.events };
         found.changed.push(Changed {
             source: source.to_owned(),
+            instance: None,
             template,
             level,
             fate,
             before: verdict.before,
             after: verdict.after,
             is_by_clock: verdict.is_by_clock,
-            p_value,
+            p_value: Some(p_value),
             bucket: begun(fate, &counted.per_bucket, first),
             events: shown.clone(),
             requests: late.iter().filter_map(|place| requests.of_event[*place]).collect(),
@@ -128,17 +145,27 @@ pub(super) fn changed_templates(
     found
 }
 
+/// Counts kinds of messages. Where there are too many to tell apart, those that came since the onset and
+/// those that tell of problems are; what else was there before is what is left out.
 fn counted<'e>(
     events: &'e [Seen],
-    axis: &Axis,
+    since: &Since<'_>,
     skip: &BTreeSet<usize>,
     is_cut: &mut bool,
 ) -> BTreeMap<Key<'e>, Counted> {
+    let Since { axis, first, .. } = *since;
+    let message = |place: usize| {
+        let Seen { event, weight, .. } = &events[place];
+        let bucket = axis.bucket_of(event.timestamp)?;
+        let is_message = event.event_type == EventType::Log && *weight > 0.0 && !skip.contains(&place);
+        Some((place, bucket, event.message.as_deref().filter(|_| is_message)?))
+    };
+    let (matters, rest): (Vec<_>, Vec<_>) = (0..events.len())
+        .filter_map(message)
+        .partition(|(place, bucket, _)| *bucket >= first || events[*place].event.level >= Some(Level::Warn));
     let mut counted: BTreeMap<Key<'e>, Counted> = BTreeMap::new();
-    for (place, Seen { event, weight }) in events.iter().enumerate() {
-        let Some(bucket) = axis.bucket_of(event.timestamp) else { continue };
-        let is_message = event.event_type == EventType::Log && !skip.contains(&place);
-        let Some(message) = event.message.as_deref().filter(|_| is_message) else { continue };
+    for (place, bucket, message) in matters.into_iter().chain(rest) {
+        let Seen { event, weight, .. } = &events[place];
         let key = (event.source.as_str(), event.level, template(message));
         if counted.len() >= TEMPLATES_MAX && !counted.contains_key(&key) {
             *is_cut = true;
@@ -147,8 +174,10 @@ fn counted<'e>(
         let of = counted.entry(key).or_default();
         of.per_bucket.resize(axis.count, 0.0);
         of.per_bucket[bucket] += weight;
+        of.all.add(*weight);
         of.events.push(place);
     }
+    counted.values_mut().for_each(|of| of.events.sort_unstable());
     counted
 }
 
@@ -169,7 +198,7 @@ impl OfSource {
 
 fn traffic<'e>(events: &'e [Seen], requests: &Requests, axis: &Axis) -> BTreeMap<&'e str, OfSource> {
     let mut traffic: BTreeMap<&str, OfSource> = BTreeMap::new();
-    for Seen { event, weight } in events {
+    for Seen { event, weight, .. } in events {
         if let Some(bucket) = axis.bucket_of(event.timestamp) {
             let of = traffic.entry(&event.source).or_insert_with(|| OfSource::none(axis));
             of.events[bucket] += weight;
@@ -220,8 +249,8 @@ fn exposure<'x>(early: &[f64], of_source: &'x OfSource, clock: &'x [f64], first:
     }
 }
 
-/// `None` where there is too little to compare.
-fn judge(counts: &[f64], of_source: &OfSource, first: usize) -> Option<Verdict> {
+/// `None` where there is too little to compare; `each` is for how many one message stands.
+fn judge(counts: &[f64], each: f64, of_source: &OfSource, first: usize) -> Option<Verdict> {
     if first == 0 || first >= counts.len() {
         return None;
     }
@@ -234,53 +263,31 @@ fn judge(counts: &[f64], of_source: &OfSource, first: usize) -> Option<Verdict> 
     let expected = if e > 0.0 { n * l / e } else { 0.0 };
     let (before, after) = (ratio(n, e), ratio(m, l));
     let verdict = |fate, p_value| Verdict { fate, before, after, is_by_clock, p_value };
-    if m >= SURGE_MIN && m >= SURGE_RATIO * expected.max(0.5) {
+    if m >= SURGE_MIN * each && m >= SURGE_RATIO * expected.max(0.5) {
         let (early_clock, late_clock) = clock.split_at(first);
         let by_clock = ratio(m, sum(late_clock));
         let is_usual = n > 0.0
             && (has_stretch(early, early_of, late.len(), |rate| rate >= 0.6 * after)
                 || has_stretch(early, early_clock, late.len(), |rate| rate >= 0.6 * by_clock));
-        // Of time there are as many parts as one likes.
-        let parts = if is_by_clock { 100.0 * (m + n) } else { 1.0 };
+        // Of time there are as many parts as one likes, and of requests that have several messages each.
+        let is_often = m > 0.5 * l || n > 0.5 * e;
+        let parts = if is_by_clock || is_often { 100.0 * (m + n) / e.min(l).clamp(1.0, m + n) } else { 1.0 };
         // What comes in heaps counts by the heap.
-        let heap = dispersion(early);
+        let heap = dispersion(early).max(each);
         let [m, n, l, e] = [m, n, l * parts, e * parts].map(|count| count / heap);
         let table = Table { with: m, of: l.max(m), other_with: n, other_of: e.max(n) };
         let fate = if n > 0.0 { Fate::Surging } else { Fate::New };
         return Some(verdict((!is_usual).then_some(fate), table.p_larger()));
     }
-    if expected >= EXPECTED_MIN {
+    if expected >= EXPECTED_MIN * each {
         let is_missing = m <= MISSING_RATIO * expected;
         let is_low = |rate: f64| rate <= (2.0 * after).max(0.1 * before);
         let is_usual = has_stretch(early, early_of, late.len(), is_low);
         let fate = (is_missing && !is_usual).then_some(Fate::Missing);
-        let heap = dispersion(early);
+        let heap = dispersion(early).max(each);
         return Some(verdict(fate, poisson_at_most((m / heap).ceil(), expected / heap)));
     }
-    (m + n >= SURGE_MIN).then(|| verdict(None, 1.0))
-}
-
-/// What came by the clock and does so no more: nobody need know when that began, for the silence since
-/// the last one says it. `None` of what never came by the clock or still does.
-fn stopped(counted: &Counted, events: &[Seen], axis: &Axis) -> Option<Verdict> {
-    if counted.events.len() < BEATS_MIN || counted.events.iter().any(|place| events[*place].weight > 1.0) {
-        return None;
-    }
-    let mut times: Vec<i64> =
-        counted.events.iter().map(|place| to_micros(events[*place].event.timestamp)).collect();
-    times.sort_unstable();
-    let gaps = sorted(times.windows(2).map(|pair| (pair[1] - pair[0]) as f64));
-    let (usual, longest) = (quantile(&gaps, 0.5), quantile(&gaps, 1.0));
-    let silence = (to_micros(axis.end()) - times.last()?) as f64;
-    let is_regular = quantile(&gaps, 0.95) <= 1.5 * usual && quantile(&gaps, 0.05) >= 0.5 * usual;
-    if !is_regular || silence < BEATS_MISSED * usual || silence < 2.5 * longest {
-        return None;
-    }
-    let width = axis.seconds() * 1e6;
-    let before = width / usual;
-    // Each that is missing is as unlikely as that such a clock skips a beat.
-    let p_value = (-2.0 * silence / usual).exp();
-    Some(Verdict { fate: Some(Fate::Stopped), before, after: 0.0, is_by_clock: true, p_value })
+    (m + n >= SURGE_MIN * each).then(|| verdict(None, 1.0))
 }
 
 /// Whether it comes as by the clock: in stretches of a few buckets about the same number each.
@@ -330,14 +337,14 @@ fn begun(fate: Fate, counts: &[f64], first: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, TimeDelta, Utc};
+    use serde_json::json;
 
     use super::*;
-    use crate::model::Period;
+    use crate::analysis::made::{axis, first, seen};
 
     fn fate(counts: &[f64], requests: &[f64], first: usize) -> Option<Fate> {
         let of_source = OfSource { requests: requests.to_vec(), events: counts.to_vec() };
-        let verdict = judge(counts, &of_source, first)?;
+        let verdict = judge(counts, 1.0, &of_source, first)?;
         verdict.fate.filter(|_| verdict.p_value < 0.01)
     }
 
@@ -367,27 +374,42 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_is_missed_after_a_few_beats() {
-        let start: DateTime<Utc> = "2026-06-15T12:00:00Z".parse().unwrap();
-        let axis = Axis::of(Period { start, end: start + TimeDelta::minutes(30) });
-        let fate = |beats: i64, every: i64| {
-            let beat = |n: i64| tests_event(start + TimeDelta::seconds(n * every));
-            let events: Vec<Seen> = (0..beats).map(beat).collect();
-            let counted = Counted { per_bucket: Vec::new(), events: (0..events.len()).collect() };
-            stopped(&counted, &events, &axis).and_then(|verdict| verdict.fate)
-        };
-        assert_eq!(fate(50, 30), Some(Fate::Stopped));
-        assert_eq!(fate(58, 30), None, "one or two may be late");
-        assert_eq!(fate(5, 30), None, "too few to know");
+    fn what_is_said_several_times_a_request_can_be_said_more_often() {
+        let counts = joined(&[200.0; 20], &[1_000.0; 5]);
+        assert_eq!(fate(&counts, &[100.0; 25], 20), Some(Fate::Surging));
+        assert_eq!(fate(&joined(&[200.0; 20], &[210.0; 5]), &[100.0; 25], 20), None);
     }
 
-    fn tests_event(timestamp: DateTime<Utc>) -> Seen {
-        let event = serde_json::json!({
-            "id": crate::model::EventId::at(timestamp), "event_type": "log", "source": "worker",
-            "message": "ok", "level": "info", "tags": {}, "payload": {}, "timestamp": timestamp,
-            "created_at": timestamp,
-        });
-        Seen { event: serde_json::from_value(event).unwrap(), weight: 1.0 }
+    #[test]
+    fn one_message_of_a_sample_is_one_message() {
+        let counts = joined(&[0.0; 20], &[290.0, 0.0, 0.0, 0.0, 0.0]);
+        let of_source = OfSource { requests: vec![3_000.0; 25], events: vec![9_000.0; 25] };
+        assert!(judge(&counts, 290.0, &of_source, 20).is_none());
+        let verdict = judge(&joined(&[0.0; 20], &[580.0; 5]), 290.0, &of_source, 20).unwrap();
+        assert_eq!(verdict.fate, Some(Fate::New));
+        assert!(verdict.p_value > 1e-12 && verdict.p_value < 1e-4, "{}", verdict.p_value);
+    }
+
+    #[test]
+    fn of_too_many_messages_those_that_are_new_are_told_apart() {
+        let events: Vec<Seen> = (0..3_600)
+            .map(|second| match second {
+                ..2_700 => seen(second, json!({"message": format!("user {}{}x logged in", letters(second / 26), letters(second))})),
+                _ => seen(second, json!({"message": "cannot open the vault", "level": "error"})),
+            })
+            .chain((0..2_700).map(|second| seen(second, json!({"message": format!("bye {} {}", letters(second), letters(second / 26))}))))
+            .collect();
+        let axis = axis();
+        let since = Since { axis: &axis, first: first(), earliest: 0, is_found: true };
+        let requests = Requests::of(&events, &axis, first());
+        let found = changed_templates(&events, &requests, &since, &BTreeSet::new());
+        assert!(found.is_cut);
+        assert!(found.changed.iter().any(|one| one.template == "cannot open the vault"), "{found:?}");
+    }
+
+    fn letters(n: i64) -> String {
+        let letter = |n: i64| char::from(b'a' + u8::try_from(n.rem_euclid(26)).unwrap());
+        [letter(n), letter(n / 26), letter(n / 676)].iter().collect()
     }
 
     #[test]

@@ -4,12 +4,20 @@
 mod planted_faults;
 mod recorded;
 
+pub(super) use planted_faults::input;
+
 use super::explain::{Explanation, explain};
 use super::input::{Input, Seen};
 
 /// Where the cause stands among the findings: 1 is the first.
 fn rank(explanation: &Explanation, is_cause: impl Fn(&str) -> bool) -> Option<usize> {
     explanation.findings.iter().position(|finding| is_cause(&finding.summary)).map(|place| place + 1)
+}
+
+/// The same where what is named beside something else does not count.
+fn rank_of_lead(explanation: &Explanation, is_cause: impl Fn(&str) -> bool) -> Option<usize> {
+    let lead = |summary: &str| summary.split("; with it: ").next().unwrap_or_default().to_owned();
+    explanation.findings.iter().position(|finding| is_cause(&lead(&finding.summary))).map(|place| place + 1)
 }
 
 /// How often the cause came first, or among the first three.

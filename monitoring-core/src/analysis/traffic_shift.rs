@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::bubble_up::usable_items;
 use super::requests::Requests;
 use super::statistics::{Table, ratio};
+use super::weighted::Count;
 
 /// The least change of a share.
 const SHARE_MIN: f64 = 0.12;
@@ -39,12 +40,13 @@ pub(super) fn shifted_traffic(requests: &Requests, buckets: usize, first: usize)
         return (Vec::new(), 0);
     }
     let usable = usable_items(requests);
-    let mut counts: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
-    let mut whole = (0.0, 0.0);
-    for request in &requests.all {
-        let add = |sum: &mut (f64, f64)| {
+    let mut counts: BTreeMap<u32, (Count, Count)> = BTreeMap::new();
+    let mut whole = (Count::default(), Count::default());
+    let has_known = requests.has_known();
+    for request in requests.all.iter().filter(|request| request.is_known || !has_known) {
+        let add = |sum: &mut (Count, Count)| {
             let side = if request.bucket < first { &mut sum.0 } else { &mut sum.1 };
-            *side += request.weight;
+            side.add(request.weight);
         };
         add(&mut whole);
         request
@@ -55,10 +57,10 @@ pub(super) fn shifted_traffic(requests: &Requests, buckets: usize, first: usize)
     }
     let comparisons = counts.len() as u64;
     let (early, late) = (first as f64, (buckets - first) as f64);
-    let extra = whole.1 / late - whole.0 / early;
+    let extra = whole.1.sum / late - whole.0.sum / early;
     let mut shifted: Vec<Shifted> = Vec::new();
     for (item, (before, after)) in counts {
-        let table = Table { with: after, of: whole.1, other_with: before, other_of: whole.0 };
+        let table = Table::of_groups((after, whole.1), (before, whole.0));
         let p_value = (table.p_larger() * comparisons as f64).min(1.0);
         let (share_after, share_before) = (table.share(), table.other_share());
         let grows = share_after - share_before >= SHARE_MIN && share_after >= RATIO_MIN * share_before;
@@ -66,7 +68,7 @@ pub(super) fn shifted_traffic(requests: &Requests, buckets: usize, first: usize)
             continue;
         }
         let carriers: BTreeSet<usize> = with(requests, item, first);
-        let (rate_before, rate_after) = (before / early, after / late);
+        let (rate_before, rate_after) = (before.sum / early, after.sum / late);
         shifted.push(Shifted {
             items: vec![item],
             share_before,
@@ -75,7 +77,7 @@ pub(super) fn shifted_traffic(requests: &Requests, buckets: usize, first: usize)
             rate_after,
             growth: if extra > 0.0 { ratio(rate_after - rate_before, extra).min(1.0) } else { 0.0 },
             p_value,
-            bucket: appears(requests, item, first, before == 0.0, buckets),
+            bucket: appears(requests, item, first, before.sum == 0.0, buckets),
             is_new: share_before < 0.005,
             requests: carriers,
         });

@@ -10,10 +10,11 @@ use crate::error::Result;
 use crate::model::{IncidentId, Invalid};
 use crate::monitor::Monitoring;
 use crate::services;
-use crate::tasks::analyze_open;
+use crate::tasks::{Attempts, analyze_open};
 
 pub(super) struct IncidentAnalysis {
     monitoring: Monitoring,
+    attempts: Attempts,
 }
 
 /// What is to be analyzed.
@@ -27,7 +28,7 @@ struct Request {
 
 impl IncidentAnalysis {
     pub(super) fn new(monitoring: &Monitoring) -> Self {
-        Self { monitoring: monitoring.clone() }
+        Self { monitoring: monitoring.clone(), attempts: Attempts::default() }
     }
 
     async fn analyze(&self, payload: Value, submitted_by: Option<Uuid>) -> Result<Value> {
@@ -40,7 +41,7 @@ impl IncidentAnalysis {
                 let analysis = services::analyze_incident(promql, id, submitted_by).await?;
                 Ok(serde_json::to_value(analysis).expect("an analysis is plain data with text keys"))
             }
-            None => Ok(json!({ "analyzed": analyze_open(promql, promql.now()).await? })),
+            None => Ok(json!({ "analyzed": analyze_open(promql, &self.attempts, promql.now()).await? })),
         }
     }
 }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::incidents::{Actor, find, lock};
 use super::record_audit;
-use crate::analysis::{analyzed, keep};
+use crate::analysis::{Made, analyzed, keep};
 use crate::auth::Principal;
 use crate::error::{Error, Result};
 use crate::model::{Analysis, AnalysisId, IncidentId, Page, Slice};
@@ -13,7 +13,8 @@ use crate::store::analyses::AnalysisStore as _;
 use crate::store::{Access, AsConnection, Connection};
 
 /// Finds out what changed when an incident began, and where: what happened around it is compared with
-/// the hour before. The result is kept and stands on the incident's timeline if it says something new.
+/// the hour before. The result is kept and stands on the incident's timeline if it says something new. One
+/// analysis is made at a time; who had to wait while somebody else asked for the same has the same answer.
 ///
 /// ```no_run
 /// # async fn example(monitoring: &monitoring_core::Monitoring, incident: uuid::Uuid) -> monitoring_core::Result<()> {
@@ -60,7 +61,13 @@ async fn analyze(promql: &PromQuery, id: IncidentId, actor: Actor<'_>) -> Result
     if !actor.may_see(&incident) {
         return Err(Error::not_found("incident", id));
     }
-    let mut analysis = analyzed(promql, &incident, actor.id()).await?;
+    let Made { mut analysis, is_kept } = analyzed(promql, &incident, actor.id()).await?;
+    if is_kept {
+        // Meanwhile it may have become somebody else's.
+        let mut connection = pool.acquire(Access::Read).await?;
+        let incident = find(&mut connection.as_connection().store(), id).await?;
+        return if actor.may_see(&incident) { Ok(analysis) } else { Err(Error::not_found("incident", id)) };
+    }
     let mut connection = pool.acquire(Access::Write).await?;
     store(&mut connection.as_connection(), &mut analysis, actor).await?;
     Ok(analysis)

@@ -2,43 +2,80 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::model::{Analysis, Event, IncidentId, Level, Page, Period, Slice};
+use crate::model::{AlertTransition, Analysis, Event, IncidentId, Level, Page, Period, Slice};
 
 /// An incident that an analysis may be due for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OpenIncident {
     pub id: IncidentId,
-    pub started_at: DateTime<Utc>,
+    /// When it was opened, or last opened again.
+    pub opened_at: DateTime<Utc>,
     /// When the last analysis was made.
     pub analyzed_at: Option<DateTime<Utc>>,
 }
 
+/// What the events of one request have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Tie {
+    Trace,
+    Request,
+}
+
+/// Of a message this much is read, in characters.
+pub(super) const MESSAGE_CHARS_MAX: i32 = 500;
+/// Tags of an event that take more, as they are stored, are not read.
+pub(super) const TAG_BYTES_MAX: i32 = 8_192;
+
 super::store_trait! {
-    /// Analyses, and bounded reads of what they look at. Nothing here walks over more rows than it
-    /// returns.
+    /// Analyses, and bounded reads of what they look at. Of events they bring what analyses look at: the
+    /// beginning of a message, tags that are not huge, and of the payload how long it took. An event that
+    /// cannot be read is left out, for it must not keep an incident from being explained.
     AnalysisStore {
         /// Adds an analysis.
         fn insert_analysis(analysis: &Analysis) -> ();
 
-        /// Removes all analyses of an incident but the newest `keep`.
+        /// Removes all analyses of an incident but the newest `keep`, and as many that said something new.
         fn trim_analyses(incident: IncidentId, keep: u32) -> ();
 
         /// Analyses of an incident, newest first.
         fn analyses(incident: IncidentId, page: &Page) -> Slice<Analysis>;
 
-        /// Up to `limit` unresolved incidents that started at or after `since`, the last started
-        /// first.
-        fn open_incidents(since: DateTime<Utc>, limit: u32) -> Vec<OpenIncident>;
+        /// Up to `limit` unresolved incidents, the last started first.
+        fn open_incidents(limit: u32) -> Vec<OpenIncident>;
 
-        /// What incidents that started in a period looked like when they were last analyzed: up to
-        /// `limit`, the last started first.
-        fn signatures(period: &Period, limit: u32) -> Vec<(IncidentId, Vec<String>)>;
+        /// When an incident that had been resolved or closed was last opened again.
+        fn reopened_at(incident: IncidentId) -> Option<DateTime<Utc>>;
+
+        /// What incidents that started in a period looked like when an analysis of this method last found
+        /// anything: up to `limit`, the last started first.
+        fn signatures(period: &Period, method: i64, limit: u32) -> Vec<(IncidentId, Vec<String>)>;
+
+        /// Lets no statement of this transaction take longer, where the database can be told.
+        fn limit_time(millis: u32) -> ();
 
         /// The first `limit` events of a period, in order of time; of one level if it is named, which
         /// must be `warn` or worse.
         fn first_events(period: &Period, level: Option<Level>, limit: u32) -> Vec<Event>;
 
-        /// Up to `limit` events of a period that belong to these traces.
-        fn events_of_traces(traces: &[String], period: &Period, limit: u32) -> Vec<Event>;
+        /// Up to `each_max` events of a period of each of these requests, request by request.
+        fn events_of_requests(tie: Tie, ids: &[String], period: &Period, each_max: u32) -> Vec<Event>;
+
+        /// Those of the first `sources_max` sources that have events in a period, but no more than
+        /// `events_max`, and how many they have.
+        fn quiet_sources(period: &Period, events_max: u32, sources_max: u32) -> Vec<(String, u32)>;
+
+        /// The first `limit` events of these sources in a period, in order of time.
+        fn events_of_sources(sources: &[String], period: &Period, limit: u32) -> Vec<Event>;
+
+        /// Up to `limit` events of a period with one of these tags, the nearest to `near` first.
+        fn tagged_events(
+            tags: &[(String, String)],
+            period: &Period,
+            near: DateTime<Utc>,
+            limit: u32,
+        ) -> Vec<Event>;
+
+        /// The first `limit` alerts that began to fire in a period, among its first `looked_at` changes.
+        fn firings(period: &Period, looked_at: u32, limit: u32) -> Vec<AlertTransition>;
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use monitoring_core::{
-    Analysis, CreateEventRequest, CreateIncidentRequest, Error, IncidentId, IncidentSeverity, IncidentStatus,
-    Page, UpdateIncidentRequest, services,
+    Analysis, Clock, CreateEventRequest, CreateIncidentRequest, Error, IncidentId, IncidentSeverity,
+    IncidentStatus, Page, UpdateIncidentRequest, services,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -25,6 +25,10 @@ on_each_database!(
     a_busy_service_is_sampled_and_still_explained,
     events_outside_the_time_looked_at_do_not_count,
     a_service_that_runs_for_seconds_is_compared_with_its_first_ones,
+    what_says_little_is_heard_in_a_busy_service,
+    what_cannot_be_read_keeps_nothing_from_being_explained,
+    who_waits_for_the_same_has_the_same_answer,
+    payloads_are_not_read,
 );
 
 async fn open(fixture: &Fixture) -> IncidentId {
@@ -108,7 +112,11 @@ async fn what_is_resolved_or_old_is_left_alone(database: &Database) {
     assert_eq!(made(&tasks).await, 0);
     open(&fixture).await;
     fixture.clock.advance(Duration::from_secs(66 * 60));
+    assert_eq!(made(&tasks).await, 1, "nobody has looked at it yet");
+    fixture.clock.advance(Duration::from_secs(59 * 60));
     assert_eq!(made(&tasks).await, 0, "what is looked at no longer changes");
+    fixture.clock.advance(Duration::from_secs(60));
+    assert_eq!(made(&tasks).await, 1);
 }
 
 async fn an_incident_nobody_knows_is_refused(database: &Database) {
@@ -168,4 +176,100 @@ async fn a_service_that_runs_for_seconds_is_compared_with_its_first_ones(databas
     let onset = analysis.onset.expect("the failures have a beginning");
     assert!([29, 30].contains(&(onset.time - began).num_seconds()), "{onset:?}");
     assert!(analysis.findings[0].summary.contains("gateway call failed"), "{:?}", analysis.findings);
+}
+
+/// Much traffic, and among it a heartbeat that stops, a flag that is flipped and a deployment that is known
+/// by its number only.
+async fn what_says_little_is_heard_in_a_busy_service(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let at = |second: i64| Some(noon() - TimeDelta::seconds(3_600 - second));
+    let busy = (0..36_000).map(|n| CreateEventRequest {
+        message: Some("served".to_owned()),
+        timestamp: at(0).map(|start| start + TimeDelta::milliseconds(n * 100)),
+        ..request("shop")
+    });
+    let beats = (0..100).map(|n| CreateEventRequest {
+        message: Some("still alive".to_owned()),
+        timestamp: at(5 + n * 30),
+        ..request("worker")
+    });
+    let tagged = |source: &str, second, tags: [(&str, Value); 1]| CreateEventRequest {
+        message: Some("changed".to_owned()),
+        tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        timestamp: at(second),
+        ..request(source)
+    };
+    let changes = [
+        tagged("rollout", 2_990, [("deployment_id", json!("42"))]),
+        tagged("shop", 2_980, [("kind", json!("Feature_flag"))]),
+        tagged("shop", 2_970, [("kind", json!("feature_flag"))]),
+    ];
+    let requests: Vec<_> = busy.chain(beats).chain(changes).collect();
+    for batch in requests.chunks(5_000) {
+        services::create_events(&mut fixture.conn().await, batch.to_vec()).await.unwrap();
+    }
+    let id = open(&fixture).await;
+    let analysis = services::analyze_incident(fixture.monitoring.promql(), id, None).await.unwrap();
+    assert!(analysis.cost.events < 40_000, "{:?}", analysis.cost);
+    let told: Vec<_> = analysis.findings.iter().map(|finding| finding.summary.as_str()).collect();
+    assert!(told[0].contains("\"still alive\" of worker is missing"), "{told:#?}");
+    let has = |text: &str| told.iter().any(|told| told.contains(text));
+    assert!(has("deployment_id=42") && has("a change of configuration by shop"), "{told:#?}");
+}
+
+async fn what_cannot_be_read_keeps_nothing_from_being_explained(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let error = |n: i64| CreateEventRequest {
+        message: Some("cannot reach the vault".to_owned()),
+        level: Some("error".to_owned()),
+        timestamp: Some(noon() - TimeDelta::seconds(4 * n)),
+        ..request("shop")
+    };
+    services::create_events(&mut fixture.conn().await, (1..=40).map(error).collect()).await.unwrap();
+    let events = database.table("events");
+    // One that makes no sense here.
+    let tags = if events.contains('.') { "'[1]'::jsonb" } else { "'[1]'" };
+    database
+        .execute(format!("UPDATE {events} SET tags = {tags} WHERE id IN (SELECT id FROM {events} LIMIT 1)"))
+        .await;
+    let id = open(&fixture).await;
+    let analysis = services::analyze_incident(fixture.monitoring.promql(), id, None).await.unwrap();
+    assert_eq!(analysis.cost.events, 39);
+    assert!(analysis.findings[0].summary.contains("cannot reach the vault"), "{:?}", analysis.findings);
+}
+
+async fn who_waits_for_the_same_has_the_same_answer(database: &Database) {
+    let fixture = Fixture::start_with(database, |builder| builder.clock(Clock::system())).await;
+    let id = open(&fixture).await;
+    let promql = fixture.monitoring.promql();
+    let asked = (0..12).map(|_| services::analyze_incident(promql, id, None));
+    let answers = futures_util::future::join_all(asked).await;
+    let ids: std::collections::BTreeSet<_> = answers.into_iter().map(|answer| answer.unwrap().id).collect();
+    let kept = analyses(&fixture, id).await;
+    assert_eq!(kept.iter().map(|one| one.id).collect::<std::collections::BTreeSet<_>>(), ids);
+    assert!(kept.len() < 12, "{}", kept.len());
+}
+
+async fn payloads_are_not_read(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let span = |n: i64| {
+        let took = if n > 300 { 900.0 } else { 20.0 + (n % 7) as f64 };
+        CreateEventRequest {
+            event_type: "trace".to_owned(),
+            message: Some("db.select".to_owned()),
+            tags: [("trace_id", format!("t{n}")), ("span_id", format!("s{n}"))]
+                .map(|(key, value)| (key.to_owned(), json!(value)))
+                .into(),
+            payload: [("duration_ms", json!(took)), ("body", json!("x".repeat(5_000)))]
+                .map(|(key, value)| (key.to_owned(), value))
+                .into(),
+            timestamp: Some(noon() - TimeDelta::seconds(3_590 - 10 * n)),
+            ..request("shop")
+        }
+    };
+    services::create_events(&mut fixture.conn().await, (0..359).map(span).collect()).await.unwrap();
+    let id = open(&fixture).await;
+    let analysis = services::analyze_incident(fixture.monitoring.promql(), id, None).await.unwrap();
+    let first = &analysis.findings[0].summary;
+    assert!(first.contains("the span db.select of shop takes 900 ms"), "how long it took is read: {first}");
 }

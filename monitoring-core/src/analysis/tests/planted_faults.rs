@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::*;
-use crate::analysis::planted::{CASES, Case, Planted, Size, plant};
+use crate::analysis::planted::{CASES, Case, Planted, Size, plant, plant_late};
 use crate::model::{Event, EventId, Period};
 use crate::query::{SeriesHistory, SeriesNature};
 
@@ -22,7 +22,7 @@ pub(super) fn at(micros: i64) -> DateTime<Utc> {
 }
 
 /// What was planted, as the store would return it.
-fn input(planted: Planted) -> Input {
+pub(crate) fn input(planted: Planted) -> Input {
     let event = |(n, one): (usize, crate::analysis::planted::PlantedEvent)| {
         let mut event = Event {
             id: EventId::from(Uuid::from_u128(n as u128 + 1)),
@@ -40,7 +40,7 @@ fn input(planted: Planted) -> Input {
             created_by: None,
         };
         event.lift_ids();
-        Seen { event, weight: 1.0 }
+        Seen::whole(event)
     };
     let series = planted.series.into_iter().map(|one| {
         let labels =
@@ -56,11 +56,12 @@ fn input(planted: Planted) -> Input {
         }
     });
     Input {
-        span: Period { start: start(), end: at(planted.asked) },
+        span: Period { start: at(planted.looked_from), end: at(planted.asked) },
         opened_at: at(planted.opened),
         series: series.collect(),
         events: planted.events.into_iter().enumerate().map(event).collect(),
         incidents: Vec::new(),
+        firings: Vec::new(),
     }
 }
 
@@ -69,16 +70,24 @@ struct Outcome {
     size: Size,
     seed: u64,
     rank: Option<usize>,
+    of_lead: Option<usize>,
     explanation: Explanation,
 }
 
-/// Every case in every size with every seed, on all processors.
-fn outcomes(seeds: &[u64]) -> Vec<Outcome> {
+impl Outcome {
+    fn is_false(&self) -> bool {
+        CASES[self.case].named_by.is_empty() && !self.explanation.findings.is_empty()
+    }
+}
+
+type Job = (usize, Size, u64);
+
+/// Every case in every size with every seed; an ordinary run takes larger ones of some.
+fn jobs(seeds: &[u64]) -> Vec<Job> {
     let mut jobs = Vec::new();
     for (case, _) in CASES.iter().enumerate() {
         jobs.extend(Size::ALL.iter().flat_map(|size| seeds.iter().map(move |seed| (case, *size, *seed))));
     }
-    // An ordinary run takes larger ones of some.
     if seeds == SEEDS {
         jobs.retain(|(case, size, _)| match size {
             Size::Small => true,
@@ -86,15 +95,20 @@ fn outcomes(seeds: &[u64]) -> Vec<Outcome> {
             Size::Large => case % 6 == 0,
         });
     }
+    jobs
+}
+
+/// What becomes of them, on all processors.
+fn outcomes(jobs: &[Job], tell: impl Fn(Job) -> Planted + Sync) -> Vec<Outcome> {
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 while let Some((case, size, seed)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
-                    let planted = plant(CASES[case].fault, size, seed + 100 * case as u64);
-                    let explanation = explain(&input(planted));
+                    let explanation = explain(&input(tell((case, size, seed))));
                     let rank = rank(&explanation, |summary| CASES[case].is_named_in(summary));
-                    outcomes.lock().unwrap().push(Outcome { case, size, seed, rank, explanation });
+                    let of_lead = rank_of_lead(&explanation, |summary| CASES[case].is_named_in(summary));
+                    outcomes.lock().unwrap().push(Outcome { case, size, seed, rank, of_lead, explanation });
                 }
             });
         }
@@ -114,44 +128,80 @@ fn shown(case: &Case, outcomes: &[&Outcome]) -> String {
     format!("{:<28} {}", case.name, ranks.join("  "))
 }
 
-#[test]
-fn planted_faults_are_named_and_noise_is_not() {
-    let seeds: Vec<u64> = match std::env::var("MONITORING_PLANTED_SEEDS") {
+fn seeds() -> Vec<u64> {
+    match std::env::var("MONITORING_PLANTED_SEEDS") {
         Ok(seeds) => seeds.split(',').map(|seed| seed.parse().unwrap()).collect(),
         Err(_) => SEEDS.to_vec(),
-    };
-    let outcomes = outcomes(&seeds);
-    let (mut faults, mut false_findings, mut without_cause) = (Hits::default(), 0, 0);
+    }
+}
+
+/// How often the cause was named, and by what leads a finding alone; false findings; stories without a cause.
+#[derive(Debug, Default)]
+struct Tally {
+    named: Hits,
+    leading: Hits,
+    false_findings: usize,
+    without_cause: usize,
+    /// Findings of kinds that tell of trouble beside the cause.
+    beside: usize,
+}
+
+fn tally(outcomes: &[Outcome]) -> Tally {
+    let mut tally = Tally::default();
     println!("rank of the cause by size (small, medium, large) and seed; without a cause: findings");
     for (number, case) in CASES.iter().enumerate() {
         let of_case: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.case == number).collect();
         println!("{}", shown(case, &of_case));
         for outcome in of_case {
+            let findings = &outcome.explanation.findings;
             if case.named_by.is_empty() {
-                without_cause += 1;
-                false_findings += outcome.explanation.findings.len();
+                tally.without_cause += 1;
+                tally.false_findings += findings.len();
             } else {
-                faults.add(outcome.rank);
+                tally.named.add(outcome.rank);
+                tally.leading.add(outcome.of_lead);
+                tally.beside += findings.len().saturating_sub(1);
             }
-            let is_good = if case.named_by.is_empty() {
-                outcome.explanation.findings.is_empty()
-            } else {
-                outcome.rank == Some(1)
-            };
+            let is_good =
+                if case.named_by.is_empty() { findings.is_empty() } else { outcome.of_lead == Some(1) };
             if !is_good && std::env::var("MONITORING_PLANTED_VERBOSE").is_ok() {
                 println!("   {:?}/{}: onset {:?}", outcome.size, outcome.seed, outcome.explanation.onset);
-                for finding in outcome.explanation.findings.iter().take(4) {
+                for finding in findings.iter().take(4) {
                     println!("      {:.2} {}", finding.score, finding.summary);
                 }
             }
         }
     }
     println!(
-        "planted faults: {faults}; false findings: {false_findings} in {without_cause} stories without a cause"
+        "planted faults: {}; by what leads: {}; false findings: {} in {} stories without a cause; beside causes: {}",
+        tally.named, tally.leading, tally.false_findings, tally.without_cause, tally.beside
     );
-    let (first, first_three) = faults.shares();
-    assert!(first >= 0.8 && first_three >= 0.95, "{faults}");
-    assert_eq!(false_findings, 0);
+    tally
+}
+
+#[test]
+fn planted_faults_are_named_and_noise_is_not() {
+    let outcomes = outcomes(&jobs(&seeds()), |(case, size, seed)| {
+        plant(CASES[case].fault, size, seed + 100 * case as u64)
+    });
+    let Tally { named, leading, without_cause, .. } = tally(&outcomes);
+    assert!(named.shares().0 >= 0.93 && named.shares().1 >= 0.97, "{named}");
+    assert!(leading.shares().0 >= 0.75, "{leading}");
+    // One in fifty, over many seeds; none where there are few.
+    let wrong = outcomes.iter().filter(|outcome| outcome.is_false()).count();
+    assert!(wrong <= without_cause / 50, "{wrong} of {without_cause}");
+}
+
+#[test]
+fn what_was_noticed_late_is_explained_as_well() {
+    let mut jobs = jobs(&seeds());
+    jobs.retain(|(_, size, _)| *size == Size::Small);
+    let outcomes =
+        outcomes(&jobs, |(case, size, seed)| plant_late(CASES[case].fault, size, seed + 100 * case as u64));
+    let Tally { named, without_cause, .. } = tally(&outcomes);
+    assert!(named.shares().0 >= 0.75 && named.shares().1 >= 0.85, "{named}");
+    let wrong = outcomes.iter().filter(|outcome| outcome.is_false()).count();
+    assert!(wrong <= without_cause / 10, "{wrong} of {without_cause}");
 }
 
 #[test]
@@ -168,6 +218,7 @@ fn nothing_recorded_is_nothing_found() {
         events: Vec::new(),
         series: Vec::new(),
         incidents: Vec::new(),
+        firings: Vec::new(),
     };
     let explanation = explain(&empty);
     assert!(explanation.findings.is_empty() && explanation.onset.is_none());

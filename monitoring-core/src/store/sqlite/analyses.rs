@@ -1,17 +1,32 @@
 //! Analyses of incidents.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
-use sqlx::{QueryBuilder, Row as _};
 use uuid::Uuid;
 
-use super::events::{SELECT, event};
+use super::alert_transitions::transition;
+use super::events::alternatives;
 use super::{Sqlite, time};
-use crate::model::{Analysis, Cursor, Event, IncidentId, Level, Page, Period, Slice, from_micros, to_micros};
+use crate::model::{
+    AlertTransition, Analysis, Cursor, Event, IncidentId, Level, Page, Period, Slice, from_micros, to_micros,
+};
 use crate::store::StoreError;
-use crate::store::analyses::{AnalysisStore, OpenIncident};
+use crate::store::analyses::{AnalysisStore, MESSAGE_CHARS_MAX, OpenIncident, TAG_BYTES_MAX, Tie};
+use crate::store::metrics::to_u64;
 use crate::store::row::Place;
+
+/// What is read of an event; the first two parameters are bounds.
+macro_rules! columns {
+    () => {
+        "events.id, events.event_type, events.source, substr(events.message, 1, ?1) AS message, events.level,
+         CASE WHEN length(events.tags) <= ?2 THEN events.tags ELSE '{}' END AS tags,
+         events.payload -> '$.duration_ms' AS duration_ms, events.request_id, events.trace_id, events.span_id,
+         events.timestamp"
+    };
+}
 
 const TABLE: &str = "monitoring_incident_analyses";
 
@@ -49,6 +64,11 @@ impl AnalysisStore for Sqlite<'_> {
                  SELECT id FROM monitoring_incident_analyses
                  WHERE incident_id = ?1
                  ORDER BY made_at DESC, id DESC
+                 LIMIT ?2)
+               AND id NOT IN (
+                 SELECT id FROM monitoring_incident_analyses
+                 WHERE incident_id = ?1 AND is_news
+                 ORDER BY made_at DESC, id DESC
                  LIMIT ?2)",
         )
         .bind(incident.into_uuid())
@@ -79,51 +99,71 @@ impl AnalysisStore for Sqlite<'_> {
         Ok(Slice::new(analyses, page, |one: &Analysis| Cursor { time: one.made_at, id: one.id.into_uuid() }))
     }
 
-    async fn open_incidents(
-        &mut self,
-        since: DateTime<Utc>,
-        limit: u32,
-    ) -> Result<Vec<OpenIncident>, StoreError> {
+    async fn open_incidents(&mut self, limit: u32) -> Result<Vec<OpenIncident>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, started_at,
+                    (SELECT changed_at FROM monitoring_incident_changes AS changes
+                     WHERE changes.incident_id = incidents.id
+                       AND changes.changes ->> '$.status.from' IN ('resolved', 'closed')
+                     ORDER BY version DESC
+                     LIMIT 1) AS reopened_at,
                     (SELECT made_at FROM monitoring_incident_analyses AS analyses
                      WHERE analyses.incident_id = incidents.id
                      ORDER BY made_at DESC, id DESC
                      LIMIT 1) AS analyzed_at
              FROM monitoring_incidents AS incidents
-             WHERE status IN ('open', 'investigating') AND started_at >= ?1
+             WHERE status IN ('open', 'investigating')
              ORDER BY started_at DESC, id DESC
-             LIMIT ?2",
+             LIMIT ?1",
         )
-        .bind(to_micros(since))
         .bind(i64::from(limit))
         .fetch_all(&mut *self.connection)
         .await?;
         rows.iter().map(open_incident).collect()
     }
 
+    async fn reopened_at(&mut self, incident: IncidentId) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let changed_at: Option<i64> = sqlx::query_scalar(
+            "SELECT changed_at FROM monitoring_incident_changes
+             WHERE incident_id = ?1 AND changes ->> '$.status.from' IN ('resolved', 'closed')
+             ORDER BY version DESC
+             LIMIT 1",
+        )
+        .bind(incident.into_uuid())
+        .fetch_optional(&mut *self.connection)
+        .await?;
+        Ok(changed_at.and_then(from_micros))
+    }
+
     async fn signatures(
         &mut self,
         period: &Period,
+        method: i64,
         limit: u32,
     ) -> Result<Vec<(IncidentId, Vec<String>)>, StoreError> {
         let rows = sqlx::query(
             "SELECT id,
                     (SELECT signature FROM monitoring_incident_analyses AS analyses
-                     WHERE analyses.incident_id = incidents.id
+                     WHERE analyses.incident_id = incidents.id AND method = ?3 AND signature <> '[]'
                      ORDER BY made_at DESC, id DESC
                      LIMIT 1) AS signature
              FROM monitoring_incidents AS incidents
              WHERE started_at >= ?1 AND started_at < ?2
              ORDER BY started_at DESC, id DESC
-             LIMIT ?3",
+             LIMIT ?4",
         )
         .bind(to_micros(period.start))
         .bind(to_micros(period.end))
+        .bind(method)
         .bind(i64::from(limit))
         .fetch_all(&mut *self.connection)
         .await?;
         rows.iter().map(signature).collect()
+    }
+
+    async fn limit_time(&mut self, _millis: u32) -> Result<(), StoreError> {
+        // There is no such thing; a statement that nobody waits for any more runs to its end.
+        Ok(())
     }
 
     async fn first_events(
@@ -132,41 +172,220 @@ impl AnalysisStore for Sqlite<'_> {
         level: Option<Level>,
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
-        let mut query = QueryBuilder::new(SELECT);
-        query.push(" AND timestamp >= ").push_bind(to_micros(period.start));
-        query.push(" AND timestamp < ").push_bind(to_micros(period.end));
-        if let Some(level) = level {
-            // The second is the condition of the partial index, which a bound value does not imply.
-            query.push(" AND level = ").push_bind(level.as_str());
-            query.push(" AND level IN ('warn', 'error', 'critical')");
-        }
-        query.push(" ORDER BY timestamp, id LIMIT ").push_bind(i64::from(limit));
-        let rows = query.build().fetch_all(&mut *self.connection).await?;
-        rows.iter().map(event).collect()
+        let all = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM monitoring_events AS events
+             WHERE timestamp >= ?3 AND timestamp < ?4
+             ORDER BY timestamp, id
+             LIMIT ?5"
+        );
+        // The second is the condition of the partial index, which a bound value does not imply.
+        let of_a_level = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM monitoring_events AS events
+             WHERE timestamp >= ?3 AND timestamp < ?4
+               AND level = ?6 AND level IN ('warn', 'error', 'critical')
+             ORDER BY timestamp, id
+             LIMIT ?5"
+        );
+        let query = sqlx::query(if level.is_some() { of_a_level } else { all });
+        let query = query.bind(MESSAGE_CHARS_MAX).bind(TAG_BYTES_MAX).bind(to_micros(period.start));
+        let query = query.bind(to_micros(period.end)).bind(i64::from(limit));
+        let query = if let Some(level) = level { query.bind(level.as_str()) } else { query };
+        Ok(events(&query.fetch_all(&mut *self.connection).await?))
     }
 
-    async fn events_of_traces(
+    async fn events_of_requests(
         &mut self,
-        traces: &[String],
+        tie: Tie,
+        ids: &[String],
+        period: &Period,
+        each_max: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        macro_rules! of {
+            ($column:literal) => {
+                concat!(
+                    "SELECT * FROM (
+                         SELECT ",
+                    columns!(),
+                    "    FROM monitoring_events AS events
+                         WHERE ",
+                    $column,
+                    " = ?3 AND timestamp >= ?4 AND timestamp < ?5
+                         LIMIT ?6)
+                     ORDER BY timestamp, id"
+                )
+            };
+        }
+        let sql = match tie {
+            Tie::Trace => of!("trace_id"),
+            Tie::Request => of!("request_id"),
+        };
+        let mut found = Vec::new();
+        for id in ids {
+            let query = sqlx::query(sql).bind(MESSAGE_CHARS_MAX).bind(TAG_BYTES_MAX);
+            let query = query.bind(id).bind(to_micros(period.start)).bind(to_micros(period.end));
+            let rows = query.bind(i64::from(each_max)).fetch_all(&mut *self.connection).await?;
+            found.extend(events(&rows));
+        }
+        Ok(found)
+    }
+
+    async fn quiet_sources(
+        &mut self,
+        period: &Period,
+        events_max: u32,
+        sources_max: u32,
+    ) -> Result<Vec<(String, u32)>, StoreError> {
+        // From one source to the next by the index, and then no more of each than must be known.
+        let rows = sqlx::query(
+            "WITH RECURSIVE sources (source, number) AS (
+                 SELECT * FROM (SELECT source, 1 FROM monitoring_events ORDER BY source LIMIT 1)
+                 UNION ALL
+                 SELECT (SELECT later.source FROM monitoring_events AS later
+                         WHERE later.source > sources.source
+                         ORDER BY later.source
+                         LIMIT 1), number + 1
+                 FROM sources
+                 WHERE sources.source IS NOT NULL AND number < ?4
+             ),
+             counted AS (
+                 SELECT sources.source AS source,
+                        (SELECT count(*) FROM (
+                             SELECT 1 FROM monitoring_events AS events
+                             WHERE events.source = sources.source AND timestamp >= ?1 AND timestamp < ?2
+                             LIMIT ?3 + 1)) AS count
+                 FROM sources
+                 WHERE sources.source IS NOT NULL
+             )
+             SELECT source, count FROM counted WHERE count BETWEEN 1 AND ?3 ORDER BY source",
+        )
+        .bind(to_micros(period.start))
+        .bind(to_micros(period.end))
+        .bind(i64::from(events_max))
+        .bind(i64::from(sources_max))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let quiet = |row: &SqliteRow| {
+            let count = u32::try_from(to_u64(row.try_get("count")?)).unwrap_or(u32::MAX);
+            Ok((row.try_get("source")?, count))
+        };
+        rows.iter().map(quiet).collect()
+    }
+
+    async fn events_of_sources(
+        &mut self,
+        sources: &[String],
         period: &Period,
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
-        let mut query = QueryBuilder::new(SELECT);
-        query.push(" AND timestamp >= ").push_bind(to_micros(period.start));
-        query.push(" AND timestamp < ").push_bind(to_micros(period.end));
-        query.push(" AND trace_id IN (SELECT value FROM json_each(").push_bind(Json(traces)).push("))");
-        query.push(" LIMIT ").push_bind(i64::from(limit));
-        let rows = query.build().fetch_all(&mut *self.connection).await?;
-        rows.iter().map(event).collect()
+        let query = sqlx::query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM monitoring_events AS events
+             WHERE source IN (SELECT value FROM json_each(?3)) AND timestamp >= ?4 AND timestamp < ?5
+             ORDER BY timestamp, id
+             LIMIT ?6"
+        ));
+        let query = query.bind(MESSAGE_CHARS_MAX).bind(TAG_BYTES_MAX).bind(Json(sources));
+        let query = query.bind(to_micros(period.start)).bind(to_micros(period.end)).bind(i64::from(limit));
+        Ok(events(&query.fetch_all(&mut *self.connection).await?))
     }
+
+    async fn tagged_events(
+        &mut self,
+        tags: &[(String, String)],
+        period: &Period,
+        near: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        // The index tells tags apart by their hashes; whoever asks looks at the tags again.
+        let query = sqlx::query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM monitoring_events AS events
+             WHERE seq IN (SELECT rowid FROM monitoring_event_tags
+                           WHERE monitoring_event_tags MATCH ?3
+                           ORDER BY rowid DESC
+                           LIMIT 10000)
+               AND timestamp >= ?4 AND timestamp < ?5
+             ORDER BY abs(timestamp - ?6), timestamp, id
+             LIMIT ?7"
+        ));
+        let tokens: Vec<_> = tags.iter().map(|(key, value)| alternatives(key, value)).collect();
+        let query = query.bind(MESSAGE_CHARS_MAX).bind(TAG_BYTES_MAX).bind(tokens.join(" OR "));
+        let query = query.bind(to_micros(period.start)).bind(to_micros(period.end));
+        let query = query.bind(to_micros(near)).bind(i64::from(limit));
+        Ok(events(&query.fetch_all(&mut *self.connection).await?))
+    }
+
+    async fn firings(
+        &mut self,
+        period: &Period,
+        looked_at: u32,
+        limit: u32,
+    ) -> Result<Vec<AlertTransition>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, rule_id, rule_name, rule_version, fingerprint, labels, from_state, to_state, value,
+                    at, incident_id
+             FROM (SELECT id, rule_id, rule_name, rule_version, fingerprint, labels, from_state, to_state,
+                          value, at, incident_id
+                   FROM monitoring_alert_transitions
+                   WHERE at >= ?1 AND at < ?2
+                   ORDER BY at, id
+                   LIMIT ?3) AS changes
+             WHERE to_state = 'firing' AND from_state IS NOT 'firing'
+             ORDER BY at, id
+             LIMIT ?4",
+        )
+        .bind(to_micros(period.start))
+        .bind(to_micros(period.end))
+        .bind(i64::from(looked_at))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.iter().map(transition).collect()
+    }
+}
+
+/// Those that can be read.
+fn events(rows: &[SqliteRow]) -> Vec<Event> {
+    rows.iter().filter_map(|row| event(row).ok()).collect()
+}
+
+fn event(row: &SqliteRow) -> Result<Event, StoreError> {
+    const TABLE: &str = "monitoring_events";
+    let id: Uuid = row.try_get("id")?;
+    let place = Place { table: TABLE, row: id };
+    let took: Option<Json<Value>> = row.try_get("duration_ms")?;
+    let timestamp = time(row, "timestamp", TABLE, id)?;
+    Ok(Event {
+        id: id.into(),
+        event_type: place.name(row, "event_type")?,
+        source: row.try_get("source")?,
+        message: row.try_get("message")?,
+        level: place.optional_name(row, "level")?,
+        tags: place.json(row, "tags")?,
+        payload: took.map(|Json(took)| ("duration_ms".to_owned(), took)).into_iter().collect(),
+        request_id: row.try_get("request_id")?,
+        trace_id: row.try_get("trace_id")?,
+        span_id: row.try_get("span_id")?,
+        timestamp,
+        created_at: timestamp,
+        created_by: None,
+    })
 }
 
 fn open_incident(row: &SqliteRow) -> Result<OpenIncident, StoreError> {
     let id: Uuid = row.try_get("id")?;
+    let reopened_at: Option<i64> = row.try_get("reopened_at")?;
+    let started_at = time(row, "started_at", "monitoring_incidents", id)?;
     let analyzed_at: Option<i64> = row.try_get("analyzed_at")?;
     Ok(OpenIncident {
         id: id.into(),
-        started_at: time(row, "started_at", "monitoring_incidents", id)?,
+        opened_at: reopened_at.and_then(from_micros).unwrap_or(started_at),
         analyzed_at: analyzed_at.and_then(from_micros),
     })
 }

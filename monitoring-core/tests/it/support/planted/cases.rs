@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::world::{Dice, Effect, Fault, MINUTE, SECOND, Step, Visit, World};
+use super::world::{Dice, Effect, Fault, MINUTE, PlantedSeries, SECOND, Step, Visit, World};
 
 /// A story.
 pub(crate) struct Case {
@@ -14,7 +14,7 @@ pub(crate) struct Case {
 }
 
 /// All stories: faults first, then those without a cause.
-pub(crate) const CASES: [Case; 36] = [
+pub(crate) const CASES: [Case; 44] = [
     case("slow dependency", &SlowDependency, &[&["psp.capture"], &["the card network did not answer"]]),
     case("one bad region", &BadRegion, &[&["region=eu-north"]]),
     case("bad pair of tags", &BadPair, &[&["region=us-east", "payment_method=sepa"]]),
@@ -52,6 +52,15 @@ pub(crate) const CASES: [Case; 36] = [
     case("always some failures", &AlwaysFailing, &[]),
     case("a harmless deployment", &HarmlessDeploy, &[]),
     case("always filling disk", &AlwaysFilling, &[]),
+    case("settings that step", &Steps, &[]),
+    case("jobs that are done", &Jobs, &[]),
+    case("a new version everywhere", &RolledOut, &[]),
+    // What became known later.
+    case("no requests any more", &NoRequests, &[&["hardly any requests come"]]),
+    case("one silent worker", &SilentWorker, &[&["host=w2", "missing"]]),
+    case("no metrics of one service", &NoMetrics, &[&["users", "end at"]]),
+    case("bad host beside a deployment", &BesideDeploy, &[&["host=h3"]]),
+    case("everything fails now and then", &Everywhere, &[&["gave way"], &["fails in"]]),
 ];
 
 const fn case(
@@ -542,5 +551,123 @@ struct AlwaysFilling;
 impl Fault for AlwaysFilling {
     fn reading(&self, name: &str, _: &[(&'static str, String)], since: i64, value: f64, _: &mut Dice) -> f64 {
         if name == "disk_used_percent" { value + since as f64 / MINUTE as f64 * 0.05 } else { value }
+    }
+}
+
+/// Hundreds of small numbers, some of which change for good now and then.
+struct Steps;
+impl Fault for Steps {
+    fn events(&self, world: &mut World, dice: &mut Dice) {
+        for n in 0..500 {
+            let from = dice.between(0.0, 40.0).floor();
+            let to = if dice.chance(0.5) { from + 1.0 } else { (from - 1.0).max(0.0) };
+            let at = if dice.chance(0.3) { (dice.unit() * world.end as f64) as i64 } else { i64::MAX };
+            let points = (0..world.end / (15 * SECOND)).map(|n| n * 15 * SECOND);
+            let points = points.map(|time| (time, if time < at { from } else { to })).collect();
+            let labels = vec![("name", format!("s{n}"))];
+            world.planted.series.push(PlantedSeries { name: "setting", labels, is_counter: false, points });
+        }
+    }
+}
+
+/// A backup that copies for ten minutes, and a page that asks for its state for one.
+struct Jobs;
+impl Fault for Jobs {
+    fn events(&self, world: &mut World, dice: &mut Dice) {
+        let begin = world.planted.onset - (dice.between(15.0, 40.0) * MINUTE as f64) as i64;
+        for n in 0..60 {
+            let message = format!("copied {} files", dice.next() % 900);
+            world.log(begin + n * 10 * SECOND, "backup", "info", message, json!({"host": "b2"}));
+        }
+        for n in 0..40 {
+            let tags =
+                json!({"method": "GET", "route": "/jobs/{id}", "status": 200, "request_id": format!("j{n}")});
+            let at = world.planted.onset - 4 * MINUTE + n * 2 * SECOND;
+            world.log(at, "gateway", "info", "GET /jobs/{id} 200", tags);
+        }
+    }
+}
+
+/// Workers and their metrics under new names.
+struct RolledOut;
+impl Fault for RolledOut {
+    fn events(&self, world: &mut World, _: &mut Dice) {
+        for n in 0..3 {
+            let at = world.planted.onset + n * 20 * SECOND;
+            for (pod, from, to) in [(format!("a-{n}"), n * SECOND, at), (format!("b-{n}"), at, world.end)] {
+                let mut time = from;
+                while time < to {
+                    world.log(time, "mailer", "info", "still here", json!({"pod": pod.clone()}));
+                    time += 20 * SECOND;
+                }
+                let points = (from / (15 * SECOND)..to / (15 * SECOND))
+                    .map(|n| (n * 15 * SECOND, 3.0 + (n % 3) as f64));
+                let points = points.collect();
+                let labels = vec![("pod", pod)];
+                world.planted.series.push(PlantedSeries {
+                    name: "mailer_load",
+                    labels,
+                    is_counter: false,
+                    points,
+                });
+            }
+        }
+    }
+}
+
+struct NoRequests;
+impl Fault for NoRequests {
+    fn traffic(&self, since: i64) -> f64 {
+        if since >= 0 { 0.0 } else { 1.0 }
+    }
+}
+
+/// Three workers say the same, each by its own clock.
+struct SilentWorker;
+impl Fault for SilentWorker {
+    fn events(&self, world: &mut World, dice: &mut Dice) {
+        for n in 1..=3 {
+            let mut time = (dice.unit() * 30.0 * SECOND as f64) as i64;
+            while time < if n == 2 { world.planted.onset } else { world.end } {
+                world.log(time, "packer", "info", "packer is alive", json!({"host": format!("w{n}")}));
+                time += 30 * SECOND + (dice.normal() * 0.5 * SECOND as f64) as i64;
+            }
+        }
+    }
+}
+
+struct NoMetrics;
+impl Fault for NoMetrics {
+    fn events(&self, world: &mut World, _: &mut Dice) {
+        let onset = world.planted.onset;
+        for series in world.planted.series.iter_mut().filter(|series| is(&series.labels, "users")) {
+            series.points.retain(|point| point.0 < onset);
+        }
+    }
+}
+
+/// A deployment of something else, just before.
+struct BesideDeploy;
+impl Fault for BesideDeploy {
+    fn step(&self, visit: &Visit, step: &Step, since: i64, dice: &mut Dice) -> Effect {
+        BadHost.step(visit, step, since, dice)
+    }
+
+    fn events(&self, world: &mut World, _: &mut Dice) {
+        let at = world.planted.onset - 30 * SECOND;
+        let tags = json!({"kind": "deploy", "service": "reporting", "version": "1.9.0"});
+        world.log(at, "deployer", "info", "reporting 1.9.0 rolled out", tags);
+    }
+}
+
+/// No tag has anything to do with it.
+struct Everywhere;
+impl Fault for Everywhere {
+    fn step(&self, _: &Visit, step: &Step, since: i64, dice: &mut Dice) -> Effect {
+        if since >= 0 && dice.chance(0.05) {
+            fail(format!("{} gave way", step.span))
+        } else {
+            Effect::default()
+        }
     }
 }

@@ -8,4 +8,4 @@ mod world;
 #[allow(unused_imports)]
 pub(crate) use cases::{CASES, Case};
 #[allow(unused_imports)]
-pub(crate) use world::{Planted, PlantedEvent, PlantedSeries, Size, plant};
+pub(crate) use world::{Planted, PlantedEvent, PlantedSeries, Size, plant, plant_late};

@@ -36,7 +36,8 @@ pub(crate) struct PlantedSeries {
 pub(crate) struct Planted {
     pub events: Vec<PlantedEvent>,
     pub series: Vec<PlantedSeries>,
-    /// When the incident was opened, and when somebody asks.
+    /// Where what is looked at begins, when the incident was opened, and when somebody asks.
+    pub looked_from: i64,
     pub opened: i64,
     pub asked: i64,
     /// When the fault began.
@@ -300,11 +301,26 @@ struct Noise {
 
 /// Tells a story: an hour and more with a fault, or without one.
 pub(crate) fn plant(fault: &dyn Fault, size: Size, seed: u64) -> Planted {
+    tell(fault, size, seed, ((2.0, 6.0), (1.0, 8.0)))
+}
+
+/// The same of a fault that somebody notices up to half an hour after its onset, and asks about up to an hour
+/// after that.
+#[allow(dead_code)] // not every test binary does
+pub(crate) fn plant_late(fault: &dyn Fault, size: Size, seed: u64) -> Planted {
+    tell(fault, size, seed, ((6.0, 32.0), (1.0, 58.0)))
+}
+
+/// Minutes, from and to: until it is noticed, and until somebody asks.
+type Delays = ((f64, f64), (f64, f64));
+
+fn tell(fault: &dyn Fault, size: Size, seed: u64, (noticed, asked): Delays) -> Planted {
     let mut dice = Dice::new(seed);
     let onset = MINUTE * dice.between(46.0, 58.0) as i64 + SECOND * dice.between(0.0, 60.0) as i64;
-    let opened = onset + (dice.between(2.0, 6.0) * MINUTE as f64) as i64;
-    let end = opened + (dice.between(1.0, 8.0) * MINUTE as f64) as i64;
-    let planted = Planted { onset, opened, asked: end, ..Planted::default() };
+    let opened = onset + (dice.between(noticed.0, noticed.1) * MINUTE as f64) as i64;
+    let end = opened + (dice.between(asked.0, asked.1) * MINUTE as f64) as i64;
+    let looked_from = if asked.1 > 10.0 { (opened - 60 * MINUTE).max(0) } else { 0 };
+    let planted = Planted { onset, looked_from, opened, asked: end, ..Planted::default() };
     let mut world = World { planted, end, next_id: seed << 32, mood: Vec::new() };
     let noise = Noise {
         failing: dice.between(0.000_5, 0.004),

@@ -1,5 +1,7 @@
 //! What becomes of telemetry, and of the host, when a real database fails.
 
+#[cfg(all(feature = "notify", feature = "postgres"))]
+mod chaos;
 #[cfg(feature = "postgres")]
 mod load;
 #[cfg(feature = "postgres")]

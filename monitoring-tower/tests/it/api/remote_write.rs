@@ -24,7 +24,7 @@ struct WriteRequest {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TimeSeries {
+pub(in super::super) struct TimeSeries {
     #[prost(message, repeated, tag = "1")]
     pub labels: Vec<Label>,
     #[prost(message, repeated, tag = "2")]
@@ -34,7 +34,7 @@ pub(super) struct TimeSeries {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Exemplar {
+pub(in super::super) struct Exemplar {
     #[prost(message, repeated, tag = "1")]
     pub labels: Vec<Label>,
     #[prost(double, tag = "2")]
@@ -44,7 +44,7 @@ pub(super) struct Exemplar {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Label {
+pub(in super::super) struct Label {
     #[prost(string, tag = "1")]
     pub name: String,
     #[prost(string, tag = "2")]
@@ -52,14 +52,14 @@ pub(super) struct Label {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Sample {
+pub(in super::super) struct Sample {
     #[prost(double, tag = "1")]
     pub value: f64,
     #[prost(int64, tag = "2")]
     pub timestamp: i64,
 }
 
-fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
+pub(in super::super) fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
     let sample = |(timestamp, value): &(i64, f64)| Sample { value: *value, timestamp: *timestamp };
     let (labels, samples) = (labels.iter().map(label).collect(), samples.iter().map(sample).collect());
     TimeSeries { labels, samples, exemplars: Vec::new() }
@@ -69,7 +69,13 @@ fn label((name, value): &(&str, &str)) -> Label {
     Label { name: (*name).into(), value: (*value).into() }
 }
 
-async fn send(service: &Service, body: Vec<u8>) -> Answer {
+/// The body of a message.
+pub(in super::super) fn body(timeseries: Vec<TimeSeries>) -> Vec<u8> {
+    let message = WriteRequest { timeseries }.encode_to_vec();
+    snap::raw::Encoder::new().compress_vec(&message).unwrap()
+}
+
+pub(in super::super) async fn send(service: &Service, body: Vec<u8>) -> Answer {
     let request = request(Method::POST, "/prometheus/api/v1/write", Some(ALICE))
         .header("content-encoding", "snappy")
         .header("content-type", "application/x-protobuf")
@@ -78,8 +84,7 @@ async fn send(service: &Service, body: Vec<u8>) -> Answer {
 }
 
 async fn write(service: &Service, timeseries: Vec<TimeSeries>) -> Answer {
-    let message = WriteRequest { timeseries }.encode_to_vec();
-    send(service, snap::raw::Encoder::new().compress_vec(&message).unwrap()).await
+    send(service, body(timeseries)).await
 }
 
 async fn ask(service: &Service, query: &str, millis: i64) -> serde_json::Value {

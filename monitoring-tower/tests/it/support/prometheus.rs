@@ -43,18 +43,29 @@ impl Prometheus {
     /// Starts a server with these scrape jobs, as its configuration file has them, and waits until
     /// it is ready.
     pub(crate) async fn start(jobs: &str) -> Self {
-        let folder = TemporaryFolder::new();
-        let config = folder.0.join("prometheus.yml");
-        let log = folder.0.join("log");
         // Long enough for a machine that is busy with other tests.
         let settings = "global: {scrape_interval: 4s, scrape_timeout: 4s}\nscrape_configs:\n";
-        fs::write(&config, format!("{settings}{jobs}")).unwrap();
+        Self::start_with(&format!("{settings}{jobs}"), "groups: []", &[]).await
+    }
+
+    /// Starts a server that evaluates these rules over what is written to it.
+    pub(crate) async fn start_with_rules(rules: &str) -> Self {
+        Self::start_with("rule_files: [rules.yml]\n", rules, &["--web.enable-remote-write-receiver"]).await
+    }
+
+    async fn start_with(config: &str, rules: &str, more: &[&str]) -> Self {
+        let folder = TemporaryFolder::new();
+        let log = folder.0.join("log");
+        fs::write(folder.0.join("rules.yml"), rules).unwrap();
+        fs::write(folder.0.join("prometheus.yml"), config).unwrap();
+        let config = folder.0.join("prometheus.yml");
         let address = free_address();
         let child = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.0.join("data").display()))
             .arg(format!("--web.listen-address={address}"))
             .args(["--log.level=debug", "--enable-feature=exemplar-storage"])
+            .args(more)
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .kill_on_drop(true)
@@ -105,19 +116,37 @@ impl Prometheus {
         json["data"].take()
     }
 
+    /// Writes samples, as another Prometheus does: a message of remote write, compressed.
+    pub(crate) async fn write(&self, body: &[u8]) {
+        let head = format!(
+            "POST /api/v1/write HTTP/1.0\r\nhost: {}\r\ncontent-encoding: snappy\r\n\
+             content-type: application/x-protobuf\r\nx-prometheus-remote-write-version: 0.1.0\r\n\
+             content-length: {}\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        let answer = self.exchange(&[head.as_bytes(), body].concat()).await.expect("it answers");
+        assert!(answer.starts_with("HTTP/1.0 204"), "{answer}");
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
     /// Status and body; `None` while nobody listens.
     async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(self.address).await.ok()?;
         let request = format!("GET {path} HTTP/1.0\r\nhost: {}\r\n\r\n", self.address);
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
+        let answer = self.exchange(request.as_bytes()).await?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    async fn exchange(&self, request: &[u8]) -> Option<String> {
+        let mut stream = TcpStream::connect(self.address).await.ok()?;
+        stream.write_all(request).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        Some(answer)
     }
 }
 
@@ -127,7 +156,7 @@ fn free_address() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-fn percent_encoded(text: &str) -> String {
+pub(crate) fn percent_encoded(text: &str) -> String {
     let encode = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
         _ => format!("%{byte:02X}"),

@@ -1,6 +1,7 @@
 //! Settings, their defaults, and the one pass that checks them.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -26,10 +27,16 @@ pub(crate) struct Settings {
     pub pool_connections_max: u32,
     /// Where receivers of notifications may be.
     pub receivers: ReceiverPolicy,
+    /// Authorities that receivers' certificates may come from, besides the usual ones, in PEM.
+    // There for whoever reaches receivers.
+    #[cfg_attr(not(any(feature = "notify", feature = "email")), allow(dead_code))]
+    pub root_certificates: Vec<u8>,
     /// Where people reach the dashboard, for links in notifications; empty if nobody said.
     pub external_url: String,
     /// Between two evaluations of rules whose group says nothing else.
     pub alert_evaluation_interval: Duration,
+    /// Where what leaves for its age is written to; nowhere if nobody asked.
+    pub archive: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -45,8 +52,10 @@ impl Default for Settings {
             descriptions: Vec::new(),
             pool_connections_max: 5,
             receivers: ReceiverPolicy::default(),
+            root_certificates: Vec::new(),
             external_url: String::new(),
             alert_evaluation_interval: Duration::from_secs(60),
+            archive: None,
         }
     }
 }
@@ -113,6 +122,9 @@ impl Settings {
         if !self.external_url.is_empty() && !is_link {
             invalid.push("external_url", "must start with https:// or http://");
         }
+        if self.archive.as_deref() == Some(Path::new("")) {
+            invalid.push("archive", "must name a folder, such as /var/lib/shop/archive");
+        }
         self.ingest.check(&mut invalid);
         invalid.or(())
     }
@@ -131,8 +143,10 @@ impl Settings {
             ingest: _,
             pool_connections_max: _,
             external_url: _,
+            root_certificates: _,
             receivers,
             alert_evaluation_interval: _,
+            archive: _,
         } = self;
         *schema == other.schema
             && clock.is_same(&other.clock)
@@ -349,7 +363,8 @@ mod tests {
 
     #[test]
     fn settings_that_would_spin_stall_or_panic_are_refused() {
-        let spoilt: [fn(&mut Settings); 13] = [
+        let spoilt: [fn(&mut Settings); 14] = [
+            |settings| settings.archive = Some(PathBuf::new()),
             |settings| settings.alert_evaluation_interval = Duration::from_millis(999),
             |settings| settings.ingest.drain_interval = Duration::ZERO,
             |settings| settings.ingest.flush_interval = Duration::MAX,

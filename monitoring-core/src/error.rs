@@ -69,9 +69,26 @@ pub enum Error {
     #[error("monitoring has been shut down")]
     ShutDown,
 
+    /// Old telemetry could not be written to the archive, so nothing was removed that is not in it. The cause
+    /// says whether the disk is full, the folder cannot be written to, or a file of the day is none of ours.
+    #[error("the archive in {} could not be written", .folder.display())]
+    Archive {
+        /// The archive.
+        folder: std::path::PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+
     /// Storage failed. Nothing was stored.
     #[error("storage failed")]
     Store(#[source] StoreError),
+
+    /// A fault of this library, which the log tells more of.
+    #[error("{what} panicked")]
+    Panicked {
+        /// What did, such as `the evaluation of the group "default"`.
+        what: String,
+    },
 
     /// The database was asked to store it all and did not say whether it did: the connection broke,
     /// time ran out, or shutdown's deadline passed at the very commit. Everything is stored, or

@@ -3,6 +3,7 @@
 
 mod alerting;
 mod analysis;
+mod aside;
 mod auth;
 mod clock;
 mod compaction;

@@ -1,6 +1,7 @@
 //! `Monitoring`: starts everything, hands out the parts, shuts everything down in order.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,6 +168,12 @@ impl Monitoring {
         self.context().settings.alert_evaluation_interval
     }
 
+    /// How often a background task began anew because it had panicked. The log tells which.
+    #[must_use]
+    pub fn task_restarts(&self) -> u64 {
+        self.inner.supervisor.restarts()
+    }
+
     pub(crate) fn evaluator(&self) -> &Evaluator {
         &self.inner.evaluator
     }
@@ -207,6 +214,7 @@ pub struct MonitoringBuilder {
     process_default: bool,
     address: Option<String>,
     evaluates_on_demand: bool,
+    retains_on_demand: bool,
 }
 
 impl fmt::Debug for MonitoringBuilder {
@@ -293,6 +301,35 @@ impl MonitoringBuilder {
         self
     }
 
+    /// Writes events and samples to a folder before they are removed for their age: one gzip file of JSON
+    /// lines a table and day, such as `events-2026-06-15.jsonl.gz` and
+    /// `metric_samples-2026-06-15.jsonl.gz`. By default they are just removed.
+    ///
+    /// A file appears whole, and only then its day is removed. If it cannot be written, because the disk is
+    /// full or the folder is not to be written to, nothing is removed, it is logged and the task
+    /// `monitoring_data_retention` fails; the next run tries again. A file that is there already is added
+    /// to, each line once; one that is none of these is not touched, and its day stays. Days are written
+    /// whole, an hour after their last moment has reached the age, so that all is kept up to a day longer.
+    ///
+    /// The folder is made if need be. One replica at a time writes, whichever it is, so all should be given
+    /// a folder they share, and none should be without. What secrets there were, redaction took before
+    /// anything was stored. Exemplars, and totals, which stay, are not archived.
+    ///
+    /// ```no_run
+    /// # async fn start() -> monitoring_core::Result<()> {
+    /// use monitoring_core::Monitoring;
+    ///
+    /// let builder = Monitoring::builder().database_url("sqlite:monitoring.db");
+    /// let monitoring = builder.archive("/var/lib/shop/archive").start().await?;
+    /// # let _ = monitoring;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn archive(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.settings.archive = Some(folder.into());
+        self
+    }
+
     /// Bounds on what one event, metric or request may carry.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;
@@ -351,6 +388,28 @@ impl MonitoringBuilder {
         self
     }
 
+    /// Authorities of your own that certificates of receivers and mail servers may come from, in PEM, one or
+    /// several in a row. They are trusted besides those the machine trusts, which on most systems are also
+    /// those in the file that `SSL_CERT_FILE` names, and for nothing else in the process.
+    ///
+    /// ```no_run
+    /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+    /// use monitoring_core::Monitoring;
+    ///
+    /// let authority = std::fs::read("/etc/shop/ca.pem")?;
+    /// let builder = Monitoring::builder().database_url("sqlite:monitoring.db");
+    /// let monitoring = builder.root_certificates(authority).start().await?;
+    /// # let _ = monitoring;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(any(feature = "notify", feature = "email"))]
+    pub fn root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.settings.root_certificates.extend_from_slice(pem.as_ref());
+        self.settings.root_certificates.push(b'\n');
+        self
+    }
+
     /// Where people reach this system, such as `https://shop.example/monitoring`, for links in
     /// notifications.
     pub fn external_url(mut self, url: impl Into<String>) -> Self {
@@ -376,6 +435,14 @@ impl MonitoringBuilder {
     /// one replica evaluates rules in the background, and the task does what is left to do.
     pub fn evaluate_on_demand_only(mut self) -> Self {
         self.evaluates_on_demand = true;
+        self
+    }
+
+    /// Leaves the removal of old telemetry to the host: nothing is removed for its age but by the task
+    /// `monitoring_data_retention`, which the host's job system runs when it suits, at night perhaps. By
+    /// default one replica does so in the background, every ten minutes.
+    pub fn retain_on_demand_only(mut self) -> Self {
+        self.retains_on_demand = true;
         self
     }
 
@@ -442,7 +509,7 @@ impl MonitoringBuilder {
             .recorder
             .unwrap_or_else(|| Recorder::with_capacity(context.settings.ingest.queue_records_max));
         let supervisor = Supervisor::default();
-        let deliverer = Deliverer::new(pool.clone(), self.notifiers)?;
+        let deliverer = Deliverer::counting(pool.clone(), self.notifiers, recorder.clone())?;
         let pipeline = start_pipeline(&supervisor, &pool, &recorder)?;
         // Last, so that a start that failed leaves no settings behind.
         if self.process_default {
@@ -450,21 +517,43 @@ impl MonitoringBuilder {
         } else {
             pool.bare_connections().pass_over(&context);
         }
-        supervisor.spawn("upkeep", run_upkeep(pool.clone(), supervisor.stop_token()));
-        supervisor.spawn("deliver", run_deliveries(deliverer.clone(), supervisor.stop_token()));
-        let notifying = run_notifications(pool.clone(), deliverer.clone(), supervisor.stop_token());
-        supervisor.spawn("notifications", notifying);
+        let stop = supervisor.stop_token();
+        let (upkeep, retains) = ((pool.clone(), stop.clone()), !self.retains_on_demand);
+        supervisor.keep_up("upkeep", move || {
+            let (pool, stop) = upkeep.clone();
+            run_upkeep(pool, retains, stop)
+        });
+        let delivering = (deliverer.clone(), stop.clone());
+        supervisor.keep_up("deliver", move || {
+            let (deliverer, stop) = delivering.clone();
+            run_deliveries(deliverer, stop)
+        });
+        let notifying = (pool.clone(), deliverer.clone(), stop.clone());
+        supervisor.keep_up("notifications", move || {
+            let (pool, deliverer, stop) = notifying.clone();
+            run_notifications(pool, deliverer, stop)
+        });
         if let Some(address) = self.address {
-            supervisor.spawn("presence", announce(pool.clone(), address, supervisor.stop_token()));
+            let presence = (pool.clone(), stop.clone());
+            supervisor.keep_up("presence", move || {
+                let (pool, stop) = presence.clone();
+                announce(pool, address.clone(), stop)
+            });
         }
         let started_at = context.settings.clock.now();
         let promql = PromQuery::new(pool.clone(), QueryLimits::default());
-        let analyzing = analyze_incidents(pool.clone(), promql.clone(), supervisor.stop_token());
-        supervisor.spawn("analysis", analyzing);
+        let analyzing = (pool.clone(), promql.clone(), stop.clone());
+        supervisor.keep_up("analysis", move || {
+            let (pool, promql, stop) = analyzing.clone();
+            analyze_incidents(pool, promql, stop)
+        });
         let evaluator = Arc::new(Evaluator::new(pool.clone(), &promql));
         if !self.evaluates_on_demand {
-            let evaluating = evaluate_rules(pool.clone(), evaluator.clone(), supervisor.stop_token());
-            supervisor.spawn("alert evaluation", evaluating);
+            let evaluating = (pool.clone(), evaluator.clone(), stop.clone());
+            supervisor.keep_up("alert evaluation", move || {
+                let (pool, evaluator, stop) = evaluating.clone();
+                evaluate_rules(pool, evaluator, stop)
+            });
         }
         let inner = Inner { pool, recorder, promql, deliverer, evaluator, started_at, supervisor, pipeline };
         Ok(Monitoring { inner: Arc::new(inner) })

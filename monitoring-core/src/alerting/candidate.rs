@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::state::Verdict;
 use super::texts::{TextSources, Unanswered, is_fixed};
 use super::threshold::threshold;
-use crate::model::{AlertRule, Fallback, Fingerprint, Labels, RuleHealth};
+use crate::model::{AlertRule, Fallback, Fingerprint, Labels, RuleHealth, clean};
 use crate::promql::{LabelSet, NAME};
 
 /// The label that carries a rule's name on each of its alerts.
@@ -76,7 +76,7 @@ impl Terms {
         let mut seen = HashSet::new();
         let results = results.into_iter().filter(|(_, value)| self.passes(*value));
         let made = results.map(|(labels, value)| {
-            let candidate = self.candidate(&without_name(labels), value, sources)?;
+            let candidate = self.candidate(&all_labels(labels), value, sources)?;
             let is_new = seen.insert(candidate.fingerprint);
             is_new.then_some(candidate).ok_or(Unsettled::SameLabels(SameLabels))
         });
@@ -101,8 +101,8 @@ impl Terms {
         })
     }
 
-    /// The labels of the alert of a result: those of the result, those of the group and the rule over
-    /// them, the rule's name, and its severity unless they say otherwise.
+    /// The labels of the alert of a result: those of the result but its name, which only texts see; those of
+    /// the group and the rule over them; the rule's name, and its severity unless they say otherwise.
     ///
     /// # Errors
     ///
@@ -114,6 +114,7 @@ impl Terms {
         sources: &TextSources,
     ) -> Result<Labels, Unanswered> {
         let mut labels = result.clone();
+        labels.set(NAME, "");
         for (name, text) in self.labels.iter() {
             labels.set(name, sources.expand(text, result, value)?);
         }
@@ -157,8 +158,19 @@ impl Terms {
 
 /// The labels of a result as an alert has them.
 pub(crate) fn without_name(labels: &LabelSet) -> Labels {
-    let others = labels.iter().filter(|label| &*label.name != NAME);
-    others.map(|label| (&*label.name, &*label.value)).collect()
+    let mut labels = all_labels(labels);
+    labels.set(NAME, "");
+    labels
+}
+
+/// The labels of a result, without what no database takes: queries can make labels.
+fn all_labels(labels: &LabelSet) -> Labels {
+    let cleaned = labels.iter().map(|label| {
+        let mut value = (*label.value).to_owned();
+        clean(&mut value);
+        (&*label.name, value)
+    });
+    cleaned.collect()
 }
 
 #[cfg(test)]
@@ -241,6 +253,23 @@ mod tests {
         };
         assert_eq!([called("cpu", 80.0), called("cpu", 80.5), called("cpu", f64::NAN)], [0, 1, 0]);
         assert_eq!(called("cpu > 10", 11.0), 1, "the query has one of its own");
+    }
+
+    #[test]
+    fn texts_see_the_name_of_the_metric_and_the_alert_has_none() {
+        let summary = labels(&[("summary", "{{ $labels.__name__ }} of {{ $labels.pod }}")]);
+        let terms = Terms::new(AlertRule { annotations: summary, ..rule() }, &Labels::new());
+        let result = result(&[("__name__", "up"), ("pod", "p")]);
+        let found = terms.test_candidates([(&result, 0.0)]).unwrap().remove(0);
+        assert_eq!(found.annotations.value("summary"), Some("up of p"));
+        assert_eq!(found.labels.value("__name__"), None);
+    }
+
+    #[test]
+    fn labels_that_no_database_takes_are_mended() {
+        let terms = Terms::new(rule(), &Labels::new());
+        let found = terms.test_candidates([(&result(&[("pod", "a\0b")]), 1.0)]).unwrap().remove(0);
+        assert_eq!(found.labels.value("pod"), Some("a\u{fffd}b"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) use rule::{
     changed_recording_rule, changed_rule, check_group, check_recording_rule, check_rule, new_recording_rule,
     new_rule, rule_texts,
 };
-pub(crate) use series::{recorded_series, written_by_alerts};
-pub(crate) use state::{Advanced, Instances, RESOLVED_KEPT, Verdict, advance};
+pub(crate) use series::{ALERTS, ALERTS_FOR_STATE, recorded_series, written_by_alerts};
+pub(crate) use state::{Advanced, Instances, RESOLVED_KEPT, Verdict, active_after, advance, resume};
 pub(crate) use texts::{TextSources, Unanswered};
 pub(crate) use threshold::full_query;

@@ -9,9 +9,9 @@ use crate::model::{
 use crate::promql::{LabelSet, STALE};
 
 /// 1 for each alert that is pending or firing.
-const ALERTS: &str = "ALERTS";
+pub(crate) const ALERTS: &str = "ALERTS";
 /// When each of them became active, in seconds since 1970.
-const ALERTS_FOR_STATE: &str = "ALERTS_FOR_STATE";
+pub(crate) const ALERTS_FOR_STATE: &str = "ALERTS_FOR_STATE";
 /// The label of `ALERTS` that tells the state.
 const STATE: &str = "alertstate";
 

@@ -14,6 +14,10 @@ use crate::model::{AlertInstance, AlertRule, AlertState, AlertTransition, AlertT
 
 /// How long a resolved alert stays known.
 pub(crate) const RESOLVED_KEPT: TimeDelta = TimeDelta::minutes(15);
+/// An alert that was pending begins anew after nobody evaluated its rule for longer than this.
+const OUTAGE_TOLERANCE: TimeDelta = TimeDelta::hours(1);
+/// After an interruption no alert fires sooner than this, or than its rule has it wait.
+const FOR_GRACE_PERIOD: TimeDelta = TimeDelta::minutes(10);
 
 /// The alerts of one rule.
 pub(crate) type Instances = BTreeMap<Fingerprint, AlertInstance>;
@@ -39,6 +43,86 @@ pub(crate) struct Advanced {
     pub gone: Vec<Fingerprint>,
 }
 
+impl Advanced {
+    /// These have changed, too, as far as they are still known.
+    pub(crate) fn also_changed(&mut self, fingerprints: Vec<Fingerprint>, alerts: &Instances) {
+        let changed: HashSet<_> = self.changed.iter().copied().collect();
+        let is_news = |key: &Fingerprint| alerts.contains_key(key) && !changed.contains(key);
+        let news: HashSet<_> = fingerprints.into_iter().filter(is_news).collect();
+        self.valued.retain(|key| !news.contains(key));
+        self.changed.extend(news);
+    }
+}
+
+/// Has a rule's alerts go on at `now` after nobody evaluated it since `last`; returns those that have
+/// changed. Nobody can tell what was in between, so it does not count: what is pending waits for as long
+/// as it still had to, as Prometheus has it after a restart. And nothing has happened in the future,
+/// whatever a clock said.
+pub(crate) fn resume(
+    instances: &mut Instances,
+    rule: &AlertRule,
+    last: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Vec<Fingerprint> {
+    let last = last.filter(|last| *last <= now);
+    let mut changed = Vec::new();
+    for alert in instances.values_mut() {
+        let times = |alert: &AlertInstance| {
+            (alert.active_at, alert.fired_at, alert.keep_firing_since, alert.resolved_at)
+        };
+        let before = times(alert);
+        for time in [&mut alert.fired_at, &mut alert.keep_firing_since, &mut alert.resolved_at] {
+            *time = time.map(|time| time.min(now));
+        }
+        alert.active_at = alert.active_at.min(now);
+        if let Some(last) = last {
+            let holds_for = TimeDelta::seconds(rule.for_seconds.into());
+            if alert.state == AlertState::Pending {
+                alert.active_at = resumed(alert.active_at, holds_for, last, now);
+            }
+            alert.keep_firing_since = alert.keep_firing_since.map(|since| (since + (now - last)).min(now));
+        }
+        if times(alert) != before {
+            alert.updated_at = now;
+            changed.push(alert.fingerprint);
+        }
+    }
+    changed
+}
+
+/// Since when an alert counts as active that has waited from `active_at` to `last`.
+fn resumed(
+    active_at: DateTime<Utc>,
+    holds_for: TimeDelta,
+    last: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> DateTime<Utc> {
+    let waited = match now - last > OUTAGE_TOLERANCE {
+        true => TimeDelta::zero(),
+        false => (last - active_at).clamp(TimeDelta::zero(), holds_for),
+    };
+    let still_to_wait = (holds_for - waited).max(holds_for.min(FOR_GRACE_PERIOD));
+    now + still_to_wait - holds_for
+}
+
+/// How many alerts are pending or firing at `now` if these are called for and no others.
+pub(crate) fn active_after(
+    instances: &Instances,
+    candidates: &[Candidate],
+    rule: &AlertRule,
+    now: DateTime<Utc>,
+) -> usize {
+    let called_for: HashSet<_> = candidates.iter().map(|candidate| candidate.fingerprint).collect();
+    let others = instances.values().filter(|alert| !called_for.contains(&alert.fingerprint));
+    candidates.len() + others.filter(|alert| is_kept_firing(alert, rule, now)).count()
+}
+
+/// Whether an alert that is not called for goes on firing.
+fn is_kept_firing(alert: &AlertInstance, rule: &AlertRule, now: DateTime<Utc>) -> bool {
+    let keep_firing_for = TimeDelta::seconds(rule.keep_firing_for_seconds.into());
+    alert.state == AlertState::Firing && now - alert.keep_firing_since.unwrap_or(now) < keep_firing_for
+}
+
 /// Takes a rule's alerts from what they were to what they are at `now`.
 pub(crate) fn advance(
     instances: &mut Instances,
@@ -55,12 +139,8 @@ pub(crate) fn advance(
     for candidate in candidates {
         called(instances, candidate, rule, now, &mut advanced);
     }
-    let keep_firing_for = TimeDelta::seconds(rule.keep_firing_for_seconds.into());
     instances.retain(|fingerprint, alert| {
-        if others_stay || called_for.contains(fingerprint) {
-            return true;
-        }
-        missed(alert, keep_firing_for, rule, now, &mut advanced)
+        others_stay || called_for.contains(fingerprint) || missed(alert, rule, now, &mut advanced)
     });
     advanced
 }
@@ -129,13 +209,7 @@ fn refresh(alert: &mut AlertInstance, candidate: Candidate, rule: &AlertRule) ->
 }
 
 /// An alert that is not called for; false if it is to be forgotten.
-fn missed(
-    alert: &mut AlertInstance,
-    keep_firing_for: TimeDelta,
-    rule: &AlertRule,
-    now: DateTime<Utc>,
-    advanced: &mut Advanced,
-) -> bool {
+fn missed(alert: &mut AlertInstance, rule: &AlertRule, now: DateTime<Utc>, advanced: &mut Advanced) -> bool {
     let fingerprint = alert.fingerprint;
     match alert.state {
         AlertState::Pending => {
@@ -152,16 +226,12 @@ fn missed(
         }
         AlertState::Firing => {}
     }
-    if keep_firing_for > TimeDelta::zero() {
-        let is_first = alert.keep_firing_since.is_none();
-        let since = *alert.keep_firing_since.get_or_insert(now);
-        if now - since < keep_firing_for {
-            if is_first {
-                alert.updated_at = now;
-                advanced.changed.push(fingerprint);
-            }
-            return true;
+    if is_kept_firing(alert, rule, now) {
+        if alert.keep_firing_since.is_none() {
+            (alert.keep_firing_since, alert.updated_at) = (Some(now), now);
+            advanced.changed.push(fingerprint);
         }
+        return true;
     }
     (alert.state, alert.resolved_at, alert.updated_at) = (AlertState::Resolved, Some(now), now);
     let firing = Some(AlertState::Firing);
@@ -384,6 +454,71 @@ mod tests {
         let advanced = run.holds(&[("a", 1.0)]);
         let resolved = advanced.transitions.iter().find(|change| change.to == Some(AlertState::Resolved));
         assert_eq!(resolved.unwrap().labels.value("health"), Some("no_data"));
+    }
+
+    #[test]
+    fn time_when_nobody_looked_does_not_count() {
+        let minutes = TimeDelta::minutes;
+        // Minutes an alert still waits that was pending for two when nobody looked for so many.
+        let waits = |hold: u32, away: i64| {
+            let mut run = Run::of(rule_for(hold, 0));
+            run.states("xxx");
+            let last = run.now() - minutes(1);
+            let now = last + minutes(away);
+            let changed = resume(&mut run.instances, &run.terms.rule, Some(last), now);
+            assert_eq!(changed.len(), 1);
+            let alert = run.instances.values().next().unwrap();
+            (alert.active_at + minutes(hold.into()) - now).num_minutes()
+        };
+        assert_eq!(waits(30, 40), 28, "it goes on where it was");
+        assert_eq!(waits(30, 61), 30, "that is too long to go on");
+        assert_eq!(waits(11, 40), 10, "nobody is paged at once");
+        assert_eq!(waits(5, 40), 5, "short ones begin anew");
+    }
+
+    #[test]
+    fn what_is_kept_firing_is_kept_for_longer_by_an_interruption() {
+        let mut run = Run::of(rule_for(0, 3));
+        run.states("x..");
+        let (last, now) = (run.now() - TimeDelta::minutes(1), run.now() + TimeDelta::minutes(30));
+        assert_eq!(resume(&mut run.instances, &run.terms.rule, Some(last), now).len(), 1);
+        run.minute += 30;
+        assert_eq!(run.states("...."), "ffrr", "a minute of three was over");
+    }
+
+    #[test]
+    fn nothing_is_from_the_future() {
+        let mut run = Run::of(rule_for(2, 0));
+        run.states("x");
+        let mut future = run.instances.clone();
+        for alert in future.values_mut() {
+            alert.active_at += TimeDelta::days(365);
+        }
+        std::mem::swap(&mut run.instances, &mut future);
+        let now = run.now();
+        let changed = resume(&mut run.instances, &run.terms.rule, Some(now + TimeDelta::days(365)), now);
+        assert_eq!(changed.len(), 1);
+        let mut advanced = run.holds(&[("a", 2.0)]);
+        assert_eq!((advanced.changed.len(), advanced.valued.len()), (0, 1));
+        advanced.also_changed(changed, &run.instances);
+        assert_eq!((advanced.changed.len(), advanced.valued.len()), (1, 0));
+        assert_eq!(run.states("xx"), "pf");
+        let settled = resume(&mut run.instances, &run.terms.rule, None, now + TimeDelta::hours(1));
+        assert!(settled.is_empty());
+    }
+
+    #[test]
+    fn alerts_that_are_kept_firing_count() {
+        let mut run = Run::of(rule_for(0, 2));
+        run.states("x");
+        let now = run.now();
+        assert_eq!(active_after(&run.instances, &[], &run.terms.rule, now), 1);
+        run.states(".");
+        let count = |minutes| {
+            let now = now + TimeDelta::minutes(minutes);
+            active_after(&run.instances, &[], &run.terms.rule, now)
+        };
+        assert_eq!([count(1), count(2)], [1, 0]);
     }
 
     #[test]

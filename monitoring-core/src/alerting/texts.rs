@@ -1,7 +1,7 @@
 //! Fills in the texts of a rule.
 
 use super::template::{self, Answers, TemplateData, TemplateError};
-use crate::model::Labels;
+use crate::model::{Labels, clean};
 
 /// What the texts of rules may speak of, besides the result at hand.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +28,11 @@ pub(crate) fn is_fixed(text: &str) -> bool {
 impl TextSources {
     /// Has a query fail, because nothing is asked here.
     pub(crate) fn refuse(&mut self, query: String) {
-        self.answers.insert(query, Err("no queries are asked here".to_owned()));
+        self.refuse_because(query, "no queries are asked here".to_owned());
+    }
+
+    pub(crate) fn refuse_because(&mut self, query: String, why: String) {
+        self.answers.insert(query, Err(why));
     }
 
     /// The text filled in; if that cannot be done, one that says why, as Prometheus has it: an alert
@@ -37,7 +41,11 @@ impl TextSources {
         let Self { external_labels, external_url, answers } = self;
         let data = TemplateData { labels, external_labels, external_url, value };
         match template::expand(text, data, answers) {
-            Ok(text) => Ok(text),
+            Ok(mut text) => {
+                // A template can make what no database takes.
+                clean(&mut text);
+                Ok(text)
+            }
             Err(TemplateError::Unanswered { query }) => Err(Unanswered { query }),
             Err(error) => Ok(format!("<error expanding template: {error}>")),
         }
@@ -53,6 +61,12 @@ mod tests {
         let text = TextSources::default().expand("{{ $labels.x | humanize }}", &Labels::new(), 1.0);
         let text = text.expect("nothing is asked");
         assert!(text.starts_with("<error expanding template: "), "{text}");
+    }
+
+    #[test]
+    fn nul_is_replaced() {
+        let text = TextSources::default().expand(r#"a{{ "\x00" }}b{{ printf "%c" 0 }}"#, &Labels::new(), 1.0);
+        assert_eq!(text.as_deref(), Ok("a\u{fffd}b\u{fffd}"));
     }
 
     #[test]

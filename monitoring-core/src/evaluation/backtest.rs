@@ -62,7 +62,7 @@ pub(crate) async fn backtest(promql: &PromQuery, request: Backtest) -> QueryResu
         run.window(from, to).await?;
         from = to + 1;
     }
-    Ok(run.report().await)
+    run.report().await
 }
 
 /// How long before its start a backtest begins.
@@ -193,15 +193,15 @@ impl<'q> Run<'q> {
         Ok(())
     }
 
-    async fn report(self) -> BacktestReport {
+    async fn report(self) -> QueryResult<BacktestReport> {
         let (start, last, step) = (self.time(0), self.last_step(), self.step());
         let end = self.time(last);
         let (notifications, notifications_unknown_from) = match self.request.audience {
-            Some(audience) => told(audience, self.transitions.clone(), start, end).await,
+            Some(audience) => told(audience, self.transitions.clone(), start, end).await?,
             None => Default::default(),
         };
         let transitions: Vec<_> = self.transitions.into_iter().filter(|change| change.at >= start).collect();
-        BacktestReport {
+        Ok(BacktestReport {
             start_time: start,
             end_time: end,
             step_seconds: step as f64 / 1_000.0,
@@ -213,7 +213,7 @@ impl<'q> Run<'q> {
             transitions,
             notifications,
             notifications_unknown_from,
-        }
+        })
     }
 }
 

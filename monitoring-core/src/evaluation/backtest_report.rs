@@ -1,34 +1,37 @@
 //! What a backtest tells of the changes it found.
 
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
 
 use chrono::{DateTime, Utc};
-use tokio::task::spawn_blocking;
 
 use crate::alerting::routing::{Audience, Rehearsal, rehearse};
+use crate::aside::aside;
 use crate::model::{
     AlertState, AlertTransition, BacktestAlert, BacktestNotification, BacktestSpan, Fingerprint, Labels,
     Message,
 };
+use crate::promql::{QueryError, QueryResult};
 
 /// Notifications in one answer.
 const NOTIFICATIONS_MAX: usize = 10_000;
 
 /// Who would have been told what from the start on, and from when on that is not known. Who was told
 /// before the start is not told again as if it were news.
+///
+/// # Errors
+///
+/// The process is shutting down.
 pub(super) async fn told(
     audience: Audience,
     transitions: Vec<AlertTransition>,
     start: DateTime<Utc>,
     end: DateTime<Utc>,
-) -> (Vec<BacktestNotification>, Option<DateTime<Utc>>) {
+) -> QueryResult<(Vec<BacktestNotification>, Option<DateTime<Utc>>)> {
     // It can take a second or two, which no task may keep its thread for.
-    let rehearsed = spawn_blocking(move || rehearse(&audience, &transitions, end, NOTIFICATIONS_MAX)).await;
-    let Rehearsal { messages, unknown_from } =
-        rehearsed.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+    let rehearsed = aside(move || rehearse(&audience, &transitions, end, NOTIFICATIONS_MAX)).await;
+    let Rehearsal { messages, unknown_from } = rehearsed.map_err(|error| QueryError::Source(error.into()))?;
     let since = messages.into_iter().filter(|message| message.at >= start);
-    (since.map(notification).collect(), unknown_from)
+    Ok((since.map(notification).collect(), unknown_from))
 }
 
 fn notification(message: Message) -> BacktestNotification {

@@ -1,10 +1,11 @@
-//! Writes what came of an evaluation, all of it or nothing.
+//! Writes what came of an evaluation: of a part of a group's rules, all of it or nothing.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use super::incidents::attend;
+use super::loaded::GONE;
 use super::series;
 use crate::alerting::{Advanced, Instances, written_by_alerts};
 use crate::model::{AlertInstance, AlertRule, AlertRuleId, RuleState, Series};
@@ -17,28 +18,45 @@ use crate::store::{Access, Pool, StoreError, Transaction};
 
 /// What writing may take. Far more than it needs: it is for a connection that hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Samples written in one transaction. What is more comes in further ones.
+const SAMPLES_MAX: usize = 10_000;
 
-/// Everything one evaluation of a group changes.
+/// A part of what one evaluation of a group changes.
 #[derive(Debug)]
-pub(super) struct Batch<'b> {
+pub(super) struct Batch<'b, 'r> {
     pub group: &'b str,
-    /// How far the group had come when the evaluation began.
+    /// How far the group had come when the evaluation began, or its last part was written.
     pub revision: i64,
     pub state: GroupState,
+    /// Of the rules as they were read.
+    pub rule_revision: i64,
     /// The time that was evaluated.
     pub now: DateTime<Utc>,
     /// The time of the samples written.
     pub samples_at: DateTime<Utc>,
-    pub alerts: Vec<RuleAlerts<'b>>,
-    pub rule_states: Vec<RuleState>,
+    /// What became of each rule. Of rules that are no longer what they were nothing is written, and they
+    /// are taken out.
+    pub rules: &'b mut Vec<RuleChanges<'r>>,
+}
+
+/// What came of a rule.
+#[derive(Debug)]
+pub(super) struct RuleChanges<'r> {
+    pub id: AlertRuleId,
+    pub version: i64,
+    /// `None` if the rule is gone.
+    pub state: Option<RuleState>,
+    /// `None` if it is no alerting rule, or nothing is known.
+    pub alerts: Option<RuleAlerts<'r>>,
+    /// What is recorded, and the ends of what no longer is.
     pub recorded: Vec<(Series, f64)>,
 }
 
 /// The alerts of a rule, and what became of them.
 #[derive(Debug)]
-pub(super) struct RuleAlerts<'b> {
-    pub rule: &'b AlertRule,
-    pub alerts: &'b mut Instances,
+pub(super) struct RuleAlerts<'r> {
+    pub rule: &'r AlertRule,
+    pub alerts: Instances,
     pub advanced: Advanced,
 }
 
@@ -55,90 +73,133 @@ pub(super) enum Committed {
 pub(super) async fn commit(
     pool: &Pool,
     lease: Option<&Lease>,
-    batch: Batch<'_>,
+    batch: &mut Batch<'_, '_>,
 ) -> Result<Committed, StoreError> {
+    let mut later = Vec::new();
     let writing = async {
         let mut work = pool.begin_work(Access::Write).await?;
         let mut connection = work.connection();
         let mut transaction = connection.begin().await?;
-        let is_ours = match lease {
-            Some(lease) => transaction.store().confirm_lease(lease).await?,
-            None => true,
-        };
-        let is_first =
-            is_ours && transaction.store().put_group_state(batch.group, &batch.state, batch.revision).await?;
-        let committed = if is_first {
-            write(&mut transaction, batch).await?;
+        let is_ours =
+            confirm(&mut transaction, lease).await? && is_where_it_was(&mut transaction, batch).await?;
+        if is_ours {
+            later = write(&mut transaction, batch).await?;
             transaction.commit().await?;
-            Committed::Done
         } else {
             drop(transaction);
-            Committed::Overtaken
-        };
+        }
         work.done();
-        Ok(committed)
+        Ok(if is_ours { Committed::Done } else { Committed::Overtaken })
     };
-    match tokio::time::timeout(PATIENCE, writing).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(StoreError::no_answer(PATIENCE)),
+    let committed = in_time(writing).await?;
+    for samples in later.chunks(SAMPLES_MAX) {
+        if let Err(error) = commit_samples(pool, lease, samples.to_vec(), batch).await {
+            let (group, error): (_, &dyn std::error::Error) = (batch.group, &error);
+            tracing::warn!(target: "monitoring::internal", group, error, "series of rules have a gap");
+        }
     }
+    Ok(committed)
 }
 
-/// Writes what a rule records before another that may ask for it.
-pub(super) async fn commit_series(
+/// Writes samples that were too many for one transaction. What they say is decided already.
+async fn commit_samples(
     pool: &Pool,
     lease: Option<&Lease>,
-    recorded: Vec<(Series, f64)>,
-    at: DateTime<Utc>,
-) -> Result<Committed, StoreError> {
+    samples: Vec<(Series, f64)>,
+    batch: &Batch<'_, '_>,
+) -> Result<(), StoreError> {
     let writing = async {
         let mut work = pool.begin_work(Access::Write).await?;
         let mut connection = work.connection();
         let mut transaction = connection.begin().await?;
-        if let Some(lease) = lease
-            && !transaction.store().confirm_lease(lease).await?
-        {
+        if confirm(&mut transaction, lease).await? {
+            record(&mut transaction, samples, batch).await?;
+            transaction.commit().await?;
+        } else {
             drop(transaction);
-            work.done();
-            return Ok(Committed::Overtaken);
         }
-        series::write(&mut transaction, recorded, at).await?;
-        transaction.commit().await?;
         work.done();
-        Ok(Committed::Done)
+        Ok(())
     };
-    match tokio::time::timeout(PATIENCE, writing).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(StoreError::no_answer(PATIENCE)),
+    in_time(writing).await
+}
+
+async fn in_time<T>(writing: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(PATIENCE, writing).await.unwrap_or_else(|_| Err(StoreError::no_answer(PATIENCE)))
+}
+
+async fn confirm(transaction: &mut Transaction<'_>, lease: Option<&Lease>) -> Result<bool, StoreError> {
+    match lease {
+        Some(lease) => transaction.store().confirm_lease(lease).await,
+        None => Ok(true),
     }
 }
 
-async fn write(transaction: &mut Transaction<'_>, mut batch: Batch<'_>) -> Result<(), StoreError> {
-    for of_rule in &mut batch.alerts {
-        attend(transaction, of_rule.rule, of_rule.alerts, &mut of_rule.advanced, batch.now).await?;
+/// Whether nobody has gone on with the group. Rules that were changed, or moved to where another group may
+/// have gone on with them, are taken out.
+async fn is_where_it_was(
+    transaction: &mut Transaction<'_>,
+    batch: &mut Batch<'_, '_>,
+) -> Result<bool, StoreError> {
+    let mut store = transaction.store();
+    if !store.put_group_state(batch.group, &batch.state, batch.revision).await? {
+        return Ok(false);
     }
-    let all = || batch.alerts.iter();
+    if store.rule_revision().await? == batch.rule_revision {
+        return Ok(true);
+    }
+    if batch.group == GONE {
+        return Ok(false);
+    }
+    let versions: Vec<_> = batch.rules.iter().map(|rule| (rule.id, rule.version)).collect();
+    let unchanged = store.unchanged_rules(&versions).await?;
+    batch.rules.retain(|rule| unchanged.contains(&rule.id));
+    Ok(true)
+}
+
+/// Returns the samples that are too many for one transaction.
+async fn write(
+    transaction: &mut Transaction<'_>,
+    batch: &mut Batch<'_, '_>,
+) -> Result<Vec<(Series, f64)>, StoreError> {
+    for of in batch.rules.iter_mut().filter_map(|rule| rule.alerts.as_mut()) {
+        attend(transaction, of.rule, &mut of.alerts, &mut of.advanced, batch.now).await?;
+    }
+    let all = || batch.rules.iter().filter_map(|rule| rule.alerts.as_ref());
     let changed: Vec<&AlertInstance> =
         all().flat_map(|of| of.advanced.changed.iter().filter_map(|key| of.alerts.get(key))).collect();
     let valued: Vec<&AlertInstance> =
         all().flat_map(|of| of.advanced.valued.iter().filter_map(|key| of.alerts.get(key))).collect();
-    let gone: Vec<(AlertRuleId, _)> =
-        all().flat_map(|of| of.advanced.gone.iter().map(|key| (of.rule.id, *key))).collect();
-    let mut series = batch.recorded;
-    series.extend(all().flat_map(|of| written_by_alerts(of.alerts.values(), &of.advanced.transitions)));
-    let transitions: Vec<_> =
-        batch.alerts.iter().flat_map(|of| of.advanced.transitions.iter().cloned()).collect();
+    let gone: Vec<_> = all().flat_map(|of| of.advanced.gone.iter().map(|key| (of.rule.id, *key))).collect();
+    let transitions: Vec<_> = all().flat_map(|of| of.advanced.transitions.iter().cloned()).collect();
+    let states: Vec<_> = batch.rules.iter().filter_map(|rule| rule.state.clone()).collect();
+    let mut samples: Vec<_> = batch.rules.iter().flat_map(|rule| rule.recorded.iter().cloned()).collect();
+    samples.extend(all().flat_map(|of| written_by_alerts(of.alerts.values(), &of.advanced.transitions)));
 
     let mut store = transaction.store();
     store.put_alert_instances(&changed).await?;
     store.put_alert_values(&valued).await?;
     store.delete_alert_instances(&gone).await?;
     store.insert_transitions(&transitions).await?;
-    store.put_rule_states(&batch.rule_states).await?;
-    let refused = series::write(transaction, series, batch.samples_at).await?;
+    store.put_rule_states(&states).await?;
+    let later = samples.split_off(samples.len().min(SAMPLES_MAX));
+    record(transaction, samples, batch).await?;
+    Ok(later)
+}
+
+async fn record(
+    transaction: &mut Transaction<'_>,
+    samples: Vec<(Series, f64)>,
+    batch: &Batch<'_, '_>,
+) -> Result<(), StoreError> {
+    let refused = series::write(transaction, samples, batch.samples_at).await?;
     if let Some((_, reason)) = refused.first() {
         let (group, series) = (batch.group, refused.len());
         tracing::warn!(target: "monitoring::internal", group, series, reason, "series of rules are not stored");
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+mod tests;

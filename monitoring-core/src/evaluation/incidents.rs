@@ -13,9 +13,6 @@ use crate::model::{
 use crate::store::incidents::IncidentStore as _;
 use crate::store::{StoreError, Transaction};
 
-/// Changes looked through for who resolved an incident.
-const CHANGES_MAX: u32 = 1_000;
-
 /// Opens an incident for the alerts of a rule that began to fire, or has them join the one there is; and
 /// resolves what none of them keeps open.
 pub(super) async fn attend(
@@ -94,8 +91,7 @@ async fn goes_on(
         IncidentStatus::Open | IncidentStatus::Investigating => Ok(true),
         IncidentStatus::Closed => Ok(false),
         IncidentStatus::Resolved => {
-            let changes = transaction.store().incident_changes(incident.id, CHANGES_MAX).await?;
-            let resolved = changes.iter().rev().find(|change| change.changes["status"]["to"] == "resolved");
+            let resolved = transaction.store().last_status_change(incident.id).await?;
             let by_a_person = resolved.is_none_or(|change| change.changed_by.is_some());
             if !by_a_person {
                 change_status(transaction, incident, IncidentStatus::Open, now).await?;

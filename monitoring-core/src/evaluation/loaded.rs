@@ -15,7 +15,7 @@ use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::alerts::AlertStore as _;
 use crate::store::recording_rules::RecordingRuleStore as _;
 use crate::store::rule_groups::{GroupState, RuleGroupStore as _};
-use crate::store::{Access, AsConnection as _, Pool, StoreError};
+use crate::store::{Access, Pool, StoreError};
 
 /// Stands for the group of alerts whose rules are gone. No group has this name.
 pub(super) const GONE: &str = "";
@@ -84,6 +84,13 @@ impl LoadedRule {
         }
     }
 
+    pub(super) fn version(&self) -> i64 {
+        match &self.kind {
+            RuleKind::Alerting(terms) => terms.rule.version,
+            RuleKind::Recording(rule, _) => rule.version,
+        }
+    }
+
     pub(super) fn query(&self) -> &str {
         match &self.kind {
             RuleKind::Alerting(terms) => &terms.rule.query,
@@ -129,10 +136,18 @@ pub(super) struct Loaded {
     pub progress: HashMap<String, Progress>,
 }
 
+/// Which revision the rules are at.
+pub(super) async fn rule_revision(pool: &Pool) -> Result<i64, StoreError> {
+    let mut work = pool.begin_work(Access::Read).await?;
+    let revision = work.connection().store().rule_revision().await?;
+    work.done();
+    Ok(revision)
+}
+
 /// Reads everything.
 pub(super) async fn load(pool: &Pool, usual_interval: Duration) -> Result<Loaded, StoreError> {
-    let mut connection = pool.acquire(Access::Read).await?;
-    let mut connection = connection.as_connection();
+    let mut work = pool.begin_work(Access::Read).await?;
+    let mut connection = work.connection();
     let mut snapshot = connection.begin_snapshot().await?;
     let mut store = snapshot.store();
     let revision = store.rule_revision().await?;
@@ -141,6 +156,8 @@ pub(super) async fn load(pool: &Pool, usual_interval: Duration) -> Result<Loaded
     let recording = store.enabled_recording_rules().await?;
     let states = store.group_states().await?;
     let alerts = store.alert_instances(&AlertInstanceFilter::default()).await?;
+    drop(snapshot);
+    work.done();
 
     let by_name: HashMap<_, _> = settings.iter().map(|group| (group.name.as_str(), group)).collect();
     let usual = RuleGroup::default();

@@ -2,15 +2,18 @@
 //! comes of it.
 //!
 //! Groups are evaluated at times that follow from their name and interval alone, whoever does it. What
-//! one evaluation of a group changes (alerts, their history, the state of its rules, incidents, series) is
-//! one transaction, which only commits if the group is still where it was when the evaluation began. So
-//! whoever evaluates, and however many at once, nothing happens twice.
+//! one evaluation of a rule changes (alerts, their history, the state of the rule, incidents, series) is
+//! written in one transaction, together with what came of others of its group. It only commits if the group
+//! is still where it was when the evaluation began, or when its last part was written. So whoever
+//! evaluates, and however many at once, nothing happens twice.
 
 mod backtest;
 mod backtest_report;
 mod commit;
 mod evaluator;
+mod group;
 mod incidents;
+mod known;
 mod loaded;
 mod progress;
 mod retired;

@@ -6,10 +6,11 @@ use tokio::time::Instant;
 use super::loaded::{LoadedGroup, LoadedRule, RuleKind};
 use crate::alerting::template::TemplateSample;
 use crate::alerting::{
-    Advanced, Instances, Terms, TextSources, Unanswered, Unsettled, Verdict, advance, recorded_series,
+    Advanced, Instances, Terms, TextSources, Unanswered, Unsettled, Verdict, active_after, advance,
+    recorded_series,
 };
 use crate::model::{AlertInstance, AlertRule, Labels, RuleHealth, RuleState, Series};
-use crate::promql::{Columns, LabelSet, QueryResult};
+use crate::promql::{Columns, LabelSet, QueryError, QueryResult};
 use crate::query::PromQuery;
 
 /// Queries the texts of one rule may ask in one evaluation.
@@ -31,6 +32,20 @@ pub(super) trait Asked: Sync {
 impl Asked for PromQuery {
     async fn columns_at(&self, query: &str, time: DateTime<Utc>) -> QueryResult<Columns> {
         self.columns_at(query, time).await
+    }
+
+    fn sources(&self) -> TextSources {
+        TextSources::default()
+    }
+}
+
+/// Why no query can be answered.
+#[derive(Debug)]
+pub(super) struct Unanswerable(pub String);
+
+impl Asked for Unanswerable {
+    async fn columns_at(&self, _query: &str, _time: DateTime<Utc>) -> QueryResult<Columns> {
+        Err(QueryError::execution(self.0.as_str()))
     }
 
     fn sources(&self) -> TextSources {
@@ -66,7 +81,8 @@ pub(super) async fn evaluate_rule(
     let answer = in_time(asked.columns_at(rule.query(), time), end).await;
     let (result, health) = match &rule.kind {
         RuleKind::Alerting(terms) => {
-            let (verdict, health) = in_time_verdict(asked, terms, answer, group.limit, time, end).await;
+            let found = in_time_verdict(asked, terms, answer, now, end).await;
+            let (verdict, health) = limited(found, terms, alerts, group.limit, now);
             (Outcomes::Alerts(advance(alerts, verdict, &terms.rule, now)), health)
         }
         RuleKind::Recording(recording, labels) => {
@@ -82,10 +98,7 @@ pub(super) async fn evaluate_rule(
             }
         }
     };
-    let (health, last_error) = match health {
-        Ok(health) => (health, None),
-        Err(error) => (RuleHealth::Error, Some(error)),
-    };
+    let (health, last_error) = told(health);
     let evaluation_seconds = started.elapsed().as_secs_f64();
     let state =
         RuleState { rule_id: rule.id(), health, last_evaluation: now, evaluation_seconds, last_error };
@@ -98,30 +111,39 @@ async fn in_time(
 ) -> Result<Columns, String> {
     match tokio::time::timeout_at(end, asking).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err("the group had no time left for it".to_owned()),
+        Err(_) => Err("the rule had no time left for it".to_owned()),
     }
 }
 
-/// What an answer says of a rule's alerts, and of the rule. Asks what the texts of the rule ask.
+fn told(health: Result<RuleHealth, String>) -> (RuleHealth, Option<String>) {
+    match health {
+        Ok(health) => (health, None),
+        Err(error) => (RuleHealth::Error, Some(error)),
+    }
+}
+
+/// What an evaluation says of a rule's alerts, and of the rule.
+type Found = (Verdict, Result<RuleHealth, String>);
+
+/// What an answer says. Asks what the texts of the rule ask, as of `now`.
 async fn in_time_verdict(
     asked: &impl Asked,
     terms: &Terms,
     answer: Result<Columns, String>,
-    limit: usize,
-    time: DateTime<Utc>,
+    now: DateTime<Utc>,
     end: Instant,
-) -> (Verdict, Result<RuleHealth, String>) {
+) -> Found {
     let mut sources = asked.sources();
     loop {
-        let Unanswered { query } = match verdict(terms, &answer, limit, &sources) {
-            Ok(verdict) => return verdict,
+        let Unanswered { query } = match verdict(terms, &answer, &sources) {
+            Ok(found) => return found,
             Err(unanswered) => unanswered,
         };
         if sources.answers.len() >= TEXT_QUERIES_MAX {
-            sources.refuse(query);
+            sources.refuse_because(query, format!("the texts of a rule may ask {TEXT_QUERIES_MAX} queries"));
             continue;
         }
-        let found = in_time(asked.columns_at(&query, time), end).await;
+        let found = in_time(asked.columns_at(&query, now), end).await;
         sources.answers.insert(query, found.map(|columns| columns.at(0).map(sample).collect()));
     }
 }
@@ -134,26 +156,34 @@ fn sample((labels, value): (&LabelSet, f64)) -> TemplateSample {
 fn verdict(
     terms: &Terms,
     answer: &Result<Columns, String>,
-    limit: usize,
     sources: &TextSources,
-) -> Result<(Verdict, Result<RuleHealth, String>), Unanswered> {
-    let failed = |error: String| (terms.without_answer(RuleHealth::Error), Err(error));
+) -> Result<Found, Unanswered> {
     let columns = match answer {
         Ok(columns) => columns,
-        Err(error) => return Ok(failed(error.clone())),
+        Err(error) => return Ok(failed(terms, error.clone())),
     };
     if columns.has_no_data(0) {
         return Ok((terms.without_answer(RuleHealth::NoData), Ok(RuleHealth::NoData)));
     }
-    let candidates = match terms.candidates(columns.at(0), sources) {
-        Ok(candidates) => candidates,
-        Err(Unsettled::SameLabels(error)) => return Ok(failed(error.to_string())),
-        Err(Unsettled::Unanswered(unanswered)) => return Err(unanswered),
-    };
-    Ok(match within(limit, candidates.len(), "alerts") {
-        Ok(()) => (Verdict::Holds(candidates), Ok(RuleHealth::Ok)),
-        Err(error) => failed(error),
-    })
+    match terms.candidates(columns.at(0), sources) {
+        Ok(candidates) => Ok((Verdict::Holds(candidates), Ok(RuleHealth::Ok))),
+        Err(Unsettled::SameLabels(error)) => Ok(failed(terms, error.to_string())),
+        Err(Unsettled::Unanswered(unanswered)) => Err(unanswered),
+    }
+}
+
+fn failed(terms: &Terms, error: String) -> Found {
+    (terms.without_answer(RuleHealth::Error), Err(error))
+}
+
+/// Where there would be more alerts than there may be, nobody can tell. Prometheus forgets all alerts of
+/// the rule then; here `on_error` decides.
+fn limited(found: Found, terms: &Terms, alerts: &Instances, limit: usize, now: DateTime<Utc>) -> Found {
+    let Verdict::Holds(candidates) = &found.0 else { return found };
+    match within(limit, active_after(alerts, candidates, &terms.rule, now), "alerts") {
+        Ok(()) => found,
+        Err(error) => failed(terms, error),
+    }
 }
 
 /// In Prometheus's words.
@@ -185,16 +215,12 @@ pub(crate) async fn try_rule(
     query_offset: TimeDelta,
 ) -> QueryResult<Trial> {
     promql.learn().await?;
-    let time = now - query_offset;
-    let answer = promql.columns_at(&rule.query, time).await?;
+    let answer = promql.columns_at(&rule.query, now - query_offset).await?;
     let terms = Terms::new(rule, group_labels);
     let end = Instant::now() + promql.limits().timeout;
-    let (verdict, health) = in_time_verdict(promql, &terms, Ok(answer), 0, time, end).await;
+    let (verdict, health) = in_time_verdict(promql, &terms, Ok(answer), now, end).await;
     let mut alerts = Instances::new();
     advance(&mut alerts, verdict, &terms.rule, now);
-    let (health, error) = match health {
-        Ok(health) => (health, None),
-        Err(error) => (RuleHealth::Error, Some(error)),
-    };
+    let (health, error) = told(health);
     Ok(Trial { health, error, alerts: alerts.into_values().collect() })
 }

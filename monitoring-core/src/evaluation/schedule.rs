@@ -5,6 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 
+use crate::store::rule_groups::GroupState;
+
+/// Nobody evaluating for no longer than this is no interruption: a query looks back over as much.
+const INTERRUPTION_MIN: TimeDelta = TimeDelta::minutes(5);
+
 /// How long after each full interval since 1970 a group is evaluated. Groups are spread, so that not all
 /// are evaluated at once; each stays at its place, whichever replica evaluates it.
 fn group_offset(group: &str, interval: TimeDelta) -> TimeDelta {
@@ -20,6 +25,26 @@ pub(crate) fn slot(group: &str, interval: TimeDelta, now: DateTime<Utc>) -> Date
     let interval = interval.num_milliseconds().max(1);
     let passed = (now.timestamp_millis() - offset).rem_euclid(interval);
     at_millis(now.timestamp_millis() - passed)
+}
+
+/// Whether the instant `slot` is still to be evaluated, if `last` was the last one. One that is ahead tells
+/// nothing: whoever evaluated it had a clock that was wrong.
+pub(super) fn is_due(last: Option<DateTime<Utc>>, slot: DateTime<Utc>, interval: TimeDelta) -> bool {
+    last.is_none_or(|last| slot > last || last - slot > interval)
+}
+
+/// When a group was last evaluated, if between then and `slot` is more than its rhythm explains: nobody was
+/// there, or a clock was wrong.
+pub(super) fn interrupted_since(
+    state: &GroupState,
+    slot: DateTime<Utc>,
+    interval: TimeDelta,
+) -> Option<DateTime<Utc>> {
+    let last = state.evaluated_at?;
+    let took = Duration::try_from_secs_f64(state.evaluation_seconds).unwrap_or_default();
+    let rhythm = interval.max(TimeDelta::from_std(took).unwrap_or_default());
+    let is_long = slot - last - rhythm > (interval * 2).max(INTERRUPTION_MIN);
+    (is_long || last > slot).then_some(last)
 }
 
 /// How many evaluations were left out between the last one and this.
@@ -71,5 +96,30 @@ mod tests {
         assert_eq!(missed(None, MINUTE, at(7)), 0);
         assert_eq!(missed(Some(at(6)), MINUTE, at(7)), 0);
         assert_eq!(missed(Some(at(3)), MINUTE, at(7)), 3);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_stops_nobody() {
+        let at = |minute| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
+        assert!(is_due(None, at(7), MINUTE) && is_due(Some(at(6)), at(7), MINUTE));
+        assert!(!is_due(Some(at(7)), at(7), MINUTE), "it is done");
+        assert!(!is_due(Some(at(8)), at(7), MINUTE), "another clock may be ahead by a little");
+        assert!(is_due(Some(at(12)), at(7), MINUTE) && is_due(Some(at(500_000)), at(7), MINUTE));
+        assert_eq!(missed(Some(at(500_000)), MINUTE, at(7)), 0);
+    }
+
+    #[test]
+    fn an_interruption_is_more_than_a_slow_rhythm() {
+        let at = |minute| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
+        let since = |last: i64, took: f64, slot: i64| {
+            let state =
+                GroupState { evaluated_at: Some(at(last)), evaluation_seconds: took, ..Default::default() };
+            interrupted_since(&state, at(slot), MINUTE)
+        };
+        assert_eq!([since(0, 0.1, 1), since(0, 0.1, 6)], [None, None], "somebody took over");
+        assert_eq!(since(0, 0.1, 7), Some(at(0)));
+        assert_eq!(since(0, 400.0, 7), None, "it took that long");
+        assert_eq!(since(9, 0.1, 7), Some(at(9)), "a clock was ahead");
+        assert_eq!(interrupted_since(&GroupState::default(), at(7), MINUTE), None);
     }
 }

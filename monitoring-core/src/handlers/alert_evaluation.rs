@@ -33,7 +33,7 @@ impl AlertEvaluation {
             serde_json::from_value(payload).map_err(|error| Invalid::field("payload", error.to_string()))?;
         let evaluator = self.monitoring.evaluator();
         match payload.unwrap_or_default().rule_id.map(AlertRuleId::from) {
-            None => Ok(evaluator.evaluate_due().await?),
+            None => evaluator.evaluate_due().await,
             Some(id) => {
                 let evaluated = evaluator.evaluate_rule(id).await?;
                 evaluated.ok_or_else(|| Error::not_found("enabled rule", id))

@@ -7,6 +7,6 @@ mod deploy;
 mod lifecycle;
 mod timeline;
 
-pub(crate) use deploy::is_deploy;
+pub(crate) use deploy::{SAYING, deployments_named, says_deployment};
 pub(crate) use lifecycle::{Revision, open, revise};
 pub(crate) use timeline::{TimelineRows, entries, window};

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::duration::{seconds, seconds_or_none};
+use super::duration::{seconds, seconds_or_none, written};
 use super::{AlertRuleId, IncidentSeverity, Labels, null};
 
 /// The group of rules that name none.
@@ -208,11 +208,13 @@ pub struct AlertRule {
     pub query: String,
     /// Fires above this value, where the query has no comparison of its own.
     pub threshold_value: Option<f64>,
-    /// Seconds the query must hold before the rule fires.
-    #[serde(rename = "for")]
+    /// Seconds the query must hold before the rule fires. As JSON, a duration such as `5m`.
+    #[serde(rename = "for", serialize_with = "written", deserialize_with = "seconds")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::duration::text_schema))]
     pub for_seconds: u32,
-    /// Seconds the rule goes on firing after the query stopped holding.
-    #[serde(rename = "keep_firing_for")]
+    /// Seconds the rule goes on firing after the query stopped holding, likewise.
+    #[serde(rename = "keep_firing_for", serialize_with = "written", deserialize_with = "seconds")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::duration::text_schema))]
     pub keep_firing_for_seconds: u32,
     /// What it does where the query finds no samples at all.
     pub on_no_data: Fallback,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serializer};
 
 /// The units, from the longest on, in milliseconds.
 const UNITS: [(&str, u64); 7] = [
@@ -110,6 +110,67 @@ pub(super) fn seconds_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Res
     seconds.map(Some).map_err(serde::de::Error::custom)
 }
 
+/// The same, where there may be none.
+pub(super) fn stored_seconds_or_none<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u32>, D::Error> {
+    let written: Option<Written> = Option::deserialize(deserializer)?;
+    written.map(Written::seconds).transpose().map_err(serde::de::Error::custom)
+}
+
+/// Writes seconds as a duration.
+pub(super) fn written<S: Serializer>(seconds: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format_duration(Duration::from_secs((*seconds).into())))
+}
+
+/// The same, where there may be none.
+pub(super) fn written_or_none<S: Serializer>(
+    seconds: &Option<u32>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match seconds {
+        Some(seconds) => written(seconds, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Seconds and fractions of them, written as a duration.
+pub(super) mod exact {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use super::{Written, format_duration, parse_duration};
+
+    pub(in crate::model) fn serialize<S: Serializer>(
+        seconds: &f64,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let duration = Duration::try_from_secs_f64(*seconds).unwrap_or_default();
+        serializer.serialize_str(&format_duration(duration))
+    }
+
+    pub(in crate::model) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        match Written::deserialize(deserializer)? {
+            Written::Seconds(seconds) => Ok(seconds),
+            Written::Text(text) => match parse_duration(&text) {
+                Some(duration) => Ok(duration.as_secs_f64()),
+                None => Err(D::Error::custom("must be a duration such as \"5m\"")),
+            },
+        }
+    }
+}
+
+#[cfg(feature = "openapi")]
+pub(super) fn text_schema() -> utoipa::openapi::schema::Object {
+    schema_of(vec![utoipa::openapi::Type::String])
+}
+
+#[cfg(feature = "openapi")]
+pub(super) fn text_schema_or_null() -> utoipa::openapi::schema::Object {
+    schema_of(vec![utoipa::openapi::Type::String, utoipa::openapi::Type::Null])
+}
+
 #[cfg(feature = "openapi")]
 pub(super) fn schema() -> utoipa::openapi::schema::Object {
     schema_of(vec![utoipa::openapi::Type::Integer, utoipa::openapi::Type::String])
@@ -123,9 +184,13 @@ pub(super) fn schema_or_null() -> utoipa::openapi::schema::Object {
 
 #[cfg(feature = "openapi")]
 fn schema_of(types: Vec<utoipa::openapi::Type>) -> utoipa::openapi::schema::Object {
+    let description = match types.contains(&utoipa::openapi::Type::Integer) {
+        true => "A duration such as `5m`, or seconds.",
+        false => "A duration such as `5m`.",
+    };
     utoipa::openapi::ObjectBuilder::new()
         .schema_type(utoipa::openapi::schema::SchemaType::Array(types))
-        .description(Some("A duration such as `5m`, or seconds."))
+        .description(Some(description))
         .build()
 }
 
@@ -163,5 +228,23 @@ mod tests {
         for wrong in ["-1", "1.5", "\"1500ms\"", "\"soon\"", "true", "5000000000"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn seconds_are_written_as_texts_and_read_back() {
+        #[derive(serde::Serialize, Deserialize)]
+        struct Rule {
+            #[serde(serialize_with = "written", deserialize_with = "seconds")]
+            holds: u32,
+            #[serde(serialize_with = "written_or_none", deserialize_with = "stored_seconds_or_none")]
+            every: Option<u32>,
+            #[serde(with = "exact")]
+            usual: f64,
+        }
+        let rule = Rule { holds: 5_400, every: None, usual: 0.25 };
+        let text = serde_json::to_string(&rule).unwrap();
+        assert_eq!(text, r#"{"holds":"1h30m","every":null,"usual":"250ms"}"#);
+        let read: Rule = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.holds, read.every, read.usual), (5_400, None, 0.25));
     }
 }

@@ -86,12 +86,12 @@ pub use metric::{
 pub(crate) use metric_metadata::MetricMetadata;
 pub use metric_type::{MetricType, Temporality};
 pub use notification::{
-    Message, Notification, NotificationAttempt, NotificationFilter, NotificationGroup, NotificationHistory,
-    NotificationKind, NotificationStatus, ToldAlert,
+    Message, MessageSummary, Notification, NotificationAttempt, NotificationFilter, NotificationGroup,
+    NotificationHistory, NotificationKind, NotificationStatus, NotificationSummary, ToldAlert,
 };
 pub(crate) use own_metric::{
-    EVENTS_TOTAL, METRICS_TOTAL, default_metadata, event_count_overflow_series, event_count_series,
-    is_ingest_metric, is_own_metric, metric_count_series,
+    EVENTS_TOTAL, METRICS_TOTAL, NOTIFICATIONS_TOTAL, default_metadata, event_count_overflow_series,
+    event_count_series, is_ingest_metric, is_own_metric, metric_count_series,
 };
 pub use page::{Cursor, Page, Pagination, Slice};
 pub use prom_duration::PromDuration;

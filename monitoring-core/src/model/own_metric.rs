@@ -6,6 +6,8 @@ use super::{Event, Labels, MetricType, Series, Temporality};
 pub(crate) const EVENTS_TOTAL: &str = "monitoring_events_total";
 /// Observations stored, by type of metric; observations of our own metrics are not counted.
 pub(crate) const METRICS_TOTAL: &str = "monitoring_metrics_total";
+/// Messages to receivers, by receiver and by what became of them.
+pub(crate) const NOTIFICATIONS_TOTAL: &str = "monitoring_notifications_total";
 
 /// Stands for all sources past the number that is told apart.
 const OTHER_SOURCE: &str = "other";
@@ -23,6 +25,11 @@ const OWN: &[(&str, &str, &str)] = &[
     ("monitoring_ingest_written_total", "Records written to the database, by kind", ""),
     ("monitoring_metrics_last_hour", "Number of metric observations in the last hour", ""),
     (METRICS_TOTAL, "Total number of metric observations by type of metric", ""),
+    (
+        NOTIFICATIONS_TOTAL,
+        "Tries to send a notification, by receiver and by whether it was sent, is retried or is dead",
+        "",
+    ),
     ("monitoring_open_incidents", "Number of incidents that are neither resolved nor closed", ""),
     ("monitoring_total_events", "Total number of events in the system", ""),
     ("monitoring_total_metrics", "Total number of metric observations in the system", ""),

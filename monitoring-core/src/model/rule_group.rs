@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::duration::{seconds, seconds_or_none};
+use super::duration::{seconds, seconds_or_none, stored_seconds_or_none, written, written_or_none};
 use super::{AlertRuleId, Labels, null};
 
 /// How a group of rules is evaluated: one after the other, all for the same time. A group is there as
@@ -16,13 +16,22 @@ use super::{AlertRuleId, Labels, null};
 pub struct RuleGroup {
     /// Its name.
     pub name: String,
-    /// Seconds between two evaluations; the interval of the system, if absent.
-    #[serde(rename = "interval")]
+    /// Seconds between two evaluations; the interval of the system, if absent. As JSON, a duration such as
+    /// `5m`.
+    #[serde(
+        default,
+        rename = "interval",
+        serialize_with = "written_or_none",
+        deserialize_with = "stored_seconds_or_none"
+    )]
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::duration::text_schema_or_null))]
     pub interval_seconds: Option<u32>,
-    /// Seconds before the present for which its rules are evaluated, so that late samples count.
-    #[serde(rename = "query_offset")]
+    /// Seconds before the present for which its rules are evaluated, so that late samples count; likewise.
+    #[serde(rename = "query_offset", serialize_with = "written", deserialize_with = "seconds")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::duration::text_schema))]
     pub query_offset_seconds: u32,
-    /// Alerts, or series recorded, that one rule may have; any number, if 0.
+    /// Alerts, or series recorded, that one rule may have; any number, if 0. A rule with more than that is
+    /// in error, and its alerts stay as they were unless its `on_error` says otherwise.
     pub limit: u32,
     /// Labels of all its rules, unless they set them otherwise.
     pub labels: Labels,

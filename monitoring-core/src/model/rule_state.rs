@@ -158,7 +158,9 @@ pub struct RuleGroupView {
     /// Its settings.
     #[serde(flatten)]
     pub group: RuleGroup,
-    /// Seconds between two evaluations, whoever says so.
+    /// Seconds between two evaluations, whoever says so. As JSON, a duration such as `5m`.
+    #[serde(with = "super::duration::exact")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::duration::text_schema))]
     pub effective_interval: f64,
     /// The time it was last evaluated for.
     pub last_evaluation: Option<DateTime<Utc>>,

@@ -46,9 +46,13 @@ impl Matcher {
 /// A regular expression that must match the whole text, a dot matching line ends too, as in
 /// Prometheus.
 pub(crate) fn anchored(pattern: &str) -> QueryResult<Regex> {
-    let compiled = |pattern: &str| {
-        RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(COMPILED_BYTES_MAX).build()
-    };
+    anchored_within(pattern, COMPILED_BYTES_MAX)
+}
+
+/// The same, of so many bytes at most.
+pub(crate) fn anchored_within(pattern: &str, bytes_max: usize) -> QueryResult<Regex> {
+    let compiled =
+        |pattern: &str| RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(bytes_max).build();
     compiled(pattern)
         .or_else(|_| compiled(&escape_braces(pattern)))
         .map_err(|error| QueryError::bad_data(format!("error parsing regexp: {error}")))

@@ -33,7 +33,7 @@ pub use error::{QueryError, QueryResult};
 pub(crate) use labels::NAME;
 pub use labels::{Label, LabelSet};
 pub use limits::QueryLimits;
-pub(crate) use matcher::{Condition, Matcher, anchored};
+pub(crate) use matcher::{Condition, Matcher, anchored, anchored_within};
 pub(crate) use memory::Memory;
 pub(crate) use notation::{series as written_series, values as written_values};
 pub(crate) use parse::parse;

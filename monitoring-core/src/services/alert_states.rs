@@ -121,10 +121,10 @@ pub async fn alert_history(
     let mut connection = conn.as_connection();
     let mut store = connection.store();
     let HistoryFilter { fingerprint, start_time, end_time } = *filter;
-    let filter = TransitionFilter { rule: Some(id), fingerprint, start_time, end_time };
+    let filter = TransitionFilter { rule: id, fingerprint, start_time, end_time };
     let history = store.transitions(&filter, page).await?;
     if history.items.is_empty() && store.alert_rule(id).await?.is_none() {
-        let ever = TransitionFilter { rule: Some(id), ..TransitionFilter::default() };
+        let ever = TransitionFilter { rule: id, fingerprint: None, start_time: None, end_time: None };
         if store.transitions(&ever, &Page::first(1)).await?.items.is_empty() {
             return Err(Error::not_found("alert rule", id));
         }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::record_audit;
+use super::kept::{audit, expect_version, not_found, unwritten};
 use super::texts::tidy;
 use crate::alerting::{changed_rule, check_rule, new_rule, rule_texts};
 use crate::error::{Error, Result};
@@ -10,7 +10,8 @@ use crate::model::{
     AlertFilter, AlertRule, AlertRuleId, CreateAlertRequest, Page, Slice, UpdateAlertRequest,
 };
 use crate::store::alerts::AlertStore as _;
-use crate::store::{AsConnection, Connection, Context, StoreError, Transaction};
+use crate::store::rule_groups::RuleGroupStore as _;
+use crate::store::{AsConnection, Connection, Context, Transaction};
 
 /// Stores a new alert rule.
 ///
@@ -35,21 +36,21 @@ async fn create(
     let mut rule = new_rule(request, actor, context.settings.clock.now());
     check(context, &mut rule, None)?;
     let mut transaction = connection.begin().await?;
+    transaction.store().rules_changed().await?;
     insert_rule(&mut transaction, &rule, actor).await?;
     transaction.commit().await?;
     Ok(rule)
 }
 
-/// Adds a rule that has been checked.
+/// Adds a rule that has been checked, in a transaction that has begun to change rules.
 pub(super) async fn insert_rule(
     transaction: &mut Transaction<'_>,
     rule: &AlertRule,
     actor: Option<Uuid>,
 ) -> Result<()> {
     let inserted = transaction.store().insert_alert_rule(rule).await;
-    inserted.map_err(|error| name_taken(error, rule))?;
-    let states = (None::<&AlertRule>, rule);
-    record_audit(&mut transaction.connection(), actor, "alert_rule.create", rule.id, states).await
+    inserted.map_err(|error| unwritten(error, rule))?;
+    audit(transaction, actor, (None, Some(rule))).await
 }
 
 /// The alert rule with this id.
@@ -60,7 +61,7 @@ pub(super) async fn insert_rule(
 pub async fn alert_rule(conn: &mut impl AsConnection, id: impl Into<AlertRuleId>) -> Result<AlertRule> {
     let id = id.into();
     let rule = conn.as_connection().store().alert_rule(id).await?;
-    rule.ok_or_else(|| not_found(id))
+    rule.ok_or_else(|| not_found::<AlertRule>(id))
 }
 
 /// Alert rules, newest first.
@@ -100,8 +101,9 @@ async fn update(
 ) -> Result<AlertRule> {
     let context = connection.context();
     let mut transaction = connection.begin().await?;
-    let before = transaction.store().lock_alert_rule(id).await?.ok_or_else(|| not_found(id))?;
-    expect_version(request.version, before.version)?;
+    transaction.store().rules_changed().await?;
+    let before = transaction.store().lock_alert_rule(id).await?.ok_or_else(|| not_found::<AlertRule>(id))?;
+    expect_version(request.version, &before)?;
     let mut rule = changed_rule(&before, request);
     check(context, &mut rule, Some(&before))?;
     if rule == before {
@@ -114,7 +116,7 @@ async fn update(
     Ok(rule)
 }
 
-/// Puts a rule that has been checked in the place of another.
+/// Puts a rule that has been checked in the place of another, likewise.
 pub(super) async fn replace_rule(
     transaction: &mut Transaction<'_>,
     before: &AlertRule,
@@ -122,10 +124,10 @@ pub(super) async fn replace_rule(
     actor: Option<Uuid>,
 ) -> Result<()> {
     let written = transaction.store().update_alert_rule(rule, before.version).await;
-    if !written.map_err(|error| name_taken(error, rule))? {
+    if !written.map_err(|error| unwritten(error, rule))? {
         return Err(Error::conflict("alert rule", before.version, rule.version));
     }
-    record_audit(&mut transaction.connection(), actor, "alert_rule.update", rule.id, (before, rule)).await
+    audit(transaction, actor, (Some(before), Some(rule))).await
 }
 
 /// Removes an alert rule, if it is still at `version` or whatever its version is.
@@ -150,8 +152,9 @@ async fn delete(
     actor: Option<Uuid>,
 ) -> Result<()> {
     let mut transaction = connection.begin().await?;
-    let before = transaction.store().lock_alert_rule(id).await?.ok_or_else(|| not_found(id))?;
-    expect_version(version, before.version)?;
+    transaction.store().rules_changed().await?;
+    let before = transaction.store().lock_alert_rule(id).await?.ok_or_else(|| not_found::<AlertRule>(id))?;
+    expect_version(version, &before)?;
     remove_rule(&mut transaction, &before, actor).await?;
     Ok(transaction.commit().await?)
 }
@@ -162,10 +165,9 @@ pub(super) async fn remove_rule(
     actor: Option<Uuid>,
 ) -> Result<()> {
     if !transaction.store().delete_alert_rule(before.id).await? {
-        return Err(not_found(before.id));
+        return Err(not_found::<AlertRule>(before.id));
     }
-    let states = (before, None::<&AlertRule>);
-    record_audit(&mut transaction.connection(), actor, "alert_rule.delete", before.id, states).await
+    audit(transaction, actor, (Some(before), None)).await
 }
 
 /// Checks what was asked for before it is redacted, so that limits hold for what people wrote.
@@ -184,24 +186,4 @@ pub(super) fn checked_rule(
 ) -> Result<AlertRule> {
     check(context, &mut rule, before)?;
     Ok(rule)
-}
-
-fn expect_version(expected: Option<i64>, current: i64) -> Result<()> {
-    match expected {
-        Some(expected) if expected != current => Err(Error::conflict("alert rule", expected, current)),
-        _ => Ok(()),
-    }
-}
-
-fn name_taken(error: StoreError, rule: &AlertRule) -> Error {
-    match error {
-        StoreError::Conflict { .. } => {
-            Error::AlreadyExists { what: "an alert rule", name: rule.name.clone() }
-        }
-        error => error.into(),
-    }
-}
-
-fn not_found(id: AlertRuleId) -> Error {
-    Error::not_found("alert rule", id)
 }

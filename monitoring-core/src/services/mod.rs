@@ -12,6 +12,7 @@ mod backtests;
 mod events;
 mod exposition;
 mod incidents;
+mod kept;
 mod metrics;
 mod notifications;
 mod process_exposition;
@@ -33,7 +34,9 @@ pub use alert_states::{
     HistoryFilter, active_alerts, alert_history, alert_rule_view, evaluated_rules, query_alert_rule_views,
     test_alert_rule,
 };
-pub use alert_statuses::{acknowledge_alerts, alert_groups, alert_statuses, preview_silence};
+pub use alert_statuses::{
+    acknowledge_alerts, alert_groups, alert_statuses, preview_silence, withdraw_acknowledgements,
+};
 pub use alerts::{alert_rule, create_alert_rule, delete_alert_rule, query_alert_rules, update_alert_rule};
 pub use analyses::{analyze_incident, analyze_incident_as, incident_analyses};
 pub(crate) use audit::record_audit;

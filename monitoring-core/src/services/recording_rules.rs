@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::record_audit;
+use super::kept::{audit, expect_version, not_found, unwritten};
 use super::texts::tidy;
 use crate::alerting::{changed_recording_rule, check_recording_rule, new_recording_rule};
 use crate::error::{Error, Result};
@@ -13,8 +13,9 @@ use crate::model::{
     UpdateRecordingRuleRequest,
 };
 use crate::store::recording_rules::RecordingRuleStore as _;
+use crate::store::rule_groups::RuleGroupStore as _;
 use crate::store::rule_states::RuleStateStore as _;
-use crate::store::{AsConnection, Connection, Context, StoreError, Transaction};
+use crate::store::{AsConnection, Connection, Context, Transaction};
 
 /// Stores a new recording rule.
 ///
@@ -39,21 +40,21 @@ async fn create(
     let mut rule = new_recording_rule(request, actor, context.settings.clock.now());
     check(context, &mut rule, None)?;
     let mut transaction = connection.begin().await?;
+    transaction.store().rules_changed().await?;
     insert_rule(&mut transaction, &rule, actor).await?;
     transaction.commit().await?;
     Ok(rule)
 }
 
-/// Adds a rule that has been checked.
+/// Adds a rule that has been checked, in a transaction that has begun to change rules.
 pub(super) async fn insert_rule(
     transaction: &mut Transaction<'_>,
     rule: &RecordingRule,
     actor: Option<Uuid>,
 ) -> Result<()> {
     let inserted = transaction.store().insert_recording_rule(rule).await;
-    inserted.map_err(|error| taken(error, rule))?;
-    let states = (None::<&RecordingRule>, rule);
-    record_audit(&mut transaction.connection(), actor, "recording_rule.create", rule.id, states).await
+    inserted.map_err(|error| unwritten(error, rule))?;
+    audit(transaction, actor, (None, Some(rule))).await
 }
 
 /// The recording rule with this id.
@@ -68,7 +69,7 @@ pub async fn recording_rule(
     let id = id.into();
     let mut connection = conn.as_connection();
     let mut store = connection.store();
-    let rule = store.recording_rule(id).await?.ok_or_else(|| not_found(id))?;
+    let rule = store.recording_rule(id).await?.ok_or_else(|| not_found::<RecordingRule>(id))?;
     let state = store.rule_states(&[id]).await?.pop();
     Ok(RecordingRuleView::new(rule, state))
 }
@@ -118,8 +119,10 @@ async fn update(
 ) -> Result<RecordingRule> {
     let context = connection.context();
     let mut transaction = connection.begin().await?;
-    let before = transaction.store().lock_recording_rule(id).await?.ok_or_else(|| not_found(id))?;
-    expect_version(request.version, before.version)?;
+    transaction.store().rules_changed().await?;
+    let before =
+        transaction.store().lock_recording_rule(id).await?.ok_or_else(|| not_found::<RecordingRule>(id))?;
+    expect_version(request.version, &before)?;
     let mut rule = changed_recording_rule(&before, request);
     check(context, &mut rule, Some(&before))?;
     if rule == before {
@@ -132,7 +135,7 @@ async fn update(
     Ok(rule)
 }
 
-/// Puts a rule that has been checked in the place of another.
+/// Puts a rule that has been checked in the place of another, likewise.
 pub(super) async fn replace_rule(
     transaction: &mut Transaction<'_>,
     before: &RecordingRule,
@@ -140,10 +143,10 @@ pub(super) async fn replace_rule(
     actor: Option<Uuid>,
 ) -> Result<()> {
     let written = transaction.store().update_recording_rule(rule, before.version).await;
-    if !written.map_err(|error| taken(error, rule))? {
+    if !written.map_err(|error| unwritten(error, rule))? {
         return Err(Error::conflict("recording rule", before.version, rule.version));
     }
-    record_audit(&mut transaction.connection(), actor, "recording_rule.update", rule.id, (before, rule)).await
+    audit(transaction, actor, (Some(before), Some(rule))).await
 }
 
 /// Removes a recording rule, if it is still at `version` or whatever its version is. What it recorded
@@ -169,8 +172,10 @@ async fn delete(
     actor: Option<Uuid>,
 ) -> Result<()> {
     let mut transaction = connection.begin().await?;
-    let before = transaction.store().lock_recording_rule(id).await?.ok_or_else(|| not_found(id))?;
-    expect_version(version, before.version)?;
+    transaction.store().rules_changed().await?;
+    let before =
+        transaction.store().lock_recording_rule(id).await?.ok_or_else(|| not_found::<RecordingRule>(id))?;
+    expect_version(version, &before)?;
     remove_rule(&mut transaction, &before, actor).await?;
     Ok(transaction.commit().await?)
 }
@@ -181,10 +186,9 @@ pub(super) async fn remove_rule(
     actor: Option<Uuid>,
 ) -> Result<()> {
     if !transaction.store().delete_recording_rule(before.id).await? {
-        return Err(not_found(before.id));
+        return Err(not_found::<RecordingRule>(before.id));
     }
-    let states = (before, None::<&RecordingRule>);
-    record_audit(&mut transaction.connection(), actor, "recording_rule.delete", before.id, states).await
+    audit(transaction, actor, (Some(before), None)).await
 }
 
 /// Checks what was asked for before it is redacted, so that limits hold for what people wrote.
@@ -201,24 +205,4 @@ fn check(context: &Context, rule: &mut RecordingRule, before: Option<&RecordingR
 pub(super) fn checked_rule(context: &Context, mut rule: RecordingRule) -> Result<RecordingRule> {
     check(context, &mut rule, None)?;
     Ok(rule)
-}
-
-fn expect_version(expected: Option<i64>, current: i64) -> Result<()> {
-    match expected {
-        Some(expected) if expected != current => Err(Error::conflict("recording rule", expected, current)),
-        _ => Ok(()),
-    }
-}
-
-fn taken(error: StoreError, rule: &RecordingRule) -> Error {
-    match error {
-        StoreError::Conflict { .. } => {
-            Error::AlreadyExists { what: "a recording rule", name: rule.record.clone() }
-        }
-        error => error.into(),
-    }
-}
-
-fn not_found(id: AlertRuleId) -> Error {
-    Error::not_found("recording rule", id)
 }

@@ -74,6 +74,7 @@ async fn set(
     };
     check_group(&group, &context.settings.limits)?;
     let mut transaction = connection.begin().await?;
+    transaction.store().rules_changed().await?;
     let before = transaction.store().rule_group(&group.name).await?;
     let version = before.as_ref().map_or(0, |before| before.version);
     if let Some(expected) = request.version.filter(|expected| *expected != version) {
@@ -84,7 +85,8 @@ async fn set(
     Ok(group)
 }
 
-/// Gives a group these settings, which have been checked, unless it has them.
+/// Gives a group these settings, which have been checked, unless it has them; in a transaction that has
+/// begun to change rules.
 pub(super) async fn put_group(
     transaction: &mut Transaction<'_>,
     mut group: RuleGroup,
@@ -128,6 +130,7 @@ async fn reset(
     actor: Option<Uuid>,
 ) -> Result<()> {
     let mut transaction = connection.begin().await?;
+    transaction.store().rules_changed().await?;
     let before = transaction.store().rule_group(name).await?.filter(|group| group.version > 0);
     let before = before.ok_or_else(|| not_found(name))?;
     if let Some(expected) = version.filter(|expected| *expected != before.version) {

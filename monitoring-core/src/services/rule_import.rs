@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::store::alerts::AlertStore as _;
 use crate::store::recording_rules::RecordingRuleStore as _;
+use crate::store::rule_groups::RuleGroupStore as _;
 use crate::store::{AsConnection, Connection, Context, Transaction};
 
 /// Rules read at once.
@@ -38,7 +39,7 @@ const PAGE: u32 = 1_000;
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] names everything that is wrong with the file, by its place; then nothing is
+/// [`Error::Invalid`](crate::Error::Invalid) names everything that is wrong with the file, by its place; then nothing is
 /// changed. Storage failed.
 pub async fn import_rules(
     conn: &mut impl AsConnection,
@@ -55,6 +56,7 @@ async fn import(connection: &mut Connection<'_>, file: &str, actor: Option<Uuid>
     let groups = groups_of(file, origin, &settings.limits)?;
     let mut import = RuleImport { groups: groups.len(), ..RuleImport::default() };
     let mut transaction = connection.begin().await?;
+    transaction.store().rules_changed().await?;
     for (group, rules) in groups {
         put_group(&mut transaction, group.clone(), actor).await?;
         replace(&mut transaction, context, &group.name, rules, origin, &mut import).await?;

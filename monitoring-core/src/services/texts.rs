@@ -1,5 +1,7 @@
 //! What people write: checked, freed of secrets and of what cannot be stored.
 
+use uuid::Uuid;
+
 use crate::model::{Invalid, Limits, check_chars, clean};
 use crate::redact::Redactor;
 use crate::store::Context;
@@ -19,6 +21,13 @@ impl<'c> Texts<'c> {
     /// One line that must say something.
     pub(super) fn title(&mut self, field: &str, text: &str) -> String {
         self.filled(field, text, self.limits.title_chars_max)
+    }
+
+    /// Whose something is: as they call themselves, or the caller's id.
+    pub(super) fn author(&mut self, author: Option<String>, actor: Option<Uuid>) -> String {
+        let author = author.filter(|author| !author.trim().is_empty());
+        let author = author.or_else(|| actor.map(|actor| actor.to_string())).unwrap_or_default();
+        self.title("author", &author)
     }
 
     /// As much as a message may hold, and it must say something.

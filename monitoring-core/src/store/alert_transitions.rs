@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 
 use crate::model::{AlertRuleId, AlertTransition, Fingerprint, Page, Slice};
 
-/// Which changes of state to return. Everything given must hold.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Which changes of state to return of a rule's alerts. Everything given must hold.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TransitionFilter {
-    pub rule: Option<AlertRuleId>,
+    pub rule: AlertRuleId,
     pub fingerprint: Option<Fingerprint>,
     /// At or after this time.
     pub start_time: Option<DateTime<Utc>>,

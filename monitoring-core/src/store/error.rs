@@ -92,6 +92,11 @@ impl StoreError {
         Self::Unavailable(Self::timed_out(within))
     }
 
+    /// What was read could not be worked on: that ended by itself.
+    pub(crate) fn crashed() -> Self {
+        Self::Database(sqlx::Error::WorkerCrashed)
+    }
+
     /// What the driver would say of a database that took too long.
     pub(crate) fn timed_out(within: std::time::Duration) -> sqlx::Error {
         let message = format!("no answer within {within:?}");

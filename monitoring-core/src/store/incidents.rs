@@ -37,6 +37,9 @@ super::store_trait! {
         /// The history of an incident, oldest first, up to `limit` changes.
         fn incident_changes(id: IncidentId, limit: u32) -> Vec<IncidentChange>;
 
+        /// The last change of an incident's status.
+        fn last_status_change(id: IncidentId) -> Option<IncidentChange>;
+
         /// Adds a comment.
         fn insert_comment(comment: &Comment) -> ();
 

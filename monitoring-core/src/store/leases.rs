@@ -19,7 +19,8 @@ super::store_trait! {
     /// transaction confirms it: however long the holder was away, nobody has taken over then, and
     /// nobody does before the transaction ends.
     LeaseStore {
-        /// Takes a lease that nobody holds, or whose time is up, or by force whoever holds it.
+        /// Takes a lease that nobody holds, or whose time is up, or by force whoever holds it; unless a
+        /// transaction goes on that has confirmed it.
         fn acquire_lease(
             name: &'static str,
             holder: Uuid,
@@ -33,7 +34,9 @@ super::store_trait! {
         /// Gives a lease back, if nobody else has it by now.
         fn release_lease(lease: &Lease) -> ();
 
-        /// Whether the lease is still held. It stays so until the transaction ends.
+        /// Whether the lease is still held. It stays so until the transaction ends, which does not keep
+        /// the holder from renewing it. The transaction ends by itself where nobody goes on with it: nobody
+        /// takes over before, and the holder's machine may be gone.
         fn confirm_lease(lease: &Lease) -> bool;
     }
 }

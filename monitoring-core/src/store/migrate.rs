@@ -44,6 +44,7 @@ pub(super) async fn postgres(
         script!("postgres", 7, "0007_evaluation"),
         script!("postgres", 8, "0008_notifications"),
         script!("postgres", 9, "0009_analysis"),
+        script!("postgres", 10, "0010_notifications_unheard"),
     ];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
@@ -119,6 +120,7 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 7, "0007_evaluation"),
         script!("sqlite", 8, "0008_notifications"),
         script!("sqlite", 9, "0009_analysis"),
+        script!("sqlite", 10, "0010_notifications_unheard"),
     ];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

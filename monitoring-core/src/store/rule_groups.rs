@@ -1,8 +1,10 @@
 //! What a store promises about groups of rules.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 
-use crate::model::RuleGroup;
+use crate::model::{AlertRuleId, RuleGroup};
 
 /// How far the evaluation of a group has come.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,11 +22,28 @@ pub(crate) struct GroupState {
     pub missed: u64,
 }
 
+/// A group that has rules to evaluate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WatchedGroup {
+    pub name: String,
+    /// How often it is evaluated, if it says so.
+    pub interval_seconds: Option<u32>,
+    /// Since when it has had such a rule, at the latest.
+    pub since: DateTime<Utc>,
+}
+
 super::store_trait! {
     /// Groups of rules: their settings, and how far they have come.
     RuleGroupStore {
         /// Grows with every change of a rule or of a group's settings.
         fn rule_revision() -> i64;
+
+        /// Has whoever evaluates rules read them again. Every transaction that changes rules or groups
+        /// begins with it, so that they wait for each other here and nowhere else.
+        fn rules_changed() -> ();
+
+        /// Those of these rules, alerting or recording, that are still there at these versions.
+        fn unchanged_rules(rules: &[(AlertRuleId, i64)]) -> HashSet<AlertRuleId>;
 
         /// All groups that have rules or settings, by name.
         fn rule_groups() -> Vec<RuleGroup>;
@@ -38,6 +57,9 @@ super::store_trait! {
 
         /// Takes back the settings of a group; false if it has none.
         fn delete_rule_group(name: &str) -> bool;
+
+        /// The groups that have rules that are enabled, by name.
+        fn watched_groups() -> Vec<WatchedGroup>;
 
         /// How far all groups have come.
         fn group_states() -> Vec<(String, GroupState)>;

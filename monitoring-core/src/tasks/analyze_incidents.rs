@@ -4,6 +4,8 @@
 //! two, or a task of the host's, whoever comes second sees, with the incident locked, that the analysis is
 //! there.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::leader::run_led;
 use super::supervisor::INTERNAL_TARGET;
-use crate::analysis::{WATCHED, analyzed, is_due, keep};
-use crate::model::Page;
+use crate::analysis::{Made, analyzed, is_due, keep};
+use crate::model::{IncidentId, Page};
 use crate::query::PromQuery;
 use crate::store::analyses::{AnalysisStore as _, OpenIncident};
 use crate::store::incidents::IncidentStore as _;
@@ -22,22 +24,25 @@ use crate::store::{Access, AsConnection as _, Connection, Pool, StoreError};
 const LEASE: &str = "analyze_incidents";
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(20);
-/// What a tick may take.
+/// What a tick may take, and one analysis of it.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Open incidents looked at, and analyses made, in one tick.
-const LOOKED_AT_MAX: u32 = 100;
+const PATIENCE_EACH: Duration = Duration::from_secs(40);
+/// Open incidents looked at, analyses made, and those that may fail, in one tick.
+const LOOKED_AT_MAX: u32 = 1_000;
 const MADE_MAX: usize = 3;
+const FAILED_MAX: usize = 3;
 
 /// Runs until `stop`, on one replica at a time.
 pub(crate) async fn analyze_incidents(pool: Pool, promql: PromQuery, stop: CancellationToken) {
     // A service that starts has other things to do.
     if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
-        run_led(pool, LEASE, INTERVAL, stop, |_| tick(promql.clone())).await;
+        let attempts = Attempts::default();
+        run_led(pool, LEASE, INTERVAL, stop, |_| tick(promql.clone(), attempts.clone())).await;
     }
 }
 
-async fn tick(promql: PromQuery) {
-    match tokio::time::timeout(PATIENCE, analyze_open(&promql, promql.now())).await {
+async fn tick(promql: PromQuery, attempts: Attempts) {
+    match tokio::time::timeout(PATIENCE, analyze_open(&promql, &attempts, promql.now())).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => {
             let error: &dyn std::error::Error = &error;
@@ -49,20 +54,60 @@ async fn tick(promql: PromQuery) {
     }
 }
 
-/// Makes the analyses that are due at `now`, a few at most; returns how many were made.
-pub(crate) async fn analyze_open(promql: &PromQuery, now: DateTime<Utc>) -> Result<usize, StoreError> {
-    let mut open = {
-        let mut connection = promql.pool().acquire(Access::Read).await?;
-        connection.as_connection().store().open_incidents(now - WATCHED, LOOKED_AT_MAX).await?
-    };
-    open.retain(|incident| is_due(incident, now));
-    // Whoever has waited longest comes first; nobody has waited longer than those never looked at.
-    open.sort_by_key(|incident| incident.analyzed_at);
-    let mut made = 0;
-    for incident in open.into_iter().take(MADE_MAX) {
-        made += usize::from(analyze(promql, &incident, now).await?);
+/// When analyses were last begun that came to nothing: they are tried again after all others.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attempts(Arc<Mutex<HashMap<IncidentId, DateTime<Utc>>>>);
+
+impl Attempts {
+    fn known(&self) -> MutexGuard<'_, HashMap<IncidentId, DateTime<Utc>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    Ok(made)
+
+    /// Whoever has waited longest comes first; nobody has waited longer than those never looked at.
+    fn in_order(&self, due: &mut [OpenIncident]) {
+        let mut known = self.known();
+        known.retain(|id, _| due.iter().any(|incident| incident.id == *id));
+        due.sort_by_key(|incident| incident.analyzed_at.max(known.get(&incident.id).copied()));
+    }
+}
+
+/// Makes the analyses that are due at `now`, a few at most; returns how many were made. One that fails
+/// keeps none of the others from being made.
+pub(crate) async fn analyze_open(
+    promql: &PromQuery,
+    attempts: &Attempts,
+    now: DateTime<Utc>,
+) -> Result<usize, StoreError> {
+    let mut due = {
+        let mut connection = promql.pool().acquire(Access::Read).await?;
+        connection.as_connection().store().open_incidents(LOOKED_AT_MAX).await?
+    };
+    due.retain(|incident| is_due(incident, now));
+    attempts.in_order(&mut due);
+    let (mut made, mut failures) = (0, Vec::new());
+    for incident in due {
+        if made == MADE_MAX || failures.len() == FAILED_MAX {
+            break;
+        }
+        attempts.known().insert(incident.id, now);
+        let analysis = tokio::time::timeout(PATIENCE_EACH, analyze(promql, &incident, now)).await;
+        match analysis.unwrap_or_else(|_| Err(StoreError::no_answer(PATIENCE_EACH))) {
+            Ok(is_made) => {
+                made += usize::from(is_made);
+                attempts.known().remove(&incident.id);
+            }
+            Err(failure) => {
+                let error: &dyn std::error::Error = &failure;
+                let incident = incident.id;
+                tracing::warn!(target: INTERNAL_TARGET, %incident, error, "an incident could not be analyzed");
+                failures.push(failure);
+            }
+        }
+    }
+    match failures.pop() {
+        Some(error) if made == 0 => Err(error),
+        _ => Ok(made),
+    }
 }
 
 async fn analyze(promql: &PromQuery, due: &OpenIncident, now: DateTime<Utc>) -> Result<bool, StoreError> {
@@ -72,7 +117,10 @@ async fn analyze(promql: &PromQuery, due: &OpenIncident, now: DateTime<Utc>) -> 
         connection.as_connection().store().incident(due.id).await?
     };
     let Some(incident) = incident else { return Ok(false) };
-    let mut analysis = analyzed(promql, &incident, None).await?;
+    let Made { mut analysis, is_kept } = analyzed(promql, &incident, None).await?;
+    if is_kept {
+        return Ok(false);
+    }
     let mut connection = pool.acquire(Access::Write).await?;
     store(&mut connection.as_connection(), &mut analysis, due, now).await
 }
@@ -96,4 +144,29 @@ async fn store(
     keep(&mut transaction.store(), analysis).await?;
     transaction.commit().await?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn what_failed_comes_after_all_that_wait() {
+        let now: DateTime<Utc> = "2026-06-15T12:00:00Z".parse().unwrap();
+        let of = |n: i64, minutes: Option<i64>| OpenIncident {
+            id: IncidentId::at(now - TimeDelta::seconds(n)),
+            opened_at: now,
+            analyzed_at: minutes.map(|minutes| now - TimeDelta::minutes(minutes)),
+        };
+        let mut due = [of(1, None), of(2, Some(9)), of(3, None)];
+        let attempts = Attempts::default();
+        attempts.known().insert(due[0].id, now);
+        attempts.known().insert(IncidentId::at(now - TimeDelta::days(1)), now);
+        let expected = [due[2], due[1], due[0]];
+        attempts.in_order(&mut due);
+        assert_eq!(due, expected);
+        assert_eq!(attempts.known().len(), 1, "what is due no longer is forgotten");
+    }
 }

@@ -247,12 +247,70 @@ mod tests {
         let mut connection = connection.as_connection();
         let mut transaction = connection.begin().await.unwrap();
         assert!(transaction.store().confirm_lease(&lease).await.unwrap(), "its time is up, but it is held");
-        let mut taking = Box::pin(acquire(&pool, "test", Uuid::from_u128(2), R));
-        let early = tokio::time::timeout(Duration::from_millis(300), &mut taking).await;
-        assert!(early.is_err(), "it waits for the transaction");
+        let other = Uuid::from_u128(2);
+        assert_eq!(in_time(acquire(&pool, "test", other, R)).await.unwrap(), None);
         transaction.commit().await.unwrap();
-        assert_eq!(taking.await.unwrap().unwrap().token, lease.token + 1);
+        assert_eq!(acquire(&pool, "test", other, R).await.unwrap().unwrap().token, lease.token + 1);
         assert!(!confirm(&pool, &lease).await);
+    }
+
+    #[cfg(feature = "postgres")]
+    #[tokio::test]
+    async fn a_transaction_of_the_holder_does_not_keep_it_from_renewing() {
+        let Some(database) = crate::store::test_server::database().await else { return };
+        let pool = Pool::open(&database.url, Context::shared_default().clone()).unwrap();
+        pool.migrate().await.unwrap();
+        let lease = acquire(&pool, "test", Uuid::from_u128(1), R).await.unwrap().unwrap();
+        let mut connection = pool.acquire(Access::Write).await.unwrap();
+        let mut connection = connection.as_connection();
+        let mut transaction = connection.begin().await.unwrap();
+        assert!(transaction.store().confirm_lease(&lease).await.unwrap());
+        assert!(in_time(renew(&pool, &lease, R)).await.unwrap());
+        transaction.commit().await.unwrap();
+    }
+
+    #[cfg(feature = "postgres")]
+    #[tokio::test]
+    async fn whoever_is_gone_in_the_middle_of_a_transaction_is_replaced() {
+        let Some(database) = crate::store::test_server::database().await else { return };
+        let pool = Pool::open(&database.url, Context::shared_default().clone()).unwrap();
+        pool.migrate().await.unwrap();
+        let gone = acquire(&pool, "test", Uuid::from_u128(1), R).await.unwrap().unwrap();
+        let mut connection = pool.acquire(Access::Write).await.unwrap();
+        let mut connection = connection.as_connection();
+        let mut transaction = connection.begin().await.unwrap();
+        assert!(transaction.store().confirm_lease(&gone).await.unwrap());
+        // Nobody says anything more on this connection, and it stays open.
+        let ((says, mut said), stop) = (unbounded_channel(), CancellationToken::new());
+        let next = async {
+            let next = tokio::time::timeout(Duration::from_secs(60), said.recv()).await;
+            stop.cancel();
+            next.expect("somebody takes over")
+        };
+        let (next, ()) = tokio::join!(next, lead(&pool, "next", &says, &stop));
+        assert!(matches!(next, Some(Said::Begun("next", lease)) if lease.token == gone.token + 1));
+        assert!(transaction.commit().await.is_err(), "it was ended");
+    }
+
+    #[tokio::test]
+    async fn whoever_is_gone_without_a_word_is_replaced() {
+        on_each_database(|pool| async move {
+            let brief = Rhythm { ttl: Duration::from_millis(300), every: Duration::from_millis(50), ..R };
+            let gone = acquire(&pool, "test", Uuid::from_u128(1), brief).await.unwrap().unwrap();
+            let ((says, mut said), stop) = (unbounded_channel(), CancellationToken::new());
+            let next = async {
+                let next = begun(&mut said, "next").await;
+                assert_eq!(next.token, gone.token + 1);
+                assert!(!confirm(&pool, &gone).await, "should it come back, it writes nothing");
+                stop.cancel();
+            };
+            let work = |lease: Lease| {
+                says.send(Said::Begun("next", lease)).unwrap();
+                std::future::pending()
+            };
+            tokio::join!(next, run_in_rhythm(brief, pool.clone(), "test", R.every, stop.clone(), work));
+        })
+        .await;
     }
 
     async fn confirm(pool: &Pool, lease: &Lease) -> bool {

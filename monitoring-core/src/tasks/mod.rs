@@ -8,14 +8,16 @@ mod ingest;
 mod leader;
 mod notify;
 mod presence;
+mod retain;
 mod supervisor;
 mod upkeep;
 
-pub(crate) use analyze_incidents::{analyze_incidents, analyze_open};
+pub(crate) use analyze_incidents::{Attempts, analyze_incidents, analyze_open};
 pub(crate) use deliver::run_deliveries;
 pub(crate) use evaluate::evaluate_rules;
 pub(crate) use ingest::{Stop, run_pipeline};
 pub(crate) use notify::run_notifications;
 pub(crate) use presence::announce;
+pub(crate) use retain::retain;
 pub(crate) use supervisor::Supervisor;
 pub(crate) use upkeep::run_upkeep;

@@ -1,7 +1,8 @@
 //! Starts tasks and joins them.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -20,6 +21,10 @@ const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 /// What a task that is aborted may take to notice.
 const ABORTING: Duration = Duration::from_millis(200);
 
+/// Before a task that panicked begins anew; each time twice as long, up to the longest.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(60);
+
 /// Owns the background tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Supervisor {
@@ -27,6 +32,8 @@ pub(crate) struct Supervisor {
     /// When tasks that still run are aborted: what the first to stop them said.
     end: OnceLock<Instant>,
     tasks: Mutex<Vec<Task>>,
+    /// How often a task began anew.
+    restarts: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Debug)]
@@ -43,7 +50,32 @@ impl Supervisor {
         self.stop.clone()
     }
 
-    /// Starts a task on the current runtime.
+    /// Starts a task on the current runtime that begins anew, after a pause, should it panic.
+    pub(crate) fn keep_up<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        name: &'static str,
+        task: impl Fn() -> F + Send + 'static,
+    ) {
+        let (stop, restarts) = (self.stop_token(), self.restarts.clone());
+        self.spawn(name, async move {
+            let mut pause = RESTART_PAUSE;
+            while AssertUnwindSafe(task()).catch_unwind().await.is_err() {
+                tracing::error!(target: INTERNAL_TARGET, task = name, ?pause, "task panicked and begins anew");
+                if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                    break;
+                }
+                restarts.fetch_add(1, Ordering::Relaxed);
+                pause = (pause * 2).min(RESTART_PAUSE_MAX);
+            }
+        });
+    }
+
+    /// How often tasks began anew because they had panicked.
+    pub(crate) fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Starts a task on the current runtime. Should it panic, it is gone.
     pub(crate) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let over = CancellationToken::new();
         let guard = over.clone().drop_guard();
@@ -97,5 +129,32 @@ impl Drop for Supervisor {
     /// A system that is dropped without being shut down leaves nothing running.
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_begins_anew() {
+        let supervisor = Supervisor::default();
+        let (begun, stop) = (Arc::new(AtomicU64::new(0)), supervisor.stop_token());
+        let counted = begun.clone();
+        supervisor.keep_up("test", move || {
+            let (nth, stop) = (counted.fetch_add(1, Ordering::Relaxed), stop.clone());
+            async move {
+                assert!(nth >= 2, "as if something were wrong at first");
+                stop.cancelled().await;
+            }
+        });
+        while begun.load(Ordering::Relaxed) < 3 {
+            tokio::time::sleep(RESTART_PAUSE).await;
+        }
+        assert!(supervisor.is_whole());
+        assert_eq!(supervisor.restarts(), 2);
+        supervisor.stop(Duration::from_secs(1)).await;
+        assert!(supervisor.is_over());
+        assert_eq!(begun.load(Ordering::Relaxed), 3, "one that was told to stop does not begin anew");
     }
 }

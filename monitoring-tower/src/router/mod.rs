@@ -67,6 +67,7 @@ fn table() -> Vec<Route> {
         post("/alerts/{id}/disable", Needs(ManageAlerts), alerts::disable),
         post("/alerts/{id}/silence", Needs(ManageAlerts), silences::silence_rule),
         post("/alerts/{id}/acknowledge", Needs(ManageAlerts), silences::acknowledge),
+        delete("/alerts/{id}/acknowledge", Needs(ManageAlerts), silences::unacknowledge),
         post("/silences", Needs(ManageAlerts), silences::create),
         get("/silences", Needs(ManageAlerts), silences::list),
         post("/silences/preview", Needs(ManageAlerts), silences::preview),

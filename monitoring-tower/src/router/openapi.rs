@@ -42,7 +42,7 @@ pub(super) async fn document(OriginalUri(uri): OriginalUri) -> Json<openapi::Ope
         recording_rules::create, recording_rules::list, recording_rules::show, recording_rules::patch,
         recording_rules::delete,
         rules::export, rules::import, rules::test, rules::unknown_metrics,
-        silences::silence_rule, silences::acknowledge,
+        silences::silence_rule, silences::acknowledge, silences::unacknowledge,
         silences::create, silences::list, silences::preview, silences::show, silences::update, silences::expire,
         receivers::create, receivers::list, receivers::show, receivers::attempts, receivers::update,
         receivers::delete, receivers::test, routing::show, routing::replace,

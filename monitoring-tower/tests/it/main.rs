@@ -1,6 +1,7 @@
 //! Integration tests: the crate as a host uses it.
 
 #![allow(clippy::unwrap_used)] // helpers are tests too
+#![allow(clippy::print_stdout)] // what failed at random can be tried again by its seed
 
 #[cfg(all(feature = "api", feature = "sqlite"))]
 mod support;
@@ -15,6 +16,8 @@ mod monitoring {
 
     #[cfg(all(feature = "api", feature = "sqlite"))]
     mod api;
+    #[cfg(all(feature = "prometheus", feature = "sqlite"))]
+    mod live_rules;
     #[cfg(all(feature = "openapi", feature = "sqlite"))]
     mod openapi;
     #[cfg(all(feature = "notify", feature = "sqlite"))]

@@ -114,4 +114,6 @@ fn groups(
 }
 
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod tests;

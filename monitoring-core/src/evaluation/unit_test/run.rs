@@ -33,7 +33,7 @@ pub(super) struct Run<'t> {
     limits: &'t QueryLimits,
     is_fuzzy: bool,
     /// The alerts of each rule, by the places of its group and of the rule.
-    alerts: HashMap<(usize, usize), Instances>,
+    pub alerts: HashMap<(usize, usize), Instances>,
     /// What each recording rule recorded last.
     recorded: HashMap<(usize, usize), HashMap<SeriesId, Series>>,
     pub report: RuleTestReport,
@@ -77,7 +77,7 @@ impl<'t> Run<'t> {
     }
 
     /// Evaluates every rule once. False if one could not be.
-    async fn step(&mut self, world: &mut World<'_>, time: i64) -> bool {
+    pub(super) async fn step(&mut self, world: &mut World<'_>, time: i64) -> bool {
         let (now, end) = (at_millis(time), Instant::now() + PATIENCE);
         for (g, group) in self.groups.iter().enumerate() {
             for (r, rule) in group.rules.iter().enumerate() {

@@ -58,7 +58,7 @@ impl AlertTransitionStore for Postgres<'_> {
             "SELECT id, rule_id, rule_name, rule_version, fingerprint, labels, from_state, to_state, value,
                     at, incident_id
              FROM monitoring.alert_transitions
-             WHERE ($1::uuid IS NULL OR rule_id = $1)
+             WHERE rule_id = $1
                AND ($2::bigint IS NULL OR fingerprint = $2)
                AND ($3::timestamptz IS NULL OR at >= $3)
                AND ($4::timestamptz IS NULL OR at < $4)
@@ -67,7 +67,7 @@ impl AlertTransitionStore for Postgres<'_> {
              LIMIT $7 OFFSET $8",
         );
         let rows = sqlx::query(sql)
-            .bind(filter.rule.map(Uuid::from))
+            .bind(filter.rule.into_uuid())
             .bind(filter.fingerprint.map(Fingerprint::as_i64))
             .bind(filter.start_time)
             .bind(filter.end_time)

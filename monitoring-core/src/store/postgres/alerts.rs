@@ -46,7 +46,7 @@ impl AlertStore for Postgres<'_> {
             .execute(&mut *self.connection)
             .await
             .map_err(StoreError::unique("alert rule name"))?;
-        self.rules_changed().await
+        Ok(())
     }
 
     async fn alert_rule(&mut self, id: AlertRuleId) -> Result<Option<AlertRule>, StoreError> {
@@ -155,7 +155,6 @@ impl AlertStore for Postgres<'_> {
             .execute(&mut *self.connection)
             .await
             .map_err(StoreError::unique("alert rule name"))?;
-        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -163,7 +162,6 @@ impl AlertStore for Postgres<'_> {
         let sql = self.sql("DELETE FROM monitoring.alert_rules WHERE id = $1");
         let done = sqlx::query(sql).bind(id.into_uuid()).execute(&mut *self.connection).await?;
         self.forget_rule_state(id).await?;
-        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
     }
 }

@@ -174,7 +174,7 @@ impl Postgres<'_> {
         Ok(done.rows_affected())
     }
 
-    pub(super) fn select(&self) -> QueryBuilder<sqlx::Postgres> {
+    fn select(&self) -> QueryBuilder<sqlx::Postgres> {
         QueryBuilder::new(in_schema(SELECT, self.schema))
     }
 }

@@ -160,6 +160,18 @@ impl IncidentStore for Postgres<'_> {
         rows.iter().map(change).collect()
     }
 
+    async fn last_status_change(&mut self, id: IncidentId) -> Result<Option<IncidentChange>, StoreError> {
+        let sql = self.sql(
+            "SELECT incident_id, version, changed_by, changed_at, changes
+             FROM monitoring.incident_changes
+             WHERE incident_id = $1 AND changes ? 'status'
+             ORDER BY version DESC
+             LIMIT 1",
+        );
+        let row = sqlx::query(sql).bind(id.into_uuid()).fetch_optional(&mut *self.connection).await?;
+        row.as_ref().map(change).transpose()
+    }
+
     async fn insert_comment(&mut self, comment: &Comment) -> Result<(), StoreError> {
         let sql = self.sql(
             "INSERT INTO monitoring.incident_comments (id, incident_id, author, body, created_at)

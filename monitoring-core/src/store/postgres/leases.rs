@@ -16,14 +16,22 @@ impl LeaseStore for Postgres<'_> {
         ttl: Duration,
         by_force: bool,
     ) -> Result<Option<Lease>, StoreError> {
-        // The clock, not `now()`: a transaction may have waited for the row.
+        // The clock, not `now()`: a transaction may have begun long ago. A row is free if no transaction has
+        // confirmed the lease that still goes on; nobody waits for it, for who is given up while it waits
+        // would take the lease all the same.
         let sql = self.sql(
-            "INSERT INTO monitoring.leases AS lease (name, holder, token, expires_at)
+            "WITH free AS (
+                 SELECT name
+                 FROM monitoring.leases
+                 WHERE name = $1 AND ($4 OR expires_at <= clock_timestamp())
+                 FOR UPDATE SKIP LOCKED
+             )
+             INSERT INTO monitoring.leases AS lease (name, holder, token, expires_at)
              VALUES ($1, $2, 1, clock_timestamp() + make_interval(secs => $3))
              ON CONFLICT (name) DO UPDATE
              SET holder = excluded.holder, token = lease.token + 1,
                  expires_at = clock_timestamp() + make_interval(secs => $3)
-             WHERE $4 OR lease.expires_at <= clock_timestamp()
+             WHERE EXISTS (SELECT FROM free)
              RETURNING token",
         );
         let query = sqlx::query_scalar(sql).bind(name).bind(holder).bind(ttl.as_secs_f64()).bind(by_force);
@@ -54,13 +62,14 @@ impl LeaseStore for Postgres<'_> {
     }
 
     async fn confirm_lease(&mut self, lease: &Lease) -> Result<bool, StoreError> {
-        // Shared, so that several transactions of the holder do not wait for each other. Whoever wants to
-        // take over has to.
+        // The weakest lock there is: neither other transactions of the holder nor its renewals wait. It only
+        // keeps others from taking over.
         let sql = self.sql(
-            "SELECT 1
+            "SELECT set_config('idle_in_transaction_session_timeout', '5s', true),
+                    set_config('statement_timeout', '15s', true)
              FROM monitoring.leases
              WHERE name = $1 AND holder = $2 AND token = $3
-             FOR SHARE",
+             FOR KEY SHARE",
         );
         let query = sqlx::query(sql).bind(lease.name).bind(lease.holder).bind(lease.token);
         Ok(query.fetch_optional(&mut *self.connection).await?.is_some())

@@ -279,7 +279,10 @@ impl Postgres<'_> {
         listed(samples, &series, page)
     }
 
-    async fn series_by_id(&mut self, ids: &[i64]) -> Result<HashMap<SeriesId, Series>, StoreError> {
+    pub(super) async fn series_by_id(
+        &mut self,
+        ids: &[i64],
+    ) -> Result<HashMap<SeriesId, Series>, StoreError> {
         let sql = self.sql(
             "SELECT DISTINCT ON (id) id, name, metric_type, temporality, labels, bounds
              FROM monitoring.metric_series

@@ -34,7 +34,7 @@ impl RecordingRuleStore for Postgres<'_> {
             .execute(&mut *self.connection)
             .await
             .map_err(StoreError::unique("recording rule"))?;
-        self.rules_changed().await
+        Ok(())
     }
 
     async fn recording_rule(&mut self, id: AlertRuleId) -> Result<Option<RecordingRule>, StoreError> {
@@ -125,7 +125,6 @@ impl RecordingRuleStore for Postgres<'_> {
             .execute(&mut *self.connection)
             .await
             .map_err(StoreError::unique("recording rule"))?;
-        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -133,7 +132,6 @@ impl RecordingRuleStore for Postgres<'_> {
         let sql = self.sql("DELETE FROM monitoring.recording_rules WHERE id = $1");
         let done = sqlx::query(sql).bind(id.into_uuid()).execute(&mut *self.connection).await?;
         self.forget_rule_state(id).await?;
-        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
     }
 }

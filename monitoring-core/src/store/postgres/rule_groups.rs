@@ -1,20 +1,50 @@
 //! Groups of rules.
 
+use std::collections::HashSet;
+
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::Postgres;
-use crate::model::RuleGroup;
+use crate::model::{AlertRuleId, RuleGroup};
 use crate::store::StoreError;
 use crate::store::metrics::{to_i64, to_u64};
 use crate::store::row::Place;
-use crate::store::rule_groups::{GroupState, RuleGroupStore};
+use crate::store::rule_groups::{GroupState, RuleGroupStore, WatchedGroup};
 
 impl RuleGroupStore for Postgres<'_> {
     async fn rule_revision(&mut self) -> Result<i64, StoreError> {
         let sql = self.sql("SELECT revision FROM monitoring.rule_revision WHERE id = 1");
         Ok(sqlx::query_scalar(sql).fetch_one(&mut *self.connection).await?)
+    }
+
+    async fn rules_changed(&mut self) -> Result<(), StoreError> {
+        let sql = self.sql("UPDATE monitoring.rule_revision SET revision = revision + 1 WHERE id = 1");
+        sqlx::query(sql).execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    async fn unchanged_rules(
+        &mut self,
+        rules: &[(AlertRuleId, i64)],
+    ) -> Result<HashSet<AlertRuleId>, StoreError> {
+        let sql = self.sql(
+            "SELECT id
+             FROM UNNEST($1::uuid[], $2::bigint[]) AS known (id, version)
+                 JOIN monitoring.alert_rules USING (id, version)
+             UNION ALL
+             SELECT id
+             FROM UNNEST($1::uuid[], $2::bigint[]) AS known (id, version)
+                 JOIN monitoring.recording_rules USING (id, version)",
+        );
+        let ids: Vec<Uuid> = sqlx::query_scalar(sql)
+            .bind(rules.iter().map(|(id, _)| id.into_uuid()).collect::<Vec<_>>())
+            .bind(rules.iter().map(|(_, version)| *version).collect::<Vec<_>>())
+            .fetch_all(&mut *self.connection)
+            .await?;
+        Ok(ids.into_iter().map(AlertRuleId::from).collect())
     }
 
     async fn rule_groups(&mut self) -> Result<Vec<RuleGroup>, StoreError> {
@@ -73,15 +103,31 @@ impl RuleGroupStore for Postgres<'_> {
             .bind(version)
             .execute(&mut *self.connection)
             .await?;
-        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
     }
 
     async fn delete_rule_group(&mut self, name: &str) -> Result<bool, StoreError> {
         let sql = self.sql("DELETE FROM monitoring.rule_groups WHERE name = $1");
         let done = sqlx::query(sql).bind(name).execute(&mut *self.connection).await?;
-        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    async fn watched_groups(&mut self) -> Result<Vec<WatchedGroup>, StoreError> {
+        let sql = self.sql(
+            "SELECT ruled.name, rule_groups.interval_seconds, ruled.since
+             FROM (
+                 SELECT name, min(since) AS since
+                 FROM (
+                     SELECT group_name AS name, updated_at AS since
+                     FROM monitoring.alert_rules WHERE enabled
+                     UNION ALL
+                     SELECT group_name, updated_at FROM monitoring.recording_rules WHERE enabled
+                 ) AS enabled
+                 GROUP BY name
+             ) AS ruled LEFT JOIN monitoring.rule_groups AS rule_groups ON rule_groups.name = ruled.name
+             ORDER BY ruled.name COLLATE \"C\"",
+        );
+        sqlx::query(sql).fetch_all(&mut *self.connection).await?.iter().map(watched).collect()
     }
 
     async fn group_states(&mut self) -> Result<Vec<(String, GroupState)>, StoreError> {
@@ -124,15 +170,6 @@ impl RuleGroupStore for Postgres<'_> {
     }
 }
 
-impl Postgres<'_> {
-    /// Has whoever evaluates rules read them again.
-    pub(super) async fn rules_changed(&mut self) -> Result<(), StoreError> {
-        let sql = self.sql("UPDATE monitoring.rule_revision SET revision = revision + 1 WHERE id = 1");
-        sqlx::query(sql).execute(&mut *self.connection).await?;
-        Ok(())
-    }
-}
-
 fn group(row: &PgRow) -> Result<RuleGroup, StoreError> {
     let name: String = row.try_get("name")?;
     let place = Place { table: "rule_groups", row: &name };
@@ -143,6 +180,17 @@ fn group(row: &PgRow) -> Result<RuleGroup, StoreError> {
         limit: place.number(row, "alert_limit")?,
         labels: place.json(row, "labels")?,
         version: row.try_get("version")?,
+        name: name.clone(),
+    })
+}
+
+fn watched(row: &PgRow) -> Result<WatchedGroup, StoreError> {
+    let name: String = row.try_get("name")?;
+    let place = Place { table: "rule_groups", row: &name };
+    let interval: Option<i64> = row.try_get("interval_seconds")?;
+    Ok(WatchedGroup {
+        interval_seconds: interval.map(|_| place.number(row, "interval_seconds")).transpose()?,
+        since: row.try_get("since")?,
         name: name.clone(),
     })
 }

@@ -51,7 +51,7 @@ impl AlertTransitionStore for Sqlite<'_> {
             "SELECT id, rule_id, rule_name, rule_version, fingerprint, labels, from_state, to_state, value,
                     at, incident_id
              FROM monitoring_alert_transitions
-             WHERE (?1 IS NULL OR rule_id = ?1)
+             WHERE rule_id = ?1
                AND (?2 IS NULL OR fingerprint = ?2)
                AND (?3 IS NULL OR at >= ?3)
                AND (?4 IS NULL OR at < ?4)
@@ -60,7 +60,7 @@ impl AlertTransitionStore for Sqlite<'_> {
              LIMIT ?7 OFFSET ?8",
         );
         let rows = query
-            .bind(filter.rule.map(Uuid::from))
+            .bind(filter.rule.into_uuid())
             .bind(filter.fingerprint.map(Fingerprint::as_i64))
             .bind(filter.start_time.map(to_micros))
             .bind(filter.end_time.map(to_micros))

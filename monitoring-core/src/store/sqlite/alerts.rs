@@ -45,7 +45,7 @@ impl AlertStore for Sqlite<'_> {
         .execute(&mut *self.connection)
         .await
         .map_err(StoreError::unique("alert rule name"))?;
-        self.rules_changed().await
+        Ok(())
     }
 
     async fn alert_rule(&mut self, id: AlertRuleId) -> Result<Option<AlertRule>, StoreError> {
@@ -147,7 +147,6 @@ impl AlertStore for Sqlite<'_> {
         .execute(&mut *self.connection)
         .await
         .map_err(StoreError::unique("alert rule name"))?;
-        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -157,7 +156,6 @@ impl AlertStore for Sqlite<'_> {
             .execute(&mut *self.connection)
             .await?;
         self.forget_rule_state(id).await?;
-        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
     }
 }

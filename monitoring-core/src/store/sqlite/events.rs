@@ -25,7 +25,7 @@ const ROWS_MAX: usize = 100;
 /// writes it out as a segment of its own, to be merged later.
 const TAGGED_MAX: usize = 1_000;
 
-pub(super) const SELECT: &str =
+const SELECT: &str =
     "SELECT seq, id, event_type, source, message, level, tags, payload, request_id, trace_id,
         span_id, timestamp, created_at, created_by
      FROM monitoring_events
@@ -306,7 +306,7 @@ fn tokens_sought(filter: &EventFilter) -> Option<String> {
 }
 
 /// Each token that a tag reading so may have.
-fn alternatives(key: &str, text: &str) -> String {
+pub(super) fn alternatives(key: &str, text: &str) -> String {
     tag_values(text).iter().map(|value| token(key, value)).collect::<Vec<_>>().join(" OR ")
 }
 

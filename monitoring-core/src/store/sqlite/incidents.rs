@@ -153,6 +153,18 @@ impl IncidentStore for Sqlite<'_> {
         rows.iter().map(change).collect()
     }
 
+    async fn last_status_change(&mut self, id: IncidentId) -> Result<Option<IncidentChange>, StoreError> {
+        let query = sqlx::query(
+            "SELECT incident_id, version, changed_by, changed_at, changes
+             FROM monitoring_incident_changes
+             WHERE incident_id = ?1 AND json_extract(changes, '$.status') IS NOT NULL
+             ORDER BY version DESC
+             LIMIT 1",
+        );
+        let row = query.bind(id.into_uuid()).fetch_optional(&mut *self.connection).await?;
+        row.as_ref().map(change).transpose()
+    }
+
     async fn insert_comment(&mut self, comment: &Comment) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO monitoring_incident_comments (id, incident_id, author, body, created_at)

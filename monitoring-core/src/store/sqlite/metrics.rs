@@ -241,7 +241,10 @@ impl Sqlite<'_> {
         listed(samples, &series, page)
     }
 
-    async fn series_by_id(&mut self, ids: Vec<SeriesId>) -> Result<HashMap<SeriesId, Series>, StoreError> {
+    pub(super) async fn series_by_id(
+        &mut self,
+        ids: Vec<SeriesId>,
+    ) -> Result<HashMap<SeriesId, Series>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, name, metric_type, temporality, labels, bounds
              FROM monitoring_metric_series

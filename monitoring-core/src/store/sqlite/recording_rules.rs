@@ -34,7 +34,7 @@ impl RecordingRuleStore for Sqlite<'_> {
             .execute(&mut *self.connection)
             .await
             .map_err(StoreError::unique("recording rule"))?;
-        self.rules_changed().await
+        Ok(())
     }
 
     async fn recording_rule(&mut self, id: AlertRuleId) -> Result<Option<RecordingRule>, StoreError> {
@@ -118,7 +118,6 @@ impl RecordingRuleStore for Sqlite<'_> {
             .execute(&mut *self.connection)
             .await
             .map_err(StoreError::unique("recording rule"))?;
-        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -126,7 +125,6 @@ impl RecordingRuleStore for Sqlite<'_> {
         let query = sqlx::query("DELETE FROM monitoring_recording_rules WHERE id = ?1");
         let done = query.bind(id.into_uuid()).execute(&mut *self.connection).await?;
         self.forget_rule_state(id).await?;
-        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
     }
 }

@@ -1,20 +1,48 @@
 //! Groups of rules.
 
+use std::collections::HashSet;
+
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
+use uuid::Uuid;
 
-use super::{Sqlite, optional_time};
-use crate::model::{RuleGroup, to_micros};
+use super::{Sqlite, optional_time, time};
+use crate::model::{AlertRuleId, RuleGroup, to_micros};
 use crate::store::StoreError;
 use crate::store::metrics::{to_i64, to_u64};
 use crate::store::row::Place;
-use crate::store::rule_groups::{GroupState, RuleGroupStore};
+use crate::store::rule_groups::{GroupState, RuleGroupStore, WatchedGroup};
 
 impl RuleGroupStore for Sqlite<'_> {
     async fn rule_revision(&mut self) -> Result<i64, StoreError> {
         let query = sqlx::query_scalar("SELECT revision FROM monitoring_rule_revision WHERE id = 1");
         Ok(query.fetch_one(&mut *self.connection).await?)
+    }
+
+    async fn rules_changed(&mut self) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE monitoring_rule_revision SET revision = revision + 1 WHERE id = 1");
+        query.execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    async fn unchanged_rules(
+        &mut self,
+        rules: &[(AlertRuleId, i64)],
+    ) -> Result<HashSet<AlertRuleId>, StoreError> {
+        let query = sqlx::query_as(
+            "SELECT id, version
+             FROM monitoring_alert_rules
+             WHERE id IN (SELECT unhex(value) FROM json_each(?1))
+             UNION ALL
+             SELECT id, version
+             FROM monitoring_recording_rules
+             WHERE id IN (SELECT unhex(value) FROM json_each(?1))",
+        );
+        let query = query.bind(super::hex_ids(rules.iter().map(|(id, _)| id.into_uuid())));
+        let found: Vec<(Uuid, i64)> = query.fetch_all(&mut *self.connection).await?;
+        let found: HashSet<_> = found.into_iter().map(|(id, version)| (id.into(), version)).collect();
+        Ok(rules.iter().filter(|rule| found.contains(rule)).map(|(id, _)| *id).collect())
     }
 
     async fn rule_groups(&mut self) -> Result<Vec<RuleGroup>, StoreError> {
@@ -73,15 +101,31 @@ impl RuleGroupStore for Sqlite<'_> {
             .bind(version)
             .execute(&mut *self.connection)
             .await?;
-        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
     }
 
     async fn delete_rule_group(&mut self, name: &str) -> Result<bool, StoreError> {
         let query = sqlx::query("DELETE FROM monitoring_rule_groups WHERE name = ?1");
         let done = query.bind(name).execute(&mut *self.connection).await?;
-        self.rules_changed().await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    async fn watched_groups(&mut self) -> Result<Vec<WatchedGroup>, StoreError> {
+        let query = sqlx::query(
+            "SELECT ruled.name, rule_groups.interval_seconds, ruled.since
+             FROM (
+                 SELECT name, min(since) AS since
+                 FROM (
+                     SELECT group_name AS name, updated_at AS since
+                     FROM monitoring_alert_rules WHERE enabled
+                     UNION ALL
+                     SELECT group_name, updated_at FROM monitoring_recording_rules WHERE enabled
+                 ) AS enabled
+                 GROUP BY name
+             ) AS ruled LEFT JOIN monitoring_rule_groups AS rule_groups ON rule_groups.name = ruled.name
+             ORDER BY ruled.name",
+        );
+        query.fetch_all(&mut *self.connection).await?.iter().map(watched).collect()
     }
 
     async fn group_states(&mut self) -> Result<Vec<(String, GroupState)>, StoreError> {
@@ -124,15 +168,6 @@ impl RuleGroupStore for Sqlite<'_> {
     }
 }
 
-impl Sqlite<'_> {
-    /// Has whoever evaluates rules read them again.
-    pub(super) async fn rules_changed(&mut self) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE monitoring_rule_revision SET revision = revision + 1 WHERE id = 1");
-        query.execute(&mut *self.connection).await?;
-        Ok(())
-    }
-}
-
 fn group(row: &SqliteRow) -> Result<RuleGroup, StoreError> {
     let name: String = row.try_get("name")?;
     let place = Place { table: "monitoring_rule_groups", row: &name };
@@ -143,6 +178,17 @@ fn group(row: &SqliteRow) -> Result<RuleGroup, StoreError> {
         limit: place.number(row, "alert_limit")?,
         labels: place.json(row, "labels")?,
         version: row.try_get("version")?,
+        name: name.clone(),
+    })
+}
+
+fn watched(row: &SqliteRow) -> Result<WatchedGroup, StoreError> {
+    let name: String = row.try_get("name")?;
+    let place = Place { table: "monitoring_rule_groups", row: &name };
+    let interval: Option<i64> = row.try_get("interval_seconds")?;
+    Ok(WatchedGroup {
+        interval_seconds: interval.map(|_| place.number(row, "interval_seconds")).transpose()?,
+        since: time(row, "since", "monitoring_rule_groups", &name)?,
         name: name.clone(),
     })
 }

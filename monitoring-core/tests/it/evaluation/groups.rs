@@ -13,8 +13,10 @@ on_each_database!(
     labels_of_a_group_are_those_of_its_alerts,
     a_group_can_look_back,
     a_rule_may_have_so_many_alerts,
+    alerts_that_are_kept_firing_count,
     settings_are_changed_by_one_at_a_time_and_audited,
     two_rules_of_a_name_differ_by_labels_or_group,
+    rules_of_a_file_are_evaluated_from_then_on,
 );
 
 async fn set(run: &Run, name: &str, body: serde_json::Value) {
@@ -76,6 +78,18 @@ async fn a_rule_may_have_so_many_alerts(database: &Database) {
     assert_eq!(status.state, Some(AlertState::Firing));
 }
 
+async fn alerts_that_are_kept_firing_count(database: &Database) {
+    let run = Run::start(database).await;
+    set(&run, "few", json!({"limit": 1})).await;
+    let rule = json!({"name": "a", "query": "x > 0", "group": "few", "keep_firing_for": "1h"});
+    let id = run.rule(rule).await.id;
+    run.minute(&[("x", &[("n", "1")], 1.0)]).await;
+    run.minute(&[("x", &[("n", "1")], 0.0), ("x", &[("n", "2")], 1.0)]).await;
+    let status = run.view(id).await.status;
+    assert_eq!(status.last_error.as_deref(), Some("exceeded limit of 1 with 2 alerts"));
+    assert_eq!(status.alerts.len(), 1, "what there was stays");
+}
+
 async fn settings_are_changed_by_one_at_a_time_and_audited(database: &Database) {
     let run = Run::start(database).await;
     let conn = &mut run.fixture.conn().await;
@@ -98,6 +112,19 @@ async fn settings_are_changed_by_one_at_a_time_and_audited(database: &Database) 
     let mut actions: Vec<_> = log.items.iter().map(|entry| entry.action.as_str()).collect();
     actions.sort_unstable();
     assert_eq!(actions, ["rule_group.reset", "rule_group.set", "rule_group.set"]);
+}
+
+async fn rules_of_a_file_are_evaluated_from_then_on(database: &Database) {
+    let run = Run::start(database).await;
+    let id = run.rule(json!({"name": "a", "query": "vector(1)", "group": "g"})).await.id;
+    run.minute(&[]).await;
+    let file = "groups: [{name: g, rules: [{alert: b, expr: vector(1)}]}]";
+    services::import_rules(&mut run.fixture.conn().await, file, None).await.unwrap();
+    run.minute(&[]).await;
+    assert_eq!(super::run::told(&run.history(id).await), ".f fr", "it is no longer in the file");
+    let firing = services::active_alerts(&mut run.fixture.conn().await, &[]).await.unwrap();
+    let names: Vec<_> = firing.iter().filter_map(|alert| alert.labels.value("alertname")).collect();
+    assert_eq!(names, ["b"]);
 }
 
 async fn two_rules_of_a_name_differ_by_labels_or_group(database: &Database) {

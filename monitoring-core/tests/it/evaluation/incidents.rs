@@ -15,6 +15,7 @@ on_each_database!(
     alerts_that_come_back_soon_go_on_with_the_incident,
     a_closed_incident_stays_closed,
     what_a_person_resolved_stays_resolved,
+    what_a_person_resolved_stays_resolved_however_often_it_changed_before,
     a_rule_that_was_not_asked_to_opens_none,
     the_timeline_tells_of_alerts,
     an_incident_ends_with_the_rule_that_opened_it,
@@ -106,6 +107,30 @@ async fn what_a_person_resolved_stays_resolved(database: &Database) {
     assert!(all.iter().all(|incident| incident.status == IncidentStatus::Resolved), "{all:?}");
     let log = run.history(id).await;
     assert_eq!(log.iter().filter(|change| change.incident_id == Some(first.id)).count(), 2);
+}
+
+async fn what_a_person_resolved_stays_resolved_however_often_it_changed_before(database: &Database) {
+    let run = Run::start(database).await;
+    run.rule(rule()).await;
+    run.minute(ONE).await;
+    let (changes, incidents_table) = (database.table("incident_changes"), database.table("incidents"));
+    let json = if changes.contains('.') { "::jsonb" } else { "" };
+    database
+        .execute(format!(
+            "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 1200)
+             INSERT INTO {changes} (incident_id, version, changed_by, changed_at, changes)
+             SELECT id, -n, NULL, created_at, '{{\"status\": {{\"to\": \"resolved\"}}}}'{json}
+             FROM {incidents_table}, numbers"
+        ))
+        .await;
+    let opened = incidents(&run).await.remove(0);
+    change(&run, &opened, IncidentStatus::Resolved).await;
+    run.minute(NONE).await;
+    run.minute(ONE).await;
+    let all = incidents(&run).await;
+    assert_eq!(all.len(), 2, "what fires now is news");
+    let old = all.iter().find(|incident| incident.id == opened.id).unwrap();
+    assert_eq!(old.status, IncidentStatus::Resolved);
 }
 
 async fn a_rule_that_was_not_asked_to_opens_none(database: &Database) {

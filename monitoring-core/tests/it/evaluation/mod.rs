@@ -1,6 +1,8 @@
 //! Rules are evaluated over what is stored, minute by minute by hand.
 
+mod analysis;
 mod backtest;
+mod faults;
 mod groups;
 mod incidents;
 mod lifecycle;

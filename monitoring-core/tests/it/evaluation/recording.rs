@@ -13,7 +13,9 @@ use crate::support::database::{Database, on_each_database};
 on_each_database!(
     what_a_rule_gives_is_a_metric,
     a_recorded_series_ends_with_its_cause,
+    a_series_ends_with_its_rule,
     a_rule_sees_what_one_before_it_recorded,
+    a_rule_sees_the_alerts_of_one_before_it,
     a_recording_rule_is_checked_changed_and_removed,
 );
 
@@ -44,6 +46,32 @@ async fn a_recorded_series_ends_with_its_cause(database: &Database) {
     assert_eq!(run.query("r").await, [(r#"r{n="1"}"#.to_owned(), 1.0)]);
     run.minute(&[("x", &[("n", "1")], STALE)]).await;
     assert_eq!(run.query("r").await, []);
+}
+
+async fn a_series_ends_with_its_rule(database: &Database) {
+    let run = Run::start(database).await;
+    let rule = record(&run, json!({"record": "r", "query": "x > 0"})).await;
+    record(&run, json!({"record": "s", "query": "x > 0"})).await;
+    run.minute(&[("x", &[], 1.0)]).await;
+    services::delete_recording_rule(&mut run.fixture.conn().await, rule.id, None, None).await.unwrap();
+    run.minute(&[("x", &[], 1.0)]).await;
+    assert_eq!((run.query("r").await.len(), run.query("s").await.len()), (0, 1));
+    record(&run, json!({"record": "r", "query": "x > 0"})).await;
+    run.minute(&[("x", &[], 1.0)]).await;
+    run.minute(&[("x", &[], 1.0)]).await;
+    assert_eq!(run.query("r").await.len(), 1);
+}
+
+async fn a_rule_sees_the_alerts_of_one_before_it(database: &Database) {
+    let run = Run::start(database).await;
+    run.rule(json!({"name": "a", "query": "x > 0"})).await;
+    run.fixture.clock.advance(MINUTE);
+    let query = "count(ALERTS{alertname=\"a\", alertstate=\"firing\"}) > 0";
+    let id = run.rule(json!({"name": "b", "query": query})).await.id;
+    run.minute(&[("x", &[], 1.0)]).await;
+    assert_eq!(run.states(id).await, [AlertState::Firing], "in the same evaluation");
+    run.minute(&[("x", &[], 0.0)]).await;
+    assert_eq!(run.states(id).await, [AlertState::Resolved]);
 }
 
 async fn a_rule_sees_what_one_before_it_recorded(database: &Database) {

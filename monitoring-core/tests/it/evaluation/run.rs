@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use monitoring_core::services::{self, HistoryFilter, SentSeries};
 use monitoring_core::{
-    AlertInstance, AlertRule, AlertRuleId, AlertRuleView, AlertState, AlertTransition, CreateAlertRequest,
-    Monitoring, Page, QueryValue,
+    AlertInstance, AlertRule, AlertRuleId, AlertRuleView, AlertState, AlertTransition, Clock,
+    CreateAlertRequest, Monitoring, Page, QueryValue,
 };
 use serde_json::{Value, json};
 
@@ -39,7 +39,11 @@ impl Run {
 
     /// Another process on the same database, with the same clock.
     pub(super) async fn another(&self, database: &Database) -> Self {
-        let clock = self.fixture.clock.clone();
+        self.another_at(database, self.fixture.clock.clone()).await
+    }
+
+    /// Another process on the same database, with a clock of its own.
+    pub(super) async fn another_at(&self, database: &Database, clock: Clock) -> Self {
         let builder = Monitoring::builder().database_url(database.url()).clock(clock.clone());
         let monitoring = builder.evaluate_on_demand_only().start().await.unwrap();
         Self::of(Fixture { monitoring, clock }).await
@@ -76,6 +80,11 @@ impl Run {
 
     pub(super) async fn evaluate(&self, payload: Value) -> Value {
         self.tasks.run("monitoring_alert_evaluation", payload).await.unwrap()
+    }
+
+    /// The same where it may go wrong.
+    pub(super) async fn try_evaluate(&self) -> monitoring_core::Result<Value> {
+        self.tasks.run("monitoring_alert_evaluation", Value::Null).await
     }
 
     pub(super) async fn evaluate_rule(&self, id: AlertRuleId) -> Value {

@@ -1,5 +1,6 @@
 //! What a store promises, on both databases.
 
+mod archive;
 mod event_filters;
 mod event_pages;
 mod event_stream;

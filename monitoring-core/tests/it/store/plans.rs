@@ -19,7 +19,7 @@ use crate::support::fixture::{Fixture, noon, request};
 const EVENTS: usize = 20_000;
 
 /// What is looked up, and the indexes that lead there: on PostgreSQL, and on SQLite.
-const LOOKUPS: [(Lookup, &str, &str); 9] = [
+const LOOKUPS: [(Lookup, &str, &str); 10] = [
     (Lookup::Id, "events_pkey", "monitoring_events_id"),
     (Lookup::Newest, "events_pkey", "monitoring_events_id"),
     (Lookup::Hour, "events_pkey", "monitoring_events_id"),
@@ -29,6 +29,7 @@ const LOOKUPS: [(Lookup, &str, &str); 9] = [
     (Lookup::Trace, "events_trace", "monitoring_events_trace"),
     (Lookup::Tag, "events_tags", "monitoring_event_tags"),
     (Lookup::Arrivals, "events_arrival", "INTEGER PRIMARY KEY"),
+    (Lookup::History, "alert_transitions_rule", "monitoring_alert_transitions_rule"),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,7 @@ enum Lookup {
     Trace,
     Tag,
     Arrivals,
+    History,
 }
 
 /// What look-ups refer to.
@@ -64,6 +66,7 @@ impl Stored {
         let position = services::event_position(&mut conn).await.unwrap();
         services::create_event(&mut conn, request("late")).await.unwrap();
         drop(conn);
+        database.execute(changes_of_alerts(database)).await;
         database.execute("ANALYZE").await;
         Self { fixture, id: id.unwrap(), position }
     }
@@ -76,6 +79,12 @@ impl Stored {
                 let mut position = self.position.clone();
                 let arrivals = services::follow_events(conn, &mut position, &filter, 10).await.unwrap();
                 assert_eq!(arrivals.len(), 1);
+                return;
+            }
+            Lookup::History => {
+                let (filter, page) = (services::HistoryFilter::default(), Page::default());
+                let found = services::alert_history(conn, QUIET_RULE, &filter, &page).await.unwrap();
+                assert_eq!(found.items.len(), EVENTS / 1_000);
                 return;
             }
             Lookup::Newest => {}
@@ -92,6 +101,25 @@ impl Stored {
         let found = services::query_events(conn, &filter, &Page::default()).await.unwrap();
         assert!(!found.items.is_empty(), "{lookup:?}");
     }
+}
+
+/// A rule whose alerts change rarely, among many others.
+const QUIET_RULE: uuid::Uuid = uuid::Uuid::from_u128(7);
+
+fn changes_of_alerts(database: &Database) -> String {
+    let table = database.table("alert_transitions");
+    let (id, quiet, labels, at) = if table.contains('.') {
+        let quiet = format!("'{QUIET_RULE}'::uuid");
+        ("gen_random_uuid()", quiet, "'{}'::jsonb", "now() - n * interval '1 second'")
+    } else {
+        ("randomblob(16)", format!("X'{}'", QUIET_RULE.simple()), "'{}'", "1780000000000000 - n * 1000000")
+    };
+    format!(
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {EVENTS})
+         INSERT INTO {table} (id, rule_id, rule_name, rule_version, fingerprint, labels, to_state, value, at)
+         SELECT {id}, CASE WHEN n % 1000 = 0 THEN {quiet} ELSE {id} END, 'r', 1, n, {labels}, 'firing', 1, {at}
+         FROM numbers"
+    )
 }
 
 fn nth(n: usize) -> CreateEventRequest<String> {
@@ -122,10 +150,13 @@ async fn postgres_looks_up_through_indexes() {
         stored.look_up(lookup, &mut stored.fixture.monitoring.connection(&mut transaction)).await;
         // A partition with next to nothing in it may be read in any way.
         let used: Vec<String> = sqlx::query_scalar(
-            "SELECT parent.relname::text
-             FROM pg_inherits JOIN pg_class AS parent ON parent.oid = inhparent AND parent.relkind = 'I'
+            "SELECT coalesce(parent.relname, own.relname)::text
+             FROM pg_class AS own
+                 LEFT JOIN pg_inherits ON inhrelid = own.oid
+                 LEFT JOIN pg_class AS parent ON parent.oid = inhparent
+             WHERE own.relkind = 'i' AND own.relnamespace = 'monitoring'::regnamespace
              GROUP BY 1
-             HAVING sum(pg_stat_get_xact_tuples_returned(inhrelid)) > 5",
+             HAVING sum(pg_stat_get_xact_tuples_returned(own.oid)) > 5",
         )
         .fetch_all(&mut *transaction)
         .await
@@ -162,7 +193,9 @@ async fn sqlite_looks_up_through_indexes() {
             steps.extend(rows.iter().map(|row| row.get::<String, _>("detail")));
         }
         assert!(steps.iter().any(|step| step.contains(expected)), "{lookup:?}: {steps:?}");
-        assert!(!steps.contains("SCAN monitoring_events"), "{lookup:?}: {steps:?}");
+        let scans =
+            |step: &String| step == "SCAN monitoring_events" || step.contains("SCAN monitoring_alert");
+        assert!(!steps.iter().any(scans), "{lookup:?}: {steps:?}");
     }
 }
 

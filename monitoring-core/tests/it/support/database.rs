@@ -1,8 +1,6 @@
 //! One behaviour, both databases.
 
-use std::path::Path;
-#[cfg(feature = "sqlite")]
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AssertSqlSafe, Connection as _};
@@ -155,13 +153,11 @@ async fn host_connection(database: &postgres::TestDatabase) -> sqlx::PgConnectio
 }
 
 /// A folder that is removed with all it holds.
-#[cfg(feature = "sqlite")]
 #[derive(Debug)]
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
 }
 
-#[cfg(feature = "sqlite")]
 impl Folder {
     pub(crate) fn new() -> Self {
         let name = format!("monitoring-test-{:032x}", monitoring_core::random_u128());
@@ -171,7 +167,6 @@ impl Folder {
     }
 }
 
-#[cfg(feature = "sqlite")]
 impl Drop for Folder {
     fn drop(&mut self) {
         std::fs::remove_dir_all(&self.path).ok();

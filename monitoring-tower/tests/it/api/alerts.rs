@@ -38,7 +38,7 @@ async fn a_rule_lives_from_creation_to_deletion(service: &Service) {
     assert_eq!(answer.status, StatusCode::CREATED);
     assert_eq!(answer.header("etag"), "\"1\"");
     let created = answer.data();
-    assert_eq!(created["for"], 300);
+    assert_eq!(created["for"], "5m");
     assert_eq!(created["created_by"], json!(MODERATOR.id));
     let path = format!("/alerts/{}", created["id"].as_str().unwrap());
     assert_eq!(answer.header("location"), format!("/api/v1/monitoring{path}"));
@@ -98,7 +98,7 @@ async fn a_change_meant_for_another_version_is_refused(service: &Service) {
     assert_eq!(no_etag.invalid_fields(), ["if-match"]);
     let no_version = service.put(&path, MODERATOR, json!({"for": 90, "version": null})).await;
     assert_eq!(no_version.invalid_fields(), ["version"]);
-    assert_eq!(service.get(&path, MODERATOR).await.data()["for"], 60);
+    assert_eq!(service.get(&path, MODERATOR).await.data()["for"], "1m");
 }
 
 async fn delete_if_match(service: &Service, path: &str, etag: &str) -> Answer {
@@ -131,7 +131,7 @@ async fn null_clears_and_absence_keeps(service: &Service) {
         assert_eq!((&changed["threshold_value"], &changed["description"]), (&Value::Null, &json!("d")));
         let body = json!({"description": null, "for": null, "labels": null});
         let changed = send(&service.app, method.clone(), &path, Some(MODERATOR), Some(body)).await.data();
-        assert_eq!((&changed["description"], &changed["for"]), (&Value::Null, &json!(0)));
+        assert_eq!((&changed["description"], &changed["for"]), (&Value::Null, &json!("0s")));
         assert_eq!((&changed["labels"], &changed["query"]), (&json!({}), &created["query"]));
         let body = json!({"query": null});
         let refused = send(&service.app, method, &path, Some(MODERATOR), Some(body)).await;

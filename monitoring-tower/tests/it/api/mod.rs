@@ -18,7 +18,7 @@ mod problems;
 mod prometheus;
 mod prometheus_admin;
 mod receivers;
-mod remote_write;
+pub(super) mod remote_write;
 mod routing;
 #[cfg(feature = "prometheus")]
 mod rules;

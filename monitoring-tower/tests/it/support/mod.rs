@@ -4,6 +4,9 @@
 #[path = "../../../../monitoring-core/tests/it/support/postgres.rs"]
 mod postgres;
 
+#[cfg(feature = "prometheus")]
+#[path = "../../../../monitoring-core/tests/it/support/dice.rs"]
+pub(crate) mod dice;
 #[cfg(feature = "notify")]
 #[allow(dead_code)] // it can do more than is asked of it here
 #[path = "../../../../monitoring-core/tests/it/support/listener.rs"]

@@ -49,6 +49,9 @@ pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+pub(crate) mod test_pools;
 /// For tests that need to look inside.
 #[cfg(all(test, feature = "postgres"))]
 #[path = "../../tests/it/support/postgres.rs"]

@@ -95,7 +95,8 @@ mod tests {
     use crate::notify::{DeliveryError, Notifier};
     use crate::store::notifications::NotificationStore as _;
     use crate::store::receivers::ReceiverStore as _;
-    use crate::store::{Access, AsConnection as _, Context, Pool};
+    use crate::store::test_pools::on_each_database;
+    use crate::store::{Access, AsConnection as _, Pool};
 
     /// Tells the test whom it was to tell. One receiver never answers, and one refuses.
     struct Host(UnboundedSender<String>);
@@ -169,19 +170,6 @@ mod tests {
         let notification = connection.store().notification(id).await.unwrap().unwrap();
         let log = connection.store().notification_attempts(id, 10).await.unwrap();
         (notification.status, log.into_iter().map(|attempt| attempt.error).collect())
-    }
-
-    async fn on_each_database<F: Future<Output = ()>>(test: impl Fn(Pool) -> F) {
-        let context = Context::shared_default();
-        let sqlite = Pool::open("sqlite::memory:", context.clone()).unwrap();
-        sqlite.migrate().await.unwrap();
-        test(sqlite).await;
-        #[cfg(feature = "postgres")]
-        if let Some(database) = crate::store::test_server::database().await {
-            let postgres = Pool::open(&database.url, context.clone()).unwrap();
-            postgres.migrate().await.unwrap();
-            test(postgres).await;
-        }
     }
 
     #[tokio::test]

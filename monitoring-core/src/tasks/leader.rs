@@ -138,6 +138,7 @@ mod tests {
 
     use super::*;
     use crate::store::Context;
+    use crate::store::test_pools::on_each_database;
 
     const R: Rhythm = Rhythm::REPLICAS;
 
@@ -174,19 +175,6 @@ mod tests {
         match tokio::time::timeout(R.ttl + 2 * R.every, said.recv()).await.expect("somebody leads") {
             Some(Said::Begun(who, lease)) if who == expected => lease,
             other => panic!("{other:?}"),
-        }
-    }
-
-    async fn on_each_database<F: Future<Output = ()>>(test: impl Fn(Pool) -> F) {
-        let context = Context::shared_default();
-        let sqlite = Pool::open("sqlite::memory:", context.clone()).unwrap();
-        sqlite.migrate().await.unwrap();
-        test(sqlite).await;
-        #[cfg(feature = "postgres")]
-        if let Some(database) = crate::store::test_server::database().await {
-            let postgres = Pool::open(&database.url, context.clone()).unwrap();
-            postgres.migrate().await.unwrap();
-            test(postgres).await;
         }
     }
 

@@ -4,22 +4,10 @@ use crate::evaluation::loaded::rule_revision;
 use crate::model::Labels;
 use crate::promql::LabelSet;
 use crate::store::alerts::AlertStore as _;
+use crate::store::test_pools::on_each_database;
 use crate::store::{AsConnection as _, Context};
 
 const TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-async fn on_each_database<F: Future<Output = ()>>(test: impl Fn(Pool) -> F) {
-    let context = Context::shared_default();
-    let sqlite = Pool::open("sqlite::memory:", context.clone()).unwrap();
-    sqlite.migrate().await.unwrap();
-    test(sqlite).await;
-    #[cfg(feature = "postgres")]
-    if let Some(database) = crate::store::test_server::database().await {
-        let postgres = Pool::open(&database.url, context.clone()).unwrap();
-        postgres.migrate().await.unwrap();
-        test(postgres).await;
-    }
-}
 
 fn rule(name: &str) -> AlertRule {
     let request = format!(r#"{{"name": "{name}", "query": "up == 0"}}"#);

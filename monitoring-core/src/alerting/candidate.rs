@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::state::Verdict;
-use super::texts::{TextSources, Unanswered, is_fixed};
+use super::texts::{TextSources, Unsettled, is_fixed};
 use super::threshold::threshold;
 use crate::model::{AlertRule, Fallback, Fingerprint, Labels, RuleHealth, clean};
 use crate::promql::{LabelSet, NAME};
@@ -26,23 +26,39 @@ pub(crate) struct Candidate {
     pub value: f64,
 }
 
-/// Two results are one alert once the labels of the rule are on them. Said in Prometheus's words.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("vector contains metrics with the same labelset after applying alert labels")]
-pub(crate) struct SameLabels;
-
-/// Why results are not alerts yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Unsettled {
-    /// They never will be.
-    SameLabels(SameLabels),
-    /// A text asks a query.
-    Unanswered(Unanswered),
+/// The alerts that results call for, as far as they have been looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Candidates {
+    made: Vec<Candidate>,
+    seen: HashSet<Fingerprint>,
 }
 
-impl From<Unanswered> for Unsettled {
-    fn from(unanswered: Unanswered) -> Self {
-        Self::Unanswered(unanswered)
+impl Candidates {
+    /// Adds what one more result calls for.
+    ///
+    /// # Errors
+    ///
+    /// It would have the labels of another, it takes too much, or something must be asked first; then the same
+    /// result can be added again.
+    pub(crate) fn add(
+        &mut self,
+        terms: &Terms,
+        (labels, value): (&LabelSet, f64),
+        sources: &mut TextSources,
+    ) -> Result<(), Unsettled> {
+        if !terms.passes(value) {
+            return Ok(());
+        }
+        let candidate = terms.candidate(&all_labels(labels), value, sources)?;
+        if !self.seen.insert(candidate.fingerprint) {
+            return Err(Unsettled::SameLabels);
+        }
+        self.made.push(candidate);
+        Ok(())
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Candidate> {
+        self.made
     }
 }
 
@@ -63,36 +79,21 @@ impl Terms {
         Self { rule, labels, threshold }
     }
 
-    /// The alerts that results call for.
-    ///
-    /// # Errors
-    ///
-    /// Two of them would have the same labels, or something must be asked first.
-    pub(crate) fn candidates<'r>(
-        &self,
-        results: impl IntoIterator<Item = (&'r LabelSet, f64)>,
-        sources: &TextSources,
-    ) -> Result<Vec<Candidate>, Unsettled> {
-        let mut seen = HashSet::new();
-        let results = results.into_iter().filter(|(_, value)| self.passes(*value));
-        let made = results.map(|(labels, value)| {
-            let candidate = self.candidate(&all_labels(labels), value, sources)?;
-            let is_new = seen.insert(candidate.fingerprint);
-            is_new.then_some(candidate).ok_or(Unsettled::SameLabels(SameLabels))
-        });
-        made.collect()
-    }
-
     /// Whether a result counts.
     pub(crate) fn passes(&self, value: f64) -> bool {
         self.threshold.is_none_or(|threshold| value > threshold)
     }
 
-    fn candidate(&self, result: &Labels, value: f64, sources: &TextSources) -> Result<Candidate, Unanswered> {
+    fn candidate(
+        &self,
+        result: &Labels,
+        value: f64,
+        sources: &mut TextSources,
+    ) -> Result<Candidate, Unsettled> {
         let labels = self.labels(result, value, sources)?;
         let fill = |(name, text): (&str, &str)| Ok((name.to_owned(), sources.expand(text, result, value)?));
         let annotations: Vec<(String, String)> =
-            self.rule.annotations.iter().map(fill).collect::<Result<_, _>>()?;
+            self.rule.annotations.iter().map(fill).collect::<Result<_, Unsettled>>()?;
         Ok(Candidate {
             fingerprint: Fingerprint::of(&labels),
             labels: Arc::new(labels),
@@ -106,13 +107,14 @@ impl Terms {
     ///
     /// # Errors
     ///
-    /// Something must be asked first, which never is if the labels are fixed.
+    /// They take too much, or something must be asked first, which never is if the labels are fixed.
     pub(crate) fn labels(
         &self,
         result: &Labels,
         value: f64,
-        sources: &TextSources,
-    ) -> Result<Labels, Unanswered> {
+        sources: &mut TextSources,
+    ) -> Result<Labels, Unsettled> {
+        sources.budget.begin_alert();
         let mut labels = result.clone();
         labels.set(NAME, "");
         for (name, text) in self.labels.iter() {
@@ -133,13 +135,8 @@ impl Terms {
     /// The alert that says that nobody can tell. Nothing is asked for its texts.
     pub(crate) fn unknown(&self, health: RuleHealth) -> Candidate {
         let labels = Labels::from_iter([(HEALTH, health.as_str())]);
-        let mut sources = TextSources::default();
-        loop {
-            match self.candidate(&labels, f64::NAN, &sources) {
-                Ok(candidate) => return candidate,
-                Err(Unanswered { query }) => sources.refuse(query),
-            }
-        }
+        let candidate = self.candidate(&labels, f64::NAN, &mut TextSources::default().without_queries());
+        candidate.expect("one alert takes less than all may, and nothing is asked")
     }
 
     /// What an evaluation says that found no samples at all, or failed.
@@ -183,11 +180,14 @@ mod tests {
     }
 
     impl Terms {
-        fn test_candidates<'r>(
+        /// The alerts of results that ask nothing.
+        pub(crate) fn candidates<'r>(
             &self,
             results: impl IntoIterator<Item = (&'r LabelSet, f64)>,
         ) -> Result<Vec<Candidate>, Unsettled> {
-            self.candidates(results, &TextSources::default())
+            let (mut made, mut sources) = (Candidates::default(), TextSources::default());
+            results.into_iter().try_for_each(|result| made.add(self, result, &mut sources))?;
+            Ok(made.into_vec())
         }
     }
 
@@ -200,7 +200,7 @@ mod tests {
         let rule = AlertRule { labels: labels(&[("team", "a"), ("host", "{{ $labels.pod }}-x")]), ..rule() };
         let terms = Terms::new(rule, &labels(&[("team", "g"), ("zone", "z")]));
         let result = result(&[("__name__", "up"), ("pod", "p"), ("team", "r"), ("zone", "r")]);
-        let found = terms.test_candidates([(&result, 7.0)]).unwrap().remove(0);
+        let found = terms.candidates([(&result, 7.0)]).unwrap().remove(0);
         let expected = [
             ("alertname", "Down"),
             ("host", "p-x"),
@@ -215,8 +215,7 @@ mod tests {
     #[test]
     fn severity_is_a_label_unless_the_labels_say_otherwise() {
         let severity = |rule: AlertRule, of: &[(&str, &str)]| {
-            let found =
-                Terms::new(rule, &Labels::new()).test_candidates([(&result(of), 1.0)]).unwrap().remove(0);
+            let found = Terms::new(rule, &Labels::new()).candidates([(&result(of), 1.0)]).unwrap().remove(0);
             found.labels.value("severity").map(str::to_owned)
         };
         assert_eq!(severity(rule(), &[]).as_deref(), Some("high"));
@@ -230,17 +229,17 @@ mod tests {
     fn two_results_that_become_one_alert_are_an_error_in_prometheuss_words() {
         let terms = Terms::new(rule(), &Labels::new());
         let (one, other) = (result(&[("__name__", "a")]), result(&[("__name__", "b")]));
-        let error = terms.test_candidates([(&one, 1.0), (&other, 1.0)]).unwrap_err();
+        let error = terms.candidates([(&one, 1.0), (&other, 1.0)]).unwrap_err();
         let words = "vector contains metrics with the same labelset after applying alert labels";
-        assert_eq!(error, Unsettled::SameLabels(SameLabels));
-        assert_eq!(SameLabels.to_string(), words);
+        assert_eq!(error, Unsettled::SameLabels);
+        assert_eq!(error.to_string(), words);
     }
 
     #[test]
     fn an_empty_label_of_the_rule_takes_one_away() {
         let rule = AlertRule { labels: labels(&[("pod", "{{ $labels.none }}")]), ..rule() };
         let terms = Terms::new(rule, &Labels::new());
-        let found = terms.test_candidates([(&result(&[("pod", "p")]), 1.0)]).unwrap().remove(0);
+        let found = terms.candidates([(&result(&[("pod", "p")]), 1.0)]).unwrap().remove(0);
         assert_eq!(found.labels.value("pod"), None);
     }
 
@@ -249,7 +248,7 @@ mod tests {
         let called = |query: &str, value: f64| {
             let rule = AlertRule { query: query.to_owned(), threshold_value: Some(80.0), ..rule() };
             let terms = Terms::new(rule, &Labels::new());
-            terms.test_candidates([(&result(&[]), value)]).unwrap().len()
+            terms.candidates([(&result(&[]), value)]).unwrap().len()
         };
         assert_eq!([called("cpu", 80.0), called("cpu", 80.5), called("cpu", f64::NAN)], [0, 1, 0]);
         assert_eq!(called("cpu > 10", 11.0), 1, "the query has one of its own");
@@ -260,7 +259,7 @@ mod tests {
         let summary = labels(&[("summary", "{{ $labels.__name__ }} of {{ $labels.pod }}")]);
         let terms = Terms::new(AlertRule { annotations: summary, ..rule() }, &Labels::new());
         let result = result(&[("__name__", "up"), ("pod", "p")]);
-        let found = terms.test_candidates([(&result, 0.0)]).unwrap().remove(0);
+        let found = terms.candidates([(&result, 0.0)]).unwrap().remove(0);
         assert_eq!(found.annotations.value("summary"), Some("up of p"));
         assert_eq!(found.labels.value("__name__"), None);
     }
@@ -268,8 +267,20 @@ mod tests {
     #[test]
     fn labels_that_no_database_takes_are_mended() {
         let terms = Terms::new(rule(), &Labels::new());
-        let found = terms.test_candidates([(&result(&[("pod", "a\0b")]), 1.0)]).unwrap().remove(0);
+        let found = terms.candidates([(&result(&[("pod", "a\0b")]), 1.0)]).unwrap().remove(0);
         assert_eq!(found.labels.value("pod"), Some("a\u{fffd}b"));
+    }
+
+    #[test]
+    fn each_alert_may_have_as_much_text_as_any() {
+        let long = "x".repeat(60_000);
+        let names = (0..10).map(|n| format!("text_{n}"));
+        let annotations = names.map(|name| (name, long.as_str())).collect();
+        let terms = Terms::new(AlertRule { annotations, ..rule() }, &Labels::new());
+        let results = ["a", "b", "c"].map(|pod| result(&[("pod", pod)]));
+        let found = terms.candidates(results.iter().map(|labels| (labels, 1.0))).unwrap();
+        let is_whole = |candidate: &Candidate| candidate.annotations.iter().all(|(_, text)| text == long);
+        assert!(found.len() == 3 && found.iter().all(is_whole));
     }
 
     #[test]
@@ -277,7 +288,7 @@ mod tests {
         let rule =
             AlertRule { annotations: labels(&[("summary", "{{ $value }} of {{ $labels.pod }}")]), ..rule() };
         let terms = Terms::new(rule, &Labels::new());
-        let found = terms.test_candidates([(&result(&[("pod", "p")]), f64::NAN)]).unwrap().remove(0);
+        let found = terms.candidates([(&result(&[("pod", "p")]), f64::NAN)]).unwrap().remove(0);
         assert_eq!(found.annotations.value("summary"), Some("NaN of p"));
     }
 }

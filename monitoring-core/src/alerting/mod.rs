@@ -17,12 +17,14 @@ pub(crate) mod template;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use candidate::{ALERT_NAME, Candidate, SameLabels, Terms, Unsettled, without_name};
+pub(crate) use candidate::{ALERT_NAME, Candidate, Candidates, Terms, without_name};
 pub(crate) use rule::{
     changed_recording_rule, changed_rule, check_group, check_recording_rule, check_rule, new_recording_rule,
     new_rule, rule_texts,
 };
-pub(crate) use series::{ALERTS, ALERTS_FOR_STATE, recorded_series, written_by_alerts};
+pub(crate) use series::{recorded_series, written_by_alerts};
 pub(crate) use state::{Advanced, Instances, RESOLVED_KEPT, Verdict, active_after, advance, resume};
-pub(crate) use texts::{TextSources, Unanswered};
+#[cfg(test)]
+pub(crate) use texts::TextBudget;
+pub(crate) use texts::{TextSources, Unsettled};
 pub(crate) use threshold::full_query;

@@ -4,14 +4,11 @@ use std::collections::HashSet;
 
 use super::candidate::without_name;
 use crate::model::{
-    AlertInstance, AlertState, AlertTransition, Labels, MetricType, RecordingRule, Series, Temporality,
+    ALERTS, ALERTS_FOR_STATE, AlertInstance, AlertState, AlertTransition, Labels, MetricType, RecordingRule,
+    Series, Temporality,
 };
 use crate::promql::{LabelSet, STALE};
 
-/// 1 for each alert that is pending or firing.
-pub(crate) const ALERTS: &str = "ALERTS";
-/// When each of them became active, in seconds since 1970.
-pub(crate) const ALERTS_FOR_STATE: &str = "ALERTS_FOR_STATE";
 /// The label of `ALERTS` that tells the state.
 const STATE: &str = "alertstate";
 

@@ -317,8 +317,7 @@ mod tests {
             let results: Vec<(LabelSet, f64)> =
                 values.iter().map(|(pod, value)| (LabelSet::from_iter([("pod", *pod)]), *value)).collect();
             let results = results.iter().map(|(labels, value)| (labels, *value));
-            let candidates =
-                self.terms.candidates(results, &crate::alerting::TextSources::default()).unwrap();
+            let candidates = self.terms.candidates(results).unwrap();
             self.advance(Verdict::Holds(candidates))
         }
 

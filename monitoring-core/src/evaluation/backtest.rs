@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
 
 use super::backtest_report::{alerts, told};
+use super::candidates::candidates;
+use super::rule::Asked as _;
 use super::schedule::at_millis;
 use crate::alerting::routing::Audience;
-use crate::alerting::{
-    Candidate, Instances, SameLabels, Terms, TextSources, Unanswered, Unsettled, Verdict, advance,
-    without_name,
-};
+use crate::alerting::{Candidate, Instances, Terms, TextSources, Verdict, advance, without_name};
 use crate::model::{AlertRule, AlertState, AlertTransition, BacktestReport, Fingerprint, Labels, RuleHealth};
 use crate::promql::{Columns, QueryError, QueryResult, depends_on_range};
 use crate::query::PromQuery;
@@ -147,7 +147,7 @@ impl<'q> Run<'q> {
     }
 
     async fn steps(&mut self, from: i64, to: i64, columns: &Columns) -> QueryResult<()> {
-        let rows = Rows::of(&self.terms, columns);
+        let rows = Rows::of(&self.terms, columns, self.promql.sources().without_queries());
         let mut looks = 0;
         for step in from..=to {
             looks += columns.labels().count() + 1;
@@ -161,12 +161,28 @@ impl<'q> Run<'q> {
                 self.advance(step, self.terms.without_answer(RuleHealth::NoData))?;
                 continue;
             }
-            match rows.candidates(&self.terms, columns, n) {
+            let found = match rows.candidates(columns, n, &self.terms) {
+                Some(found) => Ok(found),
+                None => self.slow_candidates(&rows, columns, n).await,
+            };
+            match found {
                 Ok(candidates) => self.advance(step, Verdict::Holds(candidates))?,
                 Err(error) => self.failed(step, error)?,
             }
         }
         Ok(())
+    }
+
+    /// Where labels depend on values.
+    async fn slow_candidates(
+        &self,
+        rows: &Rows,
+        columns: &Columns,
+        step: usize,
+    ) -> Result<Vec<Candidate>, String> {
+        let (mut sources, end) = (rows.sources.clone(), Instant::now() + self.promql.limits().timeout);
+        let nothing_asked = DateTime::UNIX_EPOCH;
+        candidates(self.promql, &self.terms, columns.at(step), &mut sources, nothing_asked, end).await
     }
 
     fn failed(&mut self, step: i64, error: String) -> QueryResult<()> {
@@ -219,49 +235,44 @@ impl<'q> Run<'q> {
 
 /// What the rows of an answer are as alerts, where that is the same at every step.
 struct Rows {
-    /// Labels of each row's alert; `None` if they depend on the value.
+    /// Queries in labels are not among them: to ask them could take a query for every step.
+    sources: TextSources,
+    /// Labels of each row's alert; `None` if they depend on the value, or two rows are one alert, so that each
+    /// step must be looked at.
     fixed: Option<Vec<(Fingerprint, Arc<Labels>)>>,
-    /// Whether two rows are one alert, so that each step must be looked at.
-    has_twins: bool,
 }
 
 impl Rows {
-    fn of(terms: &Terms, columns: &Columns) -> Self {
-        if !terms.has_fixed_labels() {
-            return Self { fixed: None, has_twins: true };
-        }
-        let sources = TextSources::default();
-        let labelled = columns.labels().map(|labels| {
-            let labels = terms.labels(&without_name(labels), 0.0, &sources).unwrap_or_default();
-            (Fingerprint::of(&labels), Arc::new(labels))
-        });
-        let fixed: Vec<_> = labelled.collect();
-        let distinct: HashSet<_> = fixed.iter().map(|(fingerprint, _)| *fingerprint).collect();
-        Self { has_twins: distinct.len() < fixed.len(), fixed: Some(fixed) }
+    fn of(terms: &Terms, columns: &Columns, sources: TextSources) -> Self {
+        let fixed = terms.has_fixed_labels().then(|| fixed(terms, columns, sources.clone())).flatten();
+        Self { sources, fixed }
     }
 
-    fn candidates(&self, terms: &Terms, columns: &Columns, step: usize) -> Result<Vec<Candidate>, String> {
-        let Some(fixed) = self.fixed.as_ref().filter(|_| !self.has_twins) else {
-            return slow_candidates(terms, columns, step).map_err(|error| error.to_string());
-        };
+    /// The alerts at a step, if that is easily told.
+    fn candidates(&self, columns: &Columns, step: usize, terms: &Terms) -> Option<Vec<Candidate>> {
+        let fixed = self.fixed.as_ref()?;
         let called = columns.at_numbered(step).filter(|(_, value)| terms.passes(*value));
         let candidate = |(row, value): (usize, f64)| {
             let (fingerprint, labels) = &fixed[row];
             let (labels, annotations) = (labels.clone(), Labels::new());
             Candidate { fingerprint: *fingerprint, labels, annotations, value }
         };
-        Ok(called.map(candidate).collect())
+        Some(called.map(candidate).collect())
     }
 }
 
-/// Where labels depend on values. Queries in them are not asked: that could take a query for every step.
-fn slow_candidates(terms: &Terms, columns: &Columns, step: usize) -> Result<Vec<Candidate>, SameLabels> {
-    let mut sources = TextSources::default();
-    loop {
-        match terms.candidates(columns.at(step), &sources) {
-            Ok(candidates) => return Ok(candidates),
-            Err(Unsettled::SameLabels(error)) => return Err(error),
-            Err(Unsettled::Unanswered(Unanswered { query })) => sources.refuse(query),
-        }
-    }
+/// The labels of each row's alert, where they are the same at every step; `None` if two rows are one alert, or
+/// there is too much of them.
+fn fixed(
+    terms: &Terms,
+    columns: &Columns,
+    mut sources: TextSources,
+) -> Option<Vec<(Fingerprint, Arc<Labels>)>> {
+    let labelled = columns.labels().map(|labels| {
+        let labels = terms.labels(&without_name(labels), 0.0, &mut sources).ok()?;
+        Some((Fingerprint::of(&labels), Arc::new(labels)))
+    });
+    let fixed: Vec<_> = labelled.collect::<Option<_>>()?;
+    let distinct: HashSet<_> = fixed.iter().map(|(fingerprint, _)| *fingerprint).collect();
+    (distinct.len() == fixed.len()).then_some(fixed)
 }

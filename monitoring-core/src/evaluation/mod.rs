@@ -9,6 +9,7 @@
 
 mod backtest;
 mod backtest_report;
+mod candidates;
 mod commit;
 mod evaluator;
 mod group;

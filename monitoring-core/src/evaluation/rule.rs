@@ -3,18 +3,16 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
+use super::candidates::candidates;
 use super::loaded::{LoadedGroup, LoadedRule, RuleKind};
-use crate::alerting::template::TemplateSample;
 use crate::alerting::{
-    Advanced, Instances, Terms, TextSources, Unanswered, Unsettled, Verdict, active_after, advance,
-    recorded_series,
+    Advanced, Instances, Terms, TextSources, Verdict, active_after, advance, recorded_series,
 };
 use crate::model::{AlertInstance, AlertRule, Labels, RuleHealth, RuleState, Series};
-use crate::promql::{Columns, LabelSet, QueryError, QueryResult};
+use crate::promql::{Columns, QueryError, QueryResult};
 use crate::query::PromQuery;
 
-/// Queries the texts of one rule may ask in one evaluation.
-const TEXT_QUERIES_MAX: usize = 50;
+pub(super) const NO_TIME_LEFT: &str = "the rule had no time left for it";
 
 /// Whom rules ask.
 pub(super) trait Asked: Sync {
@@ -35,7 +33,8 @@ impl Asked for PromQuery {
     }
 
     fn sources(&self) -> TextSources {
-        TextSources::default()
+        let external_url = self.pool().context().settings.external_url.clone();
+        TextSources { external_url, ..TextSources::default() }
     }
 }
 
@@ -105,13 +104,13 @@ pub(super) async fn evaluate_rule(
     Outcome { state, result }
 }
 
-async fn in_time(
+pub(super) async fn in_time(
     asking: impl Future<Output = QueryResult<Columns>>,
     end: Instant,
 ) -> Result<Columns, String> {
     match tokio::time::timeout_at(end, asking).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err("the rule had no time left for it".to_owned()),
+        Err(_) => Err(NO_TIME_LEFT.to_owned()),
     }
 }
 
@@ -133,42 +132,16 @@ async fn in_time_verdict(
     now: DateTime<Utc>,
     end: Instant,
 ) -> Found {
-    let mut sources = asked.sources();
-    loop {
-        let Unanswered { query } = match verdict(terms, &answer, &sources) {
-            Ok(found) => return found,
-            Err(unanswered) => unanswered,
-        };
-        if sources.answers.len() >= TEXT_QUERIES_MAX {
-            sources.refuse_because(query, format!("the texts of a rule may ask {TEXT_QUERIES_MAX} queries"));
-            continue;
-        }
-        let found = in_time(asked.columns_at(&query, now), end).await;
-        sources.answers.insert(query, found.map(|columns| columns.at(0).map(sample).collect()));
-    }
-}
-
-fn sample((labels, value): (&LabelSet, f64)) -> TemplateSample {
-    let labels = labels.iter().map(|label| (&*label.name, &*label.value)).collect();
-    TemplateSample { labels, value }
-}
-
-fn verdict(
-    terms: &Terms,
-    answer: &Result<Columns, String>,
-    sources: &TextSources,
-) -> Result<Found, Unanswered> {
     let columns = match answer {
         Ok(columns) => columns,
-        Err(error) => return Ok(failed(terms, error.clone())),
+        Err(error) => return failed(terms, error),
     };
     if columns.has_no_data(0) {
-        return Ok((terms.without_answer(RuleHealth::NoData), Ok(RuleHealth::NoData)));
+        return (terms.without_answer(RuleHealth::NoData), Ok(RuleHealth::NoData));
     }
-    match terms.candidates(columns.at(0), sources) {
-        Ok(candidates) => Ok((Verdict::Holds(candidates), Ok(RuleHealth::Ok))),
-        Err(Unsettled::SameLabels(error)) => Ok(failed(terms, error.to_string())),
-        Err(Unsettled::Unanswered(unanswered)) => Err(unanswered),
+    match candidates(asked, terms, columns.at(0), &mut asked.sources(), now, end).await {
+        Ok(candidates) => (Verdict::Holds(candidates), Ok(RuleHealth::Ok)),
+        Err(error) => failed(terms, error),
     }
 }
 

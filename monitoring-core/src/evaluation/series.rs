@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::model::{Sample, SampleValue, Series, SeriesId};
 use crate::random::random_u64;
-use crate::store::metrics::{MetricStore as _, registered};
+use crate::store::metrics::{MetricStore as _, Novelty, registered};
 use crate::store::{StoreError, Transaction};
 
 /// Writes a value of each series at `time`, and returns why some could not be.
@@ -27,8 +27,7 @@ pub(super) async fn write(
     });
     let values: Vec<_> = values.collect();
     let all = values.iter().map(|(series, _)| series);
-    let max = limits.series_per_metric_max;
-    let mut registered = registered(&mut transaction.store(), all, max).await?;
+    let mut registered = registered(&mut transaction.store(), all, &limits).await?;
     let (mut series, mut samples, mut refused) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     for (one, value) in values {
         match registered.admit(&one) {
@@ -43,7 +42,7 @@ pub(super) async fn write(
     let (series, samples): (Vec<_>, Vec<_>) =
         (series.into_values().collect(), samples.into_values().collect());
     if !samples.is_empty() {
-        transaction.store().record(&series, &samples, writer(), now).await?;
+        transaction.store().record(&series, &samples, Novelty::MaybeRepeated, writer(), now).await?;
     }
     Ok(refused)
 }

@@ -1,11 +1,16 @@
 //! Series in memory: those that tests of rules make up, and for tests of the engine.
 
-use super::{Delta, Found, LabelSet, Matcher, Reach, Samples, SeriesSource, SourceError, Wanted};
+use std::collections::HashMap;
+
+use super::{
+    Budget, Delta, Found, LabelSet, Matcher, QueryResult, Reach, Samples, SeriesSource, SourceError, Wanted,
+};
 
 /// The series that were loaded.
 #[derive(Default)]
 pub(crate) struct Memory {
     series: Vec<(LabelSet, Samples)>,
+    places: HashMap<LabelSet, usize>,
     /// Series of which samples could not be loaded.
     #[cfg(test)]
     pub incomplete: Vec<LabelSet>,
@@ -31,25 +36,26 @@ impl Memory {
         }
     }
 
-    pub(crate) fn add(&mut self, labels: LabelSet, samples: Vec<(i64, f64)>) {
-        let place = self.series.iter().position(|(other, _)| *other == labels).unwrap_or_else(|| {
-            self.series.push((labels, Samples::default()));
+    /// Of two samples of one time, the first counts.
+    pub(crate) fn add(&mut self, labels: LabelSet, samples: impl IntoIterator<Item = (i64, f64)>) {
+        let place = *self.places.entry(labels).or_insert_with_key(|labels| {
+            self.series.push((labels.clone(), Samples::default()));
             self.series.len() - 1
         });
         let known = &mut self.series[place].1;
-        let (last, first) = (known.times.last(), samples.first());
-        if last.zip(first).is_none_or(|(last, (first, _))| last < first)
-            && samples.is_sorted_by_key(|(time, _)| *time)
-        {
-            known.times.extend(samples.iter().map(|(time, _)| time));
-            known.values.extend(samples.iter().map(|(_, value)| value));
-            return;
+        for (time, value) in samples {
+            // Nearly always at the end.
+            let place = known.times.partition_point(|known| *known < time);
+            if known.times.get(place) != Some(&time) {
+                known.times.insert(place, time);
+                known.values.insert(place, value);
+            }
         }
-        let old: std::collections::HashSet<_> = known.times.iter().copied().collect();
-        let mut all: Vec<_> = known.times.iter().copied().zip(known.values.iter().copied()).collect();
-        all.extend(samples.into_iter().filter(|(time, _)| !old.contains(time)));
-        all.sort_by_key(|(time, _)| *time);
-        (known.times, known.values) = all.into_iter().unzip();
+    }
+
+    /// How many series there are.
+    pub(crate) fn len(&self) -> usize {
+        self.series.len()
     }
 
     /// A delta series that had reached `before` when these increments were added.
@@ -66,6 +72,7 @@ impl Memory {
             Some(*total)
         };
         let values = increments.iter().scan(before.unwrap_or_default(), total).collect();
+        self.places.insert(labels.clone(), self.series.len());
         self.series.push((labels, Samples { times, values, delta: Some(Delta { increments, before }) }));
     }
 }
@@ -105,7 +112,25 @@ impl SeriesSource for Memory {
         series: &[Found<usize>],
         reach: Reach,
         wanted: Wanted,
-    ) -> Result<Vec<Samples>, SourceError> {
+        _budget: &mut Budget,
+    ) -> QueryResult<Vec<Samples>> {
         Ok(series.iter().map(|found| within(&self.series[found.key].1, reach, wanted)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_sorted_and_the_first_of_a_time_counts() {
+        let mut memory = Memory::default();
+        let labels = |name: &str| LabelSet::from_iter([("__name__", name)]);
+        memory.add(labels("a"), [(1, 1.0), (3, 3.0)]);
+        memory.add(labels("b"), [(1, 0.0)]);
+        memory.add(labels("a"), [(2, 2.0), (3, 9.0), (4, 4.0)]);
+        assert_eq!(memory.len(), 2);
+        let samples = &memory.series[0].1;
+        assert_eq!((&samples.times[..], &samples.values[..]), (&[1, 2, 3, 4][..], &[1.0, 2.0, 3.0, 4.0][..]));
     }
 }

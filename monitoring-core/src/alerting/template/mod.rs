@@ -7,8 +7,11 @@
 //! and HTML mode.
 //!
 //! Expanding is a function over values. A template that asks a query is told what it yields through
-//! [`Answers`]; if that is not known yet, [`TemplateError::Unanswered`] says what to ask first.
+//! [`Answers`]; if that is not known yet, [`TemplateError::Unanswered`] says what to ask first. What it takes
+//! is counted in [`Steps`].
 
+mod answers;
+mod expression;
 mod functions;
 mod humanize;
 mod lexer;
@@ -16,17 +19,20 @@ mod numbers;
 mod parser;
 mod printf;
 mod run;
+mod steps;
 mod syntax;
 mod value;
 
-use std::collections::HashMap;
-
 use crate::model::Labels;
+pub(crate) use answers::{ANSWER_BYTES_MAX, Answers, TemplateSample};
 use parser::Parser;
 use run::Run;
+pub(crate) use steps::Steps;
 
 /// Bytes one text may expand to.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a text that are read in about the time of a step.
+const READ_BYTES_PER_STEP: usize = 64;
 
 /// What a template can refer to.
 #[derive(Clone, Copy, Debug)]
@@ -40,18 +46,6 @@ pub(crate) struct TemplateData<'a> {
     /// `$value`.
     pub value: f64,
 }
-
-/// One element of a query's result.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct TemplateSample {
-    /// Its labels, its name among them.
-    pub labels: Labels,
-    /// Its value.
-    pub value: f64,
-}
-
-/// What the queries in a template yield, by their text; or why they yield nothing.
-pub(crate) type Answers = HashMap<String, Result<Vec<TemplateSample>, String>>;
 
 /// Why a template did not become a text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,12 +90,18 @@ pub(crate) fn check(text: &str) -> Result<(), TemplateError> {
 /// # Errors
 ///
 /// [`TemplateError`]; [`TemplateError::Unanswered`] calls for an answer and another attempt.
-pub(crate) fn expand(text: &str, data: TemplateData<'_>, answers: &Answers) -> Result<String, TemplateError> {
+pub(crate) fn expand(
+    text: &str,
+    data: TemplateData<'_>,
+    answers: &Answers,
+    steps: &mut Steps,
+) -> Result<String, TemplateError> {
     if !text.contains("{{") {
         return Ok(text.to_owned());
     }
+    steps.take(text.len() / READ_BYTES_PER_STEP)?;
     let template = Parser::new(text)?.parse()?;
-    Run::new(&template, data, answers).text()
+    Run::new(&template, data, answers, steps).text()
 }
 
 #[cfg(test)]

@@ -1,26 +1,22 @@
 //! Expands a parsed template, with bounds on everything it could be made to take: time, memory, stack.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
-use regex::Regex;
-
+use super::expression::{Expression, too_long};
 use super::functions::{call, results, top};
 use super::syntax::{Branch, Node, Operand, Pipeline, Template};
 use super::value::Value;
-use super::{Answers, OUTPUT_BYTES_MAX, TemplateData, TemplateError};
+use super::{Answers, OUTPUT_BYTES_MAX, Steps, TemplateData, TemplateError};
 
 /// Templates calling templates.
 const CALLS_MAX: usize = 50;
-/// Nodes visited, loops included.
-const STEPS_MAX: usize = 100_000;
-/// What a regular expression counts for among them, once.
-const REGEX_STEPS: usize = 500;
-/// Bytes a compiled regular expression may take.
-const REGEX_BYTES_MAX: usize = 256 * 1024;
 /// Blocks and calls in one another.
 const DEPTH_MAX: usize = 100;
 /// Bytes of all values that are copied or made.
-const COPIED_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const COPIED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that are copied in about the time of a step.
+const COPIED_BYTES_PER_STEP: usize = 512;
 
 type Result<T> = std::result::Result<T, TemplateError>;
 
@@ -30,9 +26,9 @@ pub(super) struct Run<'a> {
     answers: &'a Answers,
     variables: Vec<(String, Value)>,
     output: String,
-    regexes: HashMap<String, Regex>,
+    expressions: HashMap<String, Rc<Expression>>,
     calls: usize,
-    steps: usize,
+    steps: &'a mut Steps,
     depth: usize,
     copied_bytes: usize,
 }
@@ -46,16 +42,21 @@ enum Flow {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(template: &'a Template, data: TemplateData<'a>, answers: &'a Answers) -> Self {
+    pub(super) fn new(
+        template: &'a Template,
+        data: TemplateData<'a>,
+        answers: &'a Answers,
+        steps: &'a mut Steps,
+    ) -> Self {
         let mut run = Self {
             template,
             data,
             answers,
             variables: Vec::new(),
             output: String::new(),
-            regexes: HashMap::new(),
+            expressions: HashMap::new(),
             calls: 0,
-            steps: 0,
+            steps,
             depth: 0,
             copied_bytes: 0,
         };
@@ -75,6 +76,7 @@ impl<'a> Run<'a> {
 
     pub(super) fn text(mut self) -> Result<String> {
         let dot = self.dot();
+        self.charge(dot.size())?;
         self.nodes(&self.template.body, &dot)?;
         Ok(self.output)
     }
@@ -91,7 +93,7 @@ impl<'a> Run<'a> {
             return Err(TemplateError::execution(message));
         }
         for node in nodes {
-            self.go(1)?;
+            self.steps.take(1)?;
             match self.node(node, dot)? {
                 Flow::On => {}
                 flow => {
@@ -104,17 +106,11 @@ impl<'a> Run<'a> {
         Ok(Flow::On)
     }
 
-    fn go(&mut self, steps: usize) -> Result<()> {
-        self.steps += steps;
-        match self.steps > STEPS_MAX {
-            true => Err(TemplateError::execution("the template takes too many steps")),
-            false => Ok(()),
-        }
-    }
-
     /// Counts bytes of a value that is about to be copied, or was made.
     fn charge(&mut self, bytes: usize) -> Result<()> {
+        let before = self.copied_bytes / COPIED_BYTES_PER_STEP;
         self.copied_bytes += bytes;
+        self.steps.take(self.copied_bytes / COPIED_BYTES_PER_STEP - before)?;
         match self.copied_bytes > COPIED_BYTES_MAX {
             true => Err(TemplateError::execution("the template's values take too much memory")),
             false => Ok(()),
@@ -293,12 +289,13 @@ impl<'a> Run<'a> {
     fn value_of(&mut self, name: &str, arguments: &[Value]) -> Result<Value> {
         match (name, arguments) {
             ("match", [pattern, text]) => {
-                let text = text.text()?;
-                Ok(Value::Bool(self.regex(pattern.text()?)?.is_match(text)))
+                let (text, expression) = (text.text()?, self.expression(pattern.text()?)?);
+                expression.is_match(text, self.steps).map(Value::Bool)
             }
             ("reReplaceAll", [pattern, replacement, text]) => {
                 let (replacement, text) = (replacement.text()?, text.text()?);
-                replaced(self.regex(pattern.text()?)?, replacement, text).map(Value::Text)
+                let expression = self.expression(pattern.text()?)?;
+                expression.replaced(replacement, text, self.steps).map(Value::Text)
             }
             ("query", [query]) => {
                 let query = query.text()?;
@@ -318,14 +315,13 @@ impl<'a> Run<'a> {
     }
 
     /// Each expression is compiled once, however often it is asked for.
-    fn regex(&mut self, pattern: &str) -> Result<&Regex> {
-        if !self.regexes.contains_key(pattern) {
-            self.go(REGEX_STEPS)?;
-            let compiled = regex::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
-            let compiled = compiled.map_err(|error| TemplateError::execution(error.to_string()))?;
-            self.regexes.insert(pattern.to_owned(), compiled);
+    fn expression(&mut self, pattern: &str) -> Result<Rc<Expression>> {
+        if let Some(known) = self.expressions.get(pattern) {
+            return Ok(known.clone());
         }
-        Ok(&self.regexes[pattern])
+        let compiled = Rc::new(Expression::new(pattern, self.steps)?);
+        self.expressions.insert(pattern.to_owned(), compiled.clone());
+        Ok(compiled)
     }
 
     fn copied(&mut self, value: &Value) -> Result<Value> {
@@ -353,24 +349,4 @@ impl<'a> Run<'a> {
             }
         }
     }
-}
-
-fn too_long() -> TemplateError {
-    TemplateError::execution(format!("the text has more than {OUTPUT_BYTES_MAX} bytes"))
-}
-
-/// As `Regex::replace_all`, but ends when the text gets too long.
-fn replaced(regex: &Regex, replacement: &str, text: &str) -> Result<String> {
-    let (mut replaced, mut end) = (String::new(), 0);
-    for captures in regex.captures_iter(text) {
-        let whole = captures.get_match();
-        replaced.push_str(&text[end..whole.start()]);
-        captures.expand(replacement, &mut replaced);
-        if replaced.len() > OUTPUT_BYTES_MAX {
-            return Err(too_long());
-        }
-        end = whole.end();
-    }
-    replaced.push_str(&text[end..]);
-    Ok(replaced)
 }

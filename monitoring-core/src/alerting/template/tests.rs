@@ -9,11 +9,10 @@ fn sample(instance: &str, value: f64) -> TemplateSample {
 }
 
 fn expanded(text: &str) -> Result<String, TemplateError> {
-    let answers = Answers::from([
-        ("up".to_owned(), Ok(vec![sample("b", 11.0), sample("a", 21.0)])),
-        ("nothing".to_owned(), Ok(vec![])),
-        ("broken(".to_owned(), Err("parse error".to_owned())),
-    ]);
+    let mut answers = Answers::default();
+    answers.insert("up".to_owned(), Ok(vec![sample("b", 11.0), sample("a", 21.0)]));
+    answers.insert("nothing".to_owned(), Ok(vec![]));
+    answers.insert("broken(".to_owned(), Err("parse error".to_owned()));
     let external_labels = [("region", "eu")].into_iter().collect();
     let data = TemplateData {
         labels: &labels(),
@@ -21,7 +20,7 @@ fn expanded(text: &str) -> Result<String, TemplateError> {
         external_url: "https://shop.example.com/monitoring",
         value: 1234.5,
     };
-    expand(text, data, &answers)
+    expand(text, data, &answers, &mut Steps::within(usize::MAX))
 }
 
 fn assert_expanded(cases: &[(&str, &str)]) {
@@ -217,4 +216,50 @@ fn a_long_text_is_read_in_one_go() {
     assert_eq!(check(&many), Ok(()));
     let Err(TemplateError::Syntax { line, .. }) = check(&(many + "{{ end }}")) else { panic!("no error") };
     assert_eq!(line, 100_001);
+}
+
+/// So many characters, in a variable.
+fn long_text(pattern: &str, thousands: usize) -> String {
+    let eight = "{{ $t = print $t $t $t $t $t $t $t $t }}";
+    let text = format!("{{{{ $t := reReplaceAll \" \" \"{pattern}\" (printf \"%1000s\" \"\") }}}}");
+    text + if thousands == 8 { eight } else { "" }
+}
+
+#[test]
+fn a_search_counts_by_the_text_and_the_expression() {
+    for (template, part) in [
+        (long_text("a", 8) + r#"{{ match "a[ab]{3000}[^a]" $t }}"#, "too many steps"),
+        (long_text("a", 8) + r#"{{ reReplaceAll ".*[^A-Za]|[a-z]" "" $t }}"#, "too many steps"),
+        (long_text("a", 8) + r#"{{ match "\\w{3000}" $t }}"#, "size limit"),
+    ] {
+        let error = expanded(&template).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}: {template}");
+    }
+}
+
+#[test]
+fn usual_searches_take_few_steps() {
+    for (template, length) in [
+        (long_text("ab ", 1) + r#"{{ reReplaceAll "\\s+" "-" $t }}"#, 3_000),
+        (long_text("a", 1) + r#"{{ match "^\\w+-\\d+$" $t }}"#, "false".len()),
+        (long_text("a", 8) + r#"{{ reReplaceAll "(a+)" "<$1>" $t }}"#, 8_002),
+        (long_text("a", 1) + r#"{{ reReplaceAll "[^b]" "-" $t }}"#, 1_000),
+    ] {
+        assert_eq!(expanded(&template).map(|text| text.len()), Ok(length), "{template}");
+    }
+}
+
+#[test]
+fn steps_of_many_texts_can_be_counted_together() {
+    let mut steps = Steps::within(30);
+    let (labels, none) = (labels(), Labels::new());
+    let data = TemplateData { labels: &labels, external_labels: &none, external_url: "", value: 1.0 };
+    let text = "{{ $value }}".repeat(10);
+    assert_eq!(expand(&text, data, &Answers::default(), &mut steps), Ok("1".repeat(10)));
+    let before = steps.left();
+    assert!((10..20).contains(&before), "{before}");
+    let mut again = || expand(&text, data, &Answers::default(), &mut steps);
+    assert_eq!(again().map(|text| text.len()), Ok(10));
+    assert_eq!(again(), Err(TemplateError::execution("the template takes too many steps")));
+    assert_eq!(steps.left(), 0);
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::alerting::{Terms, TextSources, Verdict, advance, new_rule};
+use crate::alerting::{Terms, Verdict, advance, new_rule};
 use crate::evaluation::loaded::rule_revision;
 use crate::model::Labels;
 use crate::promql::LabelSet;
@@ -25,7 +25,7 @@ async fn stored_rule(pool: &Pool, name: &str) -> AlertRule {
 fn fired(rule: &AlertRule, now: DateTime<Utc>) -> RuleChanges<'_> {
     let terms = Terms::new(rule.clone(), &Labels::new());
     let nobody = LabelSet::from_iter([("job", "a")]);
-    let candidates = terms.candidates([(&nobody, 0.0)], &TextSources::default()).unwrap();
+    let candidates = terms.candidates([(&nobody, 0.0)]).unwrap();
     let mut alerts = Instances::new();
     let advanced = advance(&mut alerts, Verdict::Holds(candidates), rule, now);
     let alerts = Some(RuleAlerts { rule, alerts, advanced });

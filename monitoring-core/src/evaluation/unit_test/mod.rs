@@ -4,6 +4,7 @@
 //! The format is <https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/>. The
 //! rules are evaluated by what evaluates them live, over series in memory.
 
+mod allowance;
 mod compare;
 mod file;
 mod run;
@@ -17,6 +18,7 @@ use crate::alerting::rule_file::{self, RuleOrigin, from_yaml, rules_of, settings
 use crate::evaluation::loaded::LoadedGroup;
 use crate::model::{Invalid, Limits, PromDuration, RuleTestReport};
 use crate::promql::QueryLimits;
+use allowance::Allowance;
 use file::TestFile;
 use run::Run;
 
@@ -24,6 +26,8 @@ use run::Run;
 const STEPS_MAX: i64 = 200_000;
 /// Evaluations of rules, in all these steps.
 const EVALUATIONS_MAX: i64 = 2_000_000;
+/// Values of the input of all tests of a file, up to when each test ends; what comes later is not made.
+const VALUES_MAX: usize = 1_000_000;
 /// Where a file does not say it, or says zero.
 const USUAL_INTERVAL: PromDuration = PromDuration::from_secs(60);
 
@@ -53,10 +57,10 @@ pub(crate) async fn test_rules(
         file.evaluation_interval.filter(|interval| !interval.get().is_zero()).unwrap_or(USUAL_INTERVAL);
     check_size(&file, millis(interval), &groups)?;
     let query_limits = QueryLimits { subquery_interval: interval.get(), ..query_limits.clone() };
-    let mut report = RuleTestReport::default();
+    let (mut report, mut allowance) = (RuleTestReport::default(), Allowance::default());
     for (n, test) in file.tests.iter().enumerate() {
         let name = test.name.clone().unwrap_or_else(|| format!("tests[{n}]"));
-        let mut run = Run::new(name, test, &groups, &query_limits, file.fuzzy_compare);
+        let mut run = Run::new(name, test, &groups, &query_limits, file.fuzzy_compare, &mut allowance);
         run.whole(millis(interval)).await;
         report.passed += run.report.passed;
         report.failures.append(&mut run.report.failures);
@@ -68,13 +72,21 @@ pub(crate) async fn test_rules(
 fn check_size(file: &TestFile, interval: i64, groups: &[LoadedGroup]) -> Result<(), Invalid> {
     let rules: usize = groups.iter().map(|group| group.rules.len()).sum();
     let rules = i64::try_from(rules).unwrap_or(i64::MAX).max(1);
-    let mut steps = 0_i64;
+    let (mut steps, mut values) = (0_i64, 0_usize);
     for (n, test) in file.tests.iter().enumerate() {
         steps = steps.saturating_add(test.end().0 / interval).saturating_add(1);
         if steps > STEPS_MAX || steps.saturating_mul(rules) > EVALUATIONS_MAX {
             let message = format!(
                 "with the tests before it needs {steps} evaluations of {rules} rules; at most {STEPS_MAX} of all, \
                  and {EVALUATIONS_MAX} of single rules, are run"
+            );
+            return Err(Invalid::field(format!("tests[{n}]"), message));
+        }
+        values = values.saturating_add(test.values(interval));
+        if values > VALUES_MAX {
+            let message = format!(
+                "with the tests before it it has {values} values of series before each ends; \
+                 at most {VALUES_MAX} are made"
             );
             return Err(Invalid::field(format!("tests[{n}]"), message));
         }

@@ -150,3 +150,57 @@ async fn what_would_take_too_long_is_refused() {
         assert_eq!(refused.unwrap_err().errors()[0].field, field);
     }
 }
+
+/// So many series of so many values, looked at in minute 9.
+fn with_values(series: usize, values: &str) -> String {
+    let series: String =
+        (0..series).map(|n| format!("  - {{series: 'x{{n=\"{n}\"}}', values: '{values}'}}\n")).collect();
+    format!(
+        "tests:\n- input_series:\n{series}  promql_expr_test:\n  \
+         - {{expr: count(x), eval_time: 9m, exp_samples: [{{labels: '{{}}', value: 100}}]}}\n"
+    )
+}
+
+#[tokio::test]
+async fn values_are_made_up_to_the_end_of_a_test() {
+    let report = tested(&with_values(100, "0+1x999998")).await;
+    assert!(report.is_success(), "{report}");
+}
+
+#[tokio::test]
+async fn the_input_of_all_tests_has_so_many_values() {
+    let tests = with_values(100, "0x20000").replace("eval_time: 9m", "eval_time: 10000m");
+    let refused = test_rules(&tests, &BTreeMap::new(), &Limits::default(), &QueryLimits::default()).await;
+    let wrong = refused.unwrap_err();
+    assert_eq!(wrong.errors()[0].field, "tests[0]");
+    assert!(wrong.to_string().contains("1000100 values"), "{wrong}");
+}
+
+/// Runs the only test of a file.
+async fn run_within(tests: &str, mut allowance: Allowance) -> RuleTestReport {
+    let (file, limits) = (parsed(tests).unwrap(), QueryLimits::default());
+    let rules = BTreeMap::from([("rules.yml".to_owned(), RULES.to_owned())]);
+    let groups = groups(&rules, &file, &Limits::default()).unwrap();
+    let mut run = Run::new("down".to_owned(), &file.tests[0], &groups, &limits, false, &mut allowance);
+    run.whole(60_000).await;
+    run.report
+}
+
+#[tokio::test]
+async fn rules_write_so_many_samples() {
+    let tests = with_input("  promql_expr_test: [{expr: up, eval_time: 20m}]\n");
+    let report = run_within(&tests, Allowance::of(20, 10_000)).await;
+    assert_eq!(report.failures.len(), 1, "{report}");
+    assert!(report.failures[0].found.contains("rules write more than"), "{report}");
+}
+
+#[tokio::test]
+async fn so_much_is_told_of_failures() {
+    let tests =
+        with_input("  promql_expr_test:\n  - {expr: up, eval_time: 0}\n  - {expr: up, eval_time: 1m}\n");
+    let report = run_within(&tests, Allowance::of(1_000, 100)).await;
+    let found: Vec<_> = report.failures.iter().map(|failure| failure.found.as_str()).collect();
+    assert_eq!(found.len(), 2, "{report}");
+    assert!(found[0].contains("up{"), "{report}");
+    assert!(found[1].starts_with("left out"), "{report}");
+}

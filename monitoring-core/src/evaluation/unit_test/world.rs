@@ -10,6 +10,29 @@ use crate::promql::{
     Columns, LabelSet, Memory, NAME, Query, QueryLimits, QueryResult, written_series, written_values,
 };
 
+/// Samples that are let in before others have a turn.
+const SAMPLES_AT_ONCE: usize = 10_000;
+
+impl TestGroup {
+    /// Milliseconds between two values of a series.
+    fn interval(&self, evaluated_every: i64) -> i64 {
+        let interval = self.interval.filter(|interval| !interval.get().is_zero());
+        interval.map_or(evaluated_every, super::millis)
+    }
+
+    /// How many values all series have until the test ends, as far as they can be read.
+    pub(super) fn values(&self, evaluated_every: i64) -> usize {
+        let wanted = until(self.end().0, self.interval(evaluated_every));
+        let values = self.input_series.iter().filter_map(|input| written_values(&input.values.0).ok()?);
+        values.map(|values| values.len().min(wanted)).sum()
+    }
+}
+
+/// How many values a series may have up to this time.
+fn until(end: i64, interval: i64) -> usize {
+    usize::try_from(end / interval + 1).unwrap_or(usize::MAX)
+}
+
 /// What there is at some time of a test.
 pub(super) struct World<'t> {
     pub memory: Memory,
@@ -20,16 +43,18 @@ pub(super) struct World<'t> {
 }
 
 impl<'t> World<'t> {
+    /// What there is at the beginning of a test that ends at `end`.
+    ///
     /// # Errors
     ///
     /// What is wrong with which series.
     pub(super) fn new(
         test: &TestGroup,
         evaluated_every: i64,
+        end: i64,
         limits: &'t QueryLimits,
     ) -> Result<Self, String> {
-        let interval =
-            test.interval.filter(|interval| !interval.get().is_zero()).map_or(evaluated_every, super::millis);
+        let interval = test.interval(evaluated_every);
         let mut ahead = Vec::new();
         for input in &test.input_series {
             let wrong = |error: String| format!("{}: {error}", input.series);
@@ -39,9 +64,8 @@ impl<'t> World<'t> {
             }
             let values = written_values(&input.values.0).map_err(wrong)?;
             let values = values.ok_or_else(|| wrong("native histograms are not known here".to_owned()))?;
-            for (n, value) in (0_i64..).zip(values) {
-                let time = n.checked_mul(interval).ok_or_else(|| wrong("goes on for too long".to_owned()))?;
-                ahead.extend(value.map(|value| (time, labels.clone(), value)));
+            for (n, value) in (0_i64..).zip(values.iter().take(until(end, interval))) {
+                ahead.extend(value.map(|value| (n * interval, labels.clone(), value)));
             }
         }
         ahead.sort_by_key(|(time, ..)| std::cmp::Reverse(*time));
@@ -56,15 +80,20 @@ impl<'t> World<'t> {
     }
 
     /// Lets in what the input has up to this time.
-    pub(super) fn come_to(&mut self, time: i64) {
+    pub(super) async fn come_to(&mut self, time: i64) {
+        let mut let_in = 0;
         while let Some((at, labels, value)) = self.ahead.pop_if(|(at, ..)| *at <= time) {
-            self.memory.add(labels, vec![(at, value)]);
+            self.memory.add(labels, [(at, value)]);
+            let_in += 1;
+            if let_in % SAMPLES_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
     /// Writes a sample of a series that a rule makes.
     pub(super) fn write(&mut self, series: &Series, time: i64, value: f64) {
-        self.memory.add(label_set(&series.name, &series.labels), vec![(time, value)]);
+        self.memory.add(label_set(&series.name, &series.labels), [(time, value)]);
     }
 }
 

@@ -17,6 +17,7 @@ use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Map, Value, json};
 
+use super::allowance::Allowance;
 use super::run::Run;
 use super::world::World;
 use super::{USUAL_INTERVAL, groups, millis, parsed, test_rules};
@@ -173,14 +174,15 @@ async fn made(case: &Case) -> Made {
     let rules = BTreeMap::from([("rules.yml".to_owned(), case.rules())]);
     let groups = groups(&rules, &file, &Limits::default()).expect("rules are made that make sense");
     let test = &file.tests[0];
-    let mut world =
-        World::new(test, millis(USUAL_INTERVAL), &limits).expect("series are made that make sense");
-    let mut run = Run::new(String::new(), test, &groups, &limits, false);
+    let world = World::new(test, millis(USUAL_INTERVAL), case.end() * 1_000, &limits);
+    let mut world = world.expect("series are made that make sense");
+    let mut allowance = Allowance::default();
+    let mut run = Run::new(String::new(), test, &groups, &limits, false, &mut allowance);
     let (mut alerts, mut queries, mut transitions) = (Vec::new(), Vec::new(), 0);
     let mut before = BTreeMap::new();
     for step in 0..case.steps {
         let time = step * case.evaluation_seconds;
-        world.come_to(time * 1_000);
+        world.come_to(time * 1_000).await;
         if !run.step(&mut world, time * 1_000).await {
             return Made::Failed;
         }

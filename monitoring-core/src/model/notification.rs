@@ -12,6 +12,7 @@ use super::{AlertInstance, AlertRuleId, Fingerprint, Invalid, Labels, Notificati
 /// An alert as somebody is told of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct ToldAlert {
     /// The rule it is of.
     pub rule_id: AlertRuleId,
@@ -230,6 +231,7 @@ named!(NotificationStatus, "pending, sent, dead");
 /// A message on its way, and how far it has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Notification {
     /// Its id.
     pub id: NotificationId,
@@ -257,6 +259,7 @@ pub struct Notification {
 /// A notification as lists show it: without the alerts, of which there may be many.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct NotificationSummary {
     /// Its id.
     pub id: NotificationId,
@@ -284,6 +287,7 @@ pub struct NotificationSummary {
 /// A [`Message`] without its alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct MessageSummary {
     /// What it says.
     pub kind: NotificationKind,
@@ -310,6 +314,7 @@ pub struct MessageSummary {
 /// One try to deliver something, and what came back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct NotificationAttempt {
     /// When it began.
     pub at: DateTime<Utc>,
@@ -324,6 +329,7 @@ pub struct NotificationAttempt {
 /// A notification with all that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct NotificationHistory {
     /// What it is.
     #[serde(flatten)]

@@ -289,7 +289,7 @@ async fn keep(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     if !plan.withdrawn.is_empty() {
-        store.withdraw_notifications(&plan.withdrawn).await?;
+        store.withdraw_notifications(&plan.withdrawn, now).await?;
     }
     let changed: Vec<_> = plan.changed.iter().map(|group| (group, dedup_key(&group.key))).collect();
     store.put_notification_groups(&changed).await?;

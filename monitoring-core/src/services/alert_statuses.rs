@@ -1,6 +1,6 @@
 //! Alerts that fire, and what people say about them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -217,6 +217,7 @@ impl Board {
             updated_at: *updated_at,
             silenced_by: muting.silenced_by(&alert.labels),
             inhibited_by: muting.inhibited_by(&alert.labels),
+            muted_by: self.muted_by(alert),
             receivers: self.receivers(alert),
             acknowledgement: acknowledged
                 .get(&(alert.fingerprint, alert.starts_at))
@@ -234,6 +235,17 @@ impl Board {
         receivers
     }
 
+    /// Nothing, if any route tells of it.
+    fn muted_by(&self, alert: &ToldAlert) -> Vec<String> {
+        let Some(router) = &self.router else { return Vec::new() };
+        let routes = router.routes(&alert.labels).into_iter();
+        let muted: Vec<_> = routes.map(|node| router.muted_by(node, self.now)).collect();
+        if muted.iter().any(Vec::is_empty) {
+            return Vec::new();
+        }
+        muted.concat().into_iter().map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     fn groups(&self) -> Vec<AlertGroup> {
         let Some(router) = &self.router else { return Vec::new() };
         let mut groups: BTreeMap<(String, String), AlertGroup> = BTreeMap::new();
@@ -243,7 +255,8 @@ impl Board {
                 let group = groups.entry((node.group_key(&labels), node.receiver.clone()));
                 let receiver = node.receiver.clone();
                 let group = group.or_insert_with(|| AlertGroup { labels, receiver, alerts: Vec::new() });
-                group.alerts.push(status.clone());
+                let muted_by = router.muted_by(node, self.now).into_iter().map(str::to_owned).collect();
+                group.alerts.push(AlertStatus { muted_by, ..status.clone() });
             }
         }
         groups.into_values().collect()

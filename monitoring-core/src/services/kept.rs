@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::record_audit;
 use crate::error::{Error, Result};
-use crate::model::{AlertRule, AlertRuleId, RecordingRule};
+use crate::model::{AlertRule, AlertRuleId, Receiver, ReceiverId, RecordingRule};
 use crate::store::{StoreError, Transaction};
 
 /// Something people make, change and remove.
@@ -60,6 +60,25 @@ impl Kept for RecordingRule {
 
     fn name(&self) -> &str {
         &self.record
+    }
+}
+
+impl Kept for Receiver {
+    type Id = ReceiverId;
+    const WHAT: &'static str = "receiver";
+    const ONE: &'static str = "a receiver";
+    const KEY: &'static str = "receiver";
+
+    fn id(&self) -> ReceiverId {
+        self.id
+    }
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn name(&self) -> &str {
+        &self.name
     }
 }
 

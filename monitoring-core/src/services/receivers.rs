@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::kept::{audit, expect_version, not_found, unwritten};
 use super::record_audit;
 use crate::error::{Error, Result};
 use crate::model::{
@@ -14,7 +15,7 @@ use crate::store::notification_groups::NotificationGroupStore as _;
 use crate::store::notifications::NotificationStore as _;
 use crate::store::receivers::ReceiverStore as _;
 use crate::store::routing::RoutingStore as _;
-use crate::store::{AsConnection, Connection, Context, StoreError};
+use crate::store::{AsConnection, Connection, Context};
 
 /// Receivers in all: as many as one page shows.
 const RECEIVERS_MAX: usize = Page::LIMIT_MAX as usize;
@@ -62,9 +63,8 @@ async fn create(
         return Err(Invalid::field("name", message).into());
     }
     let inserted = transaction.store().insert_receiver(&receiver, &secrets).await;
-    inserted.map_err(|error| name_taken(error, &receiver))?;
-    let states = (None::<&Receiver>, &receiver);
-    record_audit(&mut transaction.connection(), actor, "receiver.create", receiver.id, states).await?;
+    inserted.map_err(|error| unwritten(error, &receiver))?;
+    audit(&mut transaction, actor, (None, Some(&receiver))).await?;
     transaction.commit().await?;
     Ok(receiver)
 }
@@ -76,7 +76,7 @@ async fn create(
 /// [`Error::NotFound`] if there is none. Storage failed.
 pub async fn receiver(conn: &mut impl AsConnection, id: impl Into<ReceiverId>) -> Result<Receiver> {
     let id = id.into();
-    conn.as_connection().store().receiver(id).await?.ok_or_else(|| not_found(id))
+    conn.as_connection().store().receiver(id).await?.ok_or_else(|| not_found::<Receiver>(id))
 }
 
 /// Receivers, newest first, without their secrets.
@@ -98,7 +98,7 @@ pub async fn receiver_attempts(
     id: impl Into<ReceiverId>,
 ) -> Result<Vec<NotificationAttempt>> {
     let (id, mut connection) = (id.into(), conn.as_connection());
-    connection.store().receiver(id).await?.ok_or_else(|| not_found(id))?;
+    connection.store().receiver(id).await?.ok_or_else(|| not_found::<Receiver>(id))?;
     Ok(connection.store().receiver_attempts(id, ATTEMPTS_MAX).await?)
 }
 
@@ -125,9 +125,9 @@ async fn update(
 ) -> Result<Receiver> {
     let context = connection.context();
     let mut transaction = connection.begin().await?;
-    let locked = transaction.store().lock_receiver(id).await?.ok_or_else(|| not_found(id))?;
+    let locked = transaction.store().lock_receiver(id).await?.ok_or_else(|| not_found::<Receiver>(id))?;
     let before = locked.receiver;
-    expect_version(request.version, before.version)?;
+    expect_version(request.version, &before)?;
     // A secret is kept for what it was given for, and sent nowhere else.
     let kept = if request.receiver_type == before.receiver_type && leads_the_same_way(&request, &before) {
         locked.secrets.clone()
@@ -154,7 +154,7 @@ async fn update(
     after.updated_at = context.settings.clock.now();
     after.version += 1;
     let written = transaction.store().update_receiver(&after, &secrets, before.version).await;
-    if !written.map_err(|error| name_taken(error, &after))? {
+    if !written.map_err(|error| unwritten(error, &after))? {
         return Err(Error::conflict("receiver", before.version, after.version));
     }
     let states = (json!(before), with_changed(&after, &changed));
@@ -186,13 +186,12 @@ async fn delete(
 ) -> Result<()> {
     let now = connection.context().settings.clock.now();
     let mut transaction = connection.begin().await?;
-    let locked = transaction.store().lock_receiver(id).await?.ok_or_else(|| not_found(id))?;
-    expect_version(version, locked.receiver.version)?;
+    let locked = transaction.store().lock_receiver(id).await?.ok_or_else(|| not_found::<Receiver>(id))?;
+    expect_version(version, &locked.receiver)?;
     refuse_named(&mut transaction.connection(), &locked.receiver.name).await?;
     transaction.store().delete_receiver(id).await?;
     transaction.store().give_up_notifications(id, now, "the receiver was removed").await?;
-    let states = (&locked.receiver, None::<&Receiver>);
-    record_audit(&mut transaction.connection(), actor, "receiver.delete", id, states).await?;
+    audit(&mut transaction, actor, (Some(&locked.receiver), None)).await?;
     Ok(transaction.commit().await?)
 }
 
@@ -284,24 +283,4 @@ async fn refuse_named(connection: &mut Connection<'_>, name: &str) -> Result<()>
 
 fn is_named(routes: &[crate::model::Route], name: &str) -> bool {
     routes.iter().any(|route| route.receiver.as_deref() == Some(name) || is_named(&route.routes, name))
-}
-
-fn expect_version(expected: Option<i64>, current: i64) -> Result<()> {
-    match expected {
-        Some(expected) if expected != current => Err(Error::conflict("receiver", expected, current)),
-        _ => Ok(()),
-    }
-}
-
-fn name_taken(error: StoreError, receiver: &Receiver) -> Error {
-    match error {
-        StoreError::Conflict { .. } => {
-            Error::AlreadyExists { what: "a receiver", name: receiver.name.clone() }
-        }
-        error => error.into(),
-    }
-}
-
-fn not_found(id: ReceiverId) -> Error {
-    Error::not_found("receiver", id)
 }

@@ -25,8 +25,9 @@ super::store_trait! {
         /// the transaction ends.
         fn waiting_notifications(of: &[(ReceiverId, String)]) -> Vec<Notification>;
 
-        /// Takes notifications out of the outbox that others replace.
-        fn withdraw_notifications(ids: &[NotificationId]) -> ();
+        /// Takes notifications out of the outbox that others replace. One that somebody had sent again is not
+        /// lost from their sight: it is given up once more, and says why.
+        fn withdraw_notifications(ids: &[NotificationId], now: DateTime<Utc>) -> ();
 
         /// Receivers for whom something is due, whoever waits longest first; at most `max`.
         fn due_receivers(now: DateTime<Utc>, max: u32) -> Vec<ReceiverId>;
@@ -83,6 +84,10 @@ super::store_trait! {
         fn forget_notifications(before: DateTime<Utc>, max: u32) -> u64;
     }
 }
+
+/// Why a notification is given up that another replaces.
+pub(super) const REPLACED: &str =
+    "a later message was decided before this was sent; it says how things are now";
 
 /// What differs after any change by anybody: of an alert, the routing, a receiver, a silence, an
 /// acknowledgement. Times are summed up in milliseconds since the time asked for, because clocks of writers

@@ -172,6 +172,13 @@ async fn errors_are_texts_as_there(service: &Service) {
         let (status, error) = send(service, Method::POST, "/silences", body.clone()).await;
         assert!(status == StatusCode::BAD_REQUEST && error.is_string(), "{body}: {status} {error}");
     }
+    // As a form of a foreign page could send it.
+    let request = request(Method::POST, "/alertmanager/api/v2/silences", Some(MODERATOR));
+    let body = Body::from(posted(json!([{"name": "a", "value": "b", "isRegex": false}])).to_string());
+    let answer =
+        exchange(&service.app, request.header("content-type", "text/plain").body(body).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert!(answer.json().is_string());
     for path in ["/alerts?filter=%28", "/alerts/groups?receiver=%28", "/silences?filter=a", "/silence/x"] {
         let (status, error) = send(service, Method::GET, path, Value::Null).await;
         assert!(status == StatusCode::BAD_REQUEST && error.is_string(), "{path}: {status} {error}");

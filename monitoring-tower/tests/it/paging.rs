@@ -10,6 +10,7 @@ use crate::support::{ADMIN, ALICE, MODERATOR, Service, on_both_databases};
 on_both_databases! {
     a_rule_that_fires_pages_and_what_people_say_about_it_counts
     a_page_that_was_given_up_is_sent_again_when_somebody_says_so
+    an_alert_whose_routes_are_muted_is_shown_as_suppressed
 }
 
 async fn alertmanager(service: &Service, path: &str) -> Value {
@@ -139,4 +140,24 @@ async fn a_page_that_was_given_up_is_sent_again_when_somebody_says_so(service: &
     let entry = entry.expect("it is on the audit log");
     assert_eq!(entry["actor"], json!(MODERATOR.id));
     assert_eq!((&entry["before"], &entry["after"]), (&json!("dead"), &json!("pending")));
+}
+
+async fn an_alert_whose_routes_are_muted_is_shown_as_suppressed(service: &Service) {
+    let listener = Listener::start(&[]).await;
+    begin(service, &listener, "1s").await;
+    let muted = json!({"receiver": "team", "group_wait": "0s",
+        "routes": [{"matchers": ["alertname=Always"], "mute_time_intervals": ["always"]}],
+        "time_intervals": [{"name": "always", "time_intervals": [{}]}]});
+    service.put("/routes", ADMIN, muted).await.data();
+    until("it fires", async || alertmanager(service, "/alerts").await != json!([])).await;
+    for path in ["/alerts", "/alerts?muted=yes"] {
+        let alerts = alertmanager(service, path).await;
+        assert_eq!(alerts[0]["status"]["state"], "suppressed");
+        assert_eq!(alerts[0]["status"]["mutedBy"], json!(["always"]));
+    }
+    let group = &alertmanager(service, "/alerts/groups").await[0];
+    assert_eq!(group["alerts"][0]["status"]["mutedBy"], json!(["always"]));
+    for none in ["/alerts?muted=false", "/alerts/groups?muted=0"] {
+        assert_eq!(alertmanager(service, none).await, json!([]), "{none}");
+    }
 }

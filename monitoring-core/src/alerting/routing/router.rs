@@ -105,11 +105,22 @@ impl Router {
 
     /// Whether the route tells nobody at this time.
     pub(crate) fn is_quiet(&self, node: &Node, now: DateTime<Utc>) -> bool {
-        let is_any = |names: &[String]| {
-            let intervals = names.iter().filter_map(|name| self.intervals.get(name)).flatten();
+        !self.muted_by(node, now).is_empty()
+    }
+
+    /// The time intervals for which the route tells nobody now: those it is muted in, or else those it tells
+    /// in, if it is none of these.
+    pub(crate) fn muted_by<'n>(&self, node: &'n Node, now: DateTime<Utc>) -> Vec<&'n str> {
+        let is_now = |name: &&String| {
+            let intervals = self.intervals.get(*name).into_iter().flatten();
             intervals.into_iter().any(|interval| interval.contains(now))
         };
-        is_any(&node.mute) || (!node.active.is_empty() && !is_any(&node.active))
+        let muted: Vec<_> = node.mute.iter().filter(is_now).collect();
+        let names = match muted[..] {
+            [] if !node.active.iter().any(|name| is_now(&name)) => node.active.iter().collect(),
+            _ => muted,
+        };
+        names.into_iter().map(String::as_str).collect()
     }
 }
 

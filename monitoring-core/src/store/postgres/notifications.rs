@@ -13,7 +13,7 @@ use crate::model::{
     NotificationSummary, Page, ReceiverId, Slice,
 };
 use crate::store::StoreError;
-use crate::store::notifications::{NotificationNews, NotificationStore};
+use crate::store::notifications::{NotificationNews, NotificationStore, REPLACED};
 use crate::store::row::Place;
 
 impl NotificationStore for Postgres<'_> {
@@ -116,11 +116,28 @@ impl NotificationStore for Postgres<'_> {
         rows.iter().map(notification).collect()
     }
 
-    async fn withdraw_notifications(&mut self, ids: &[NotificationId]) -> Result<(), StoreError> {
-        sqlx::query(self.sql("DELETE FROM monitoring.notifications WHERE id = ANY ($1)"))
-            .bind(ids.iter().map(|id| id.into_uuid()).collect::<Vec<_>>())
-            .execute(&mut *self.connection)
-            .await?;
+    async fn withdraw_notifications(
+        &mut self,
+        ids: &[NotificationId],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let ids: Vec<_> = ids.iter().map(|id| id.into_uuid()).collect();
+        sqlx::query(self.sql(
+            "UPDATE monitoring.notifications
+             SET status = 'dead', finished_at = $2, error = $3, claimed_by = NULL, claimed_until = NULL
+             WHERE id = ANY ($1) AND revived_at IS NOT NULL",
+        ))
+        .bind(&ids)
+        .bind(now)
+        .bind(REPLACED)
+        .execute(&mut *self.connection)
+        .await?;
+        sqlx::query(
+            self.sql("DELETE FROM monitoring.notifications WHERE id = ANY ($1) AND revived_at IS NULL"),
+        )
+        .bind(&ids)
+        .execute(&mut *self.connection)
+        .await?;
         Ok(())
     }
 

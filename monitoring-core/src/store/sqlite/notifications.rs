@@ -15,7 +15,7 @@ use crate::model::{
     NotificationSummary, Page, ReceiverId, Slice, to_micros,
 };
 use crate::store::StoreError;
-use crate::store::notifications::{NotificationNews, NotificationStore};
+use crate::store::notifications::{NotificationNews, NotificationStore, REPLACED};
 use crate::store::row::Place;
 
 impl NotificationStore for Sqlite<'_> {
@@ -110,11 +110,27 @@ impl NotificationStore for Sqlite<'_> {
         Ok(found)
     }
 
-    async fn withdraw_notifications(&mut self, ids: &[NotificationId]) -> Result<(), StoreError> {
+    async fn withdraw_notifications(
+        &mut self,
+        ids: &[NotificationId],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let ids = super::hex_ids(ids.iter().map(|id| id.into_uuid()));
         sqlx::query(
-            "DELETE FROM monitoring_notifications WHERE id IN (SELECT unhex(value) FROM json_each(?1))",
+            "UPDATE monitoring_notifications
+             SET status = 'dead', finished_at = ?2, error = ?3, claimed_by = NULL, claimed_until = NULL
+             WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND revived_at IS NOT NULL",
         )
-        .bind(super::hex_ids(ids.iter().map(|id| id.into_uuid())))
+        .bind(&ids)
+        .bind(to_micros(now))
+        .bind(REPLACED)
+        .execute(&mut *self.connection)
+        .await?;
+        sqlx::query(
+            "DELETE FROM monitoring_notifications
+             WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND revived_at IS NULL",
+        )
+        .bind(&ids)
         .execute(&mut *self.connection)
         .await?;
         Ok(())

@@ -19,7 +19,7 @@ const RECEIVER: &str = "receiver";
 pub(super) async fn alerts(State(state): State<RouterState>, asked: Asked) -> AmAnswer {
     let wanted = Wanted::read(&asked)?;
     let now = state.monitoring().now();
-    let mut connection = state.monitoring().acquire_read().await?;
+    let mut connection = state.lend().await?;
     let statuses = services::alert_statuses(&mut connection).await?;
     let shown = statuses.iter().filter(|status| wanted.takes(status));
     let shown =
@@ -30,7 +30,7 @@ pub(super) async fn alerts(State(state): State<RouterState>, asked: Asked) -> Am
 pub(super) async fn groups(State(state): State<RouterState>, asked: Asked) -> AmAnswer {
     let wanted = Wanted::read(&asked)?;
     let now = state.monitoring().now();
-    let mut connection = state.monitoring().acquire_read().await?;
+    let mut connection = state.lend().await?;
     let mut groups = Vec::new();
     for group in services::alert_groups(&mut connection).await? {
         let alerts: Vec<_> = group.alerts.iter().filter(|status| wanted.takes(status)).collect();
@@ -51,6 +51,7 @@ struct Wanted {
     active: bool,
     silenced: bool,
     inhibited: bool,
+    muted: bool,
     receiver: Option<AlertConditions>,
 }
 
@@ -65,6 +66,7 @@ impl Wanted {
             active: asked.wants("active"),
             silenced: asked.wants("silenced"),
             inhibited: asked.wants("inhibited"),
+            muted: asked.wants("muted"),
             receiver: receiver.transpose().map_err(|wrong| AmError::bad_request(wrong.to_string()))?,
         })
     }
@@ -73,6 +75,7 @@ impl Wanted {
         (self.active || status.is_suppressed())
             && (self.silenced || status.silenced_by.is_empty())
             && (self.inhibited || status.inhibited_by.is_empty())
+            && (self.muted || status.muted_by.is_empty())
             && self.filter.accepts(&status.alert.labels)
     }
 
@@ -96,6 +99,7 @@ fn alert(status: &AlertStatus, now: DateTime<Utc>) -> Value {
         "startsAt": status.alert.starts_at,
         "status": {
             "inhibitedBy": status.inhibited_by,
+            "mutedBy": status.muted_by,
             "silencedBy": status.silenced_by,
             "state": if status.is_suppressed() { "suppressed" } else { "active" },
         },

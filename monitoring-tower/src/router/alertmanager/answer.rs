@@ -22,6 +22,11 @@ impl AmError {
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, message: message.into() }
     }
+
+    pub(super) fn unsupported_media_type() -> Self {
+        let message = "unsupported media type, only [application/json] are allowed".to_owned();
+        Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, message }
+    }
 }
 
 impl From<Error> for AmError {
@@ -44,6 +49,9 @@ impl IntoResponse for AmError {
     }
 }
 
+/// Words that Alertmanager takes for yes (`swag.ConvertBool` of go-openapi); all others are no.
+const YES: [&str; 10] = ["true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"];
+
 /// What a list is asked for.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -65,7 +73,8 @@ impl Asked {
 
     /// Whether the alerts of this kind are wanted; they are unless somebody says no.
     pub(super) fn wants(&self, kind: &str) -> bool {
-        self.text(kind) != Some("false")
+        let is_yes = |text: &str| YES.iter().any(|yes| text.eq_ignore_ascii_case(yes));
+        self.text(kind).is_none_or(is_yes)
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {

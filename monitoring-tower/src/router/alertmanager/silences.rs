@@ -4,6 +4,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use chrono::{DateTime, Utc};
+use http::HeaderMap;
 use monitoring_core::{
     AlertMatcher, AlertMatchers, CreateSilenceRequest, Labels, Page, Silence, SilenceFilter, SilenceState,
     services,
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::answer::{AmAnswer, AmError, Asked};
+use crate::router::extract::is_json;
 use crate::router::security::Caller;
 use crate::router::state::RouterState;
 
@@ -24,7 +26,7 @@ const EXPIRED_MAX: u32 = 1_000;
 pub(super) async fn list(State(state): State<RouterState>, asked: Asked) -> AmAnswer {
     let filter = asked.filter()?;
     let now = state.monitoring().now();
-    let mut connection = state.monitoring().acquire_read().await?;
+    let mut connection = state.lend().await?;
     // Those that hold come first, however many there were since they were made.
     let mut unexpired = SilenceFilter::default();
     unexpired.unexpired_at = Some(now);
@@ -44,7 +46,7 @@ pub(super) async fn list(State(state): State<RouterState>, asked: Asked) -> AmAn
 
 pub(super) async fn show(State(state): State<RouterState>, Path(id): Path<String>) -> AmAnswer {
     let id = read_id(&id)?;
-    let mut connection = state.monitoring().acquire_read().await?;
+    let mut connection = state.lend().await?;
     let silence = services::silence(&mut connection, id).await?;
     Ok(Json(shown_silence(&silence, state.monitoring().now())))
 }
@@ -62,7 +64,15 @@ struct PostedSilence {
     comment: String,
 }
 
-pub(super) async fn put(State(state): State<RouterState>, caller: Caller, body: Bytes) -> AmAnswer {
+pub(super) async fn put(
+    State(state): State<RouterState>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Bytes,
+) -> AmAnswer {
+    if !is_json(&headers) {
+        return Err(AmError::unsupported_media_type());
+    }
     let posted: PostedSilence =
         serde_json::from_slice(&body).map_err(|error| AmError::bad_request(error.to_string()))?;
     let request = CreateSilenceRequest {

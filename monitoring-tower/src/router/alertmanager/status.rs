@@ -9,10 +9,10 @@ use super::answer::AmAnswer;
 use crate::router::state::RouterState;
 
 /// The version whose API this is.
-const VERSION: &str = "0.25.0";
+const VERSION: &str = "0.28.0";
 
 pub(super) async fn status(State(state): State<RouterState>) -> AmAnswer {
-    let mut connection = state.monitoring().acquire_read().await?;
+    let mut connection = state.lend().await?;
     let routing = services::routing(&mut connection).await?.routing;
     let receivers = services::query_receivers(&mut connection, &Page::first(Page::LIMIT_MAX)).await?.items;
     let names: Vec<_> = receivers.iter().map(|receiver| json!({"name": receiver.name})).collect();
@@ -28,7 +28,7 @@ pub(super) async fn status(State(state): State<RouterState>) -> AmAnswer {
 }
 
 pub(super) async fn receivers(State(state): State<RouterState>) -> AmAnswer {
-    let mut connection = state.monitoring().acquire_read().await?;
+    let mut connection = state.lend().await?;
     let receivers = services::query_receivers(&mut connection, &Page::first(Page::LIMIT_MAX)).await?.items;
     let told = receivers.iter().filter(|receiver| receiver.receiver_type != ReceiverType::Heartbeat);
     Ok(Json(told.map(|receiver| json!({"name": receiver.name})).collect()))

@@ -13,7 +13,7 @@ use crate::router::state::RouterState;
 
 /// Notifications, newest first, without their alerts.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/notifications", tag = "notifications",
-    params(crate::router::openapi::NotificationQuery, crate::router::openapi::PageQuery),
+    params(crate::router::openapi_params::NotificationQuery, crate::router::openapi_params::PageQuery),
     responses((status = 200, body = respond::List<monitoring_core::NotificationSummary>))))]
 pub(in crate::router) async fn list(
     State(state): State<RouterState>,

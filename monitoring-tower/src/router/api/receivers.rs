@@ -30,7 +30,7 @@ pub(in crate::router) async fn create(
 
 /// Receivers, newest first. Secrets are shown as `<secret>`.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/receivers", tag = "notifications",
-    params(crate::router::openapi::PageQuery),
+    params(crate::router::openapi_params::PageQuery),
     responses((status = 200, body = respond::List<monitoring_core::Receiver>))))]
 pub(in crate::router) async fn list(
     State(state): State<RouterState>,
@@ -68,7 +68,7 @@ pub(in crate::router) async fn attempts(
 
 /// Makes it what the body says; a secret given as `<secret>` stays as it is.
 #[cfg_attr(feature = "openapi", utoipa::path(put, path = "/receivers/{id}", tag = "notifications",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::Expected),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::Expected),
     request_body = ReceiverRequest,
     responses((status = 200, body = respond::Success<monitoring_core::Receiver>))))]
 pub(in crate::router) async fn update(
@@ -86,7 +86,7 @@ pub(in crate::router) async fn update(
 
 /// Removes it. What still waits for it is given up.
 #[cfg_attr(feature = "openapi", utoipa::path(delete, path = "/receivers/{id}", tag = "notifications",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::Expected),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::Expected),
     responses((status = 204, description = "Done"))))]
 pub(in crate::router) async fn delete(
     State(state): State<RouterState>,

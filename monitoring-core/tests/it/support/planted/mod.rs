@@ -4,8 +4,7 @@
 mod cases;
 mod world;
 
-// Not every test binary needs all of it.
-#[allow(unused_imports)]
+#[allow(unused_imports, reason = "not every test binary needs all of it")]
 pub(crate) use cases::{CASES, Case};
-#[allow(unused_imports)]
+#[allow(unused_imports, reason = "not every test binary needs all of it")]
 pub(crate) use world::{Planted, PlantedEvent, PlantedSeries, Size, plant, plant_late};

@@ -54,7 +54,7 @@ pub(crate) enum Size {
 }
 
 impl Size {
-    #[allow(dead_code)]
+    #[allow(dead_code)] // nor all of them
     pub(crate) const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Large];
 
     fn requests_a_minute(self) -> f64 {

@@ -51,11 +51,19 @@ impl LabelSet {
         if self.value(name) == value {
             return self.clone();
         }
-        let mut labels: Vec<_> = self.iter().filter(|label| &*label.name != name).cloned().collect();
-        if !value.is_empty() {
-            labels.push(Label { name: name.into(), value: value.into() });
+        self.replaced(name, Some(Label { name: name.into(), value: value.into() }))
+    }
+
+    /// These labels with one as it is in `other`, which goes on sharing it.
+    pub(crate) fn with_that_of(&self, name: &str, other: &Self) -> Self {
+        if self.value(name) == other.value(name) {
+            return self.clone();
         }
-        labels.into_iter().collect()
+        self.replaced(name, other.find(name).cloned())
+    }
+
+    fn replaced(&self, name: &str, by: Option<Label>) -> Self {
+        self.iter().filter(|label| &*label.name != name).cloned().chain(by).collect()
     }
 }
 
@@ -111,5 +119,14 @@ mod tests {
         assert_eq!(labels.to_string(), r#"{a="1", b="2"}"#);
         assert_eq!(labels.with("a", "").with(NAME, "up").to_string(), r#"up{b="2"}"#);
         assert_eq!(labels.with("c", ""), labels);
+    }
+
+    #[test]
+    fn a_label_of_another_series_is_shared() {
+        let [one, other] = [[("a", "1"), ("b", "2")], [("a", "3"), ("c", "4")]].map(LabelSet::from_iter);
+        let shared = one.with_that_of("a", &other).with_that_of("b", &other);
+        assert_eq!(shared.to_string(), r#"{a="3"}"#);
+        assert!(Arc::ptr_eq(&shared.find("a").unwrap().value, &other.find("a").unwrap().value));
+        assert_eq!(one.with_that_of("d", &other), one);
     }
 }

@@ -10,7 +10,8 @@ use super::error::{QueryError, QueryResult};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueryLimits {
-    /// Samples read, and values held at once, each of 8 to 16 bytes.
+    /// Samples read, and values held at once, each of 8 to 16 bytes: 20 million by default, since all of
+    /// them lie in the memory of the service.
     pub samples_max: usize,
     /// Series one selector may find.
     pub series_max: usize,
@@ -27,7 +28,7 @@ pub struct QueryLimits {
 impl Default for QueryLimits {
     fn default() -> Self {
         Self {
-            samples_max: 50_000_000,
+            samples_max: 20_000_000,
             series_max: 200_000,
             steps_max: 11_000,
             timeout: Duration::from_secs(25),
@@ -38,12 +39,16 @@ impl Default for QueryLimits {
 }
 
 /// Cells handled between two looks at the clock: about a millisecond's work.
-const CELLS_PER_BREATH: usize = 200_000;
+pub(crate) const CELLS_PER_BREATH: usize = 200_000;
+/// Bytes of the values of labels that one query may make: 300 for each of as many series as a
+/// selector may find.
+const LABEL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a query under way has left.
 #[derive(Debug)]
 pub(crate) struct Budget {
     samples_left: usize,
+    label_bytes_left: usize,
     cells_until_breath: usize,
     deadline: Instant,
 }
@@ -52,6 +57,7 @@ impl Budget {
     pub(crate) fn new(limits: &QueryLimits) -> Self {
         Self {
             samples_left: limits.samples_max,
+            label_bytes_left: LABEL_BYTES_MAX,
             cells_until_breath: CELLS_PER_BREATH,
             deadline: Instant::now() + limits.timeout,
         }
@@ -64,9 +70,37 @@ impl Budget {
         Ok(())
     }
 
-    /// Gives back what is no longer held.
+    /// Gives back what was taken and is no longer held.
     pub(crate) fn give_back(&mut self, samples: usize) {
         self.samples_left += samples;
+    }
+
+    /// How many more may be taken.
+    pub(crate) fn left(&self) -> usize {
+        self.samples_left
+    }
+
+    /// Gives back all that was taken since there were `before` left, but for what is still held.
+    pub(crate) fn settle(&mut self, before: usize, held: usize) {
+        self.samples_left = self.samples_left.max(before.saturating_sub(held));
+    }
+
+    /// Takes cells that are about to be written.
+    pub(crate) async fn hold(&mut self, cells: usize) -> QueryResult<()> {
+        self.take(cells)?;
+        self.spend(cells).await
+    }
+
+    /// Takes the bytes of a label that is made. Many rows may come to share it, so it counts as
+    /// held until the end.
+    pub(crate) fn take_label(&mut self, value: &str) -> QueryResult<()> {
+        let left = self.label_bytes_left.checked_sub(value.len());
+        self.label_bytes_left = left.ok_or_else(|| {
+            QueryError::execution(format!(
+                "the query makes more than {LABEL_BYTES_MAX} bytes of label values"
+            ))
+        })?;
+        Ok(())
     }
 
     /// Called as work goes on: now and then lets others have the thread, and sees whether the time

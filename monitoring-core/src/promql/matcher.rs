@@ -4,8 +4,18 @@ use regex::{Regex, RegexBuilder};
 
 use super::error::{QueryError, QueryResult};
 
-/// Memory of one compiled expression: a request may bring many.
-const COMPILED_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Memory of one compiled expression, which is taken twice, to search either way: a request may bring
+/// many. A dozen `\w`, each some 45 kilobytes for all the letters there are, fit in.
+const COMPILED_BYTES_MAX: usize = 512 * 1024;
+/// To compile an expression takes as long as to handle so many cells.
+pub(super) const CELLS_PER_COMPILATION: usize = 100_000;
+/// To match a byte with a large expression takes as long as to handle so many cells.
+const CELLS_PER_BYTE: usize = 50;
+
+/// What it takes to match a value, in cells.
+pub(crate) const fn matching_cells(value: &str) -> usize {
+    (value.len() + 1) * CELLS_PER_BYTE
+}
 
 /// A condition on one label. An absent label is an empty one.
 #[derive(Clone, Debug)]
@@ -51,11 +61,31 @@ pub(crate) fn anchored(pattern: &str) -> QueryResult<Regex> {
 
 /// The same, of so many bytes at most.
 pub(crate) fn anchored_within(pattern: &str, bytes_max: usize) -> QueryResult<Regex> {
-    let compiled =
+    compiled(pattern, bytes_max).map_err(|error| match error {
+        regex::Error::CompiledTooBig(max) => QueryError::bad_data(too_large(max)),
+        error => QueryError::bad_data(format!("error parsing regexp: {error}")),
+    })
+}
+
+/// What is wrong with an expression, if [`anchored`] would not take it.
+pub(super) fn check_regex(pattern: &str) -> Result<(), String> {
+    compiled(pattern, COMPILED_BYTES_MAX).map(drop).map_err(|error| match error {
+        regex::Error::CompiledTooBig(max) => too_large(max),
+        _ => format!("illegal regex for {pattern}"),
+    })
+}
+
+fn too_large(bytes_max: usize) -> String {
+    format!("the regular expression takes more than {bytes_max} bytes when it is compiled")
+}
+
+fn compiled(pattern: &str, bytes_max: usize) -> Result<Regex, regex::Error> {
+    let compile =
         |pattern: &str| RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(bytes_max).build();
-    compiled(pattern)
-        .or_else(|_| compiled(&escape_braces(pattern)))
-        .map_err(|error| QueryError::bad_data(format!("error parsing regexp: {error}")))
+    compile(pattern).or_else(|error| match error {
+        regex::Error::Syntax(_) => compile(&escape_braces(pattern)),
+        error => Err(error),
+    })
 }
 
 /// Go takes a brace that begins no repetition for itself, Rust's `regex` does not.

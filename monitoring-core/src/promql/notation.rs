@@ -8,8 +8,28 @@ use super::{Label, LabelSet, NAME};
 /// Values one line may stand for.
 const VALUES_MAX: usize = 1_000_000;
 
-/// Values by step, absent ones `None`; or nothing, if there are native histograms among them.
-pub(crate) type Written = Option<Vec<Option<f64>>>;
+/// Values as they are written: few words may stand for many.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// The first value of each piece, what each step adds, if anything, and how many values there are.
+    pieces: Vec<(Option<f64>, Option<f64>, usize)>,
+}
+
+impl Written {
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.iter().map(|(.., count)| count).sum()
+    }
+
+    /// Values by step, absent ones `None`.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Option<f64>> {
+        self.pieces.iter().flat_map(|(first, step, count)| {
+            // A staleness marker is known by its bits; nothing may be added to it.
+            let next =
+                move |value: &Option<f64>| Some(value.map(|value| step.map_or(value, |step| value + step)));
+            std::iter::successors(Some(*first), next).take(*count)
+        })
+    }
+}
 
 /// `name{label="value", …}`, and what follows it.
 ///
@@ -82,13 +102,13 @@ pub(crate) fn quoted(text: &str) -> Result<(String, &str), String> {
     Err(format!("a text is not closed at {text:?}"))
 }
 
-/// `1 2+3x4 _ _x2 stale`.
+/// `1 2+3x4 _ _x2 stale`; nothing, if there are native histograms among them.
 ///
 /// # Errors
 ///
 /// What is no such value, or that there are too many.
-pub(crate) fn values(text: &str) -> Result<Written, String> {
-    let mut values = Vec::new();
+pub(crate) fn values(text: &str) -> Result<Option<Written>, String> {
+    let (mut values, mut length) = (Written::default(), 0);
     if text.contains("{{") {
         return Ok(None);
     }
@@ -101,20 +121,18 @@ pub(crate) fn values(text: &str) -> Result<Written, String> {
         };
         // What is repeated n times is there once more; only gaps are not.
         let count = if item == "_" { times.unwrap_or(1) } else { times.unwrap_or(0).saturating_add(1) };
-        if count > VALUES_MAX - values.len() {
+        if count > VALUES_MAX - length {
             return Err(format!("a series has more than {VALUES_MAX} values"));
         }
-        match item {
-            "_" => values.extend(std::iter::repeat_n(None, count)),
-            "stale" => values.extend(std::iter::repeat_n(Some(ABSENT), count)),
+        length += count;
+        values.pieces.push(match item {
+            "_" => (None, None, count),
+            "stale" => (Some(ABSENT), None, count),
             item => {
-                let (mut value, step) = progression(item)?;
-                for _ in 0..count {
-                    values.push(Some(value));
-                    value += step;
-                }
+                let (first, step) = progression(item)?;
+                (Some(first), Some(step), count)
             }
-        }
+        });
     }
     Ok(Some(values))
 }
@@ -144,16 +162,22 @@ pub(crate) fn number(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::promql::is_present;
 
     #[test]
     fn values_are_told_one_by_one() {
-        let told = |text| values(text).map(Option::unwrap_or_default);
+        let told = |text| {
+            let written = values(text)?.unwrap_or_default();
+            assert_eq!(written.len(), written.iter().count(), "{text}");
+            Ok::<_, String>(written.iter().collect::<Vec<_>>())
+        };
         assert_eq!(
             told("1 2+3x2 _ _x2 -1e3"),
             Ok(vec![Some(1.0), Some(2.0), Some(5.0), Some(8.0), None, None, None, Some(-1000.0)])
         );
         assert_eq!(told("3-1x1 2x1"), Ok(vec![Some(3.0), Some(2.0), Some(2.0), Some(2.0)]));
-        assert_eq!(values("{{schema:0}}"), Ok(None));
+        assert!(told("stalex2 1").unwrap()[..3].iter().flatten().all(|value| !is_present(*value)));
+        assert!(values("{{schema:0}}").unwrap().is_none());
         for wrong in ["1+", "x", "1 two", "0x99999999999"] {
             assert!(values(wrong).is_err(), "{wrong}");
         }

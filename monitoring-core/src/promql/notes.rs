@@ -10,16 +10,30 @@ const NOTES_MAX: usize = 10;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Note {
     InvalidQuantile(String),
-    InvalidRatio { given: String, used: String },
-    BadBucketLabel { metric: String, le: String },
+    InvalidRatio {
+        given: String,
+        used: String,
+    },
+    BadBucketLabel {
+        metric: String,
+        le: String,
+    },
     NotACounter(String),
     ForcedMonotonic(String),
+    /// So many series are known, and no more.
+    SeriesLeftOut(usize),
 }
 
 impl Note {
     /// Warnings say that the answer may be wrong, hints that it may not be what was meant.
     pub(crate) const fn is_warning(&self) -> bool {
-        matches!(self, Self::InvalidQuantile(_) | Self::InvalidRatio { .. } | Self::BadBucketLabel { .. })
+        matches!(
+            self,
+            Self::InvalidQuantile(_)
+                | Self::InvalidRatio { .. }
+                | Self::BadBucketLabel { .. }
+                | Self::SeriesLeftOut(_)
+        )
     }
 }
 
@@ -35,6 +49,12 @@ impl fmt::Display for Note {
                 f,
                 "bucket label \"le\" is missing or has a malformed value of {le:?} for metric name {metric:?}"
             ),
+            Self::SeriesLeftOut(known) => {
+                write!(
+                    f,
+                    "there are more series than can be kept in memory: the newest past {known} are left out"
+                )
+            }
             Self::NotACounter(metric) => write!(
                 f,
                 "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric:?}"

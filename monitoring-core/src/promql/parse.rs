@@ -5,6 +5,7 @@ use std::fmt;
 
 use promql_parser::parser::Expr;
 
+use super::matcher::check_regex;
 use super::numbers;
 use super::position::{end_of_query, position};
 use super::tokens::{Kind, Token, tokens};
@@ -15,7 +16,9 @@ const CHARS_MAX: usize = 10_000;
 /// drops its tree does.
 const DEPTH_MAX: usize = 100;
 /// Signs and operators, each of which may deepen the tree by one.
-const OPERATORS_MAX: usize = 500;
+const OPERATORS_MAX: usize = 300;
+/// Regular expressions, which the parser keeps compiled, and so do we.
+pub(crate) const REGEXES_MAX: usize = 50;
 
 /// What the parser says where it has nothing to say.
 pub(super) const UNEXPLAINED: &str = "invalid promql query";
@@ -103,6 +106,7 @@ pub(crate) fn parse(query: &str) -> Result<Expr, SyntaxError> {
         Ok(readable) => readable,
         Err(at) => return Err(located(query, at, "the bytes of the string are no UTF-8".to_owned())),
     };
+    check_regexes(query, &readable)?;
     promql_parser::parser::parse(&readable).map_err(|message| {
         let at = position(query, &tokens, &message);
         located(query, at, explain(&tokens, at, message))
@@ -165,7 +169,7 @@ fn escaped_byte(text: &str) -> Option<(u8, usize)> {
 /// Refuses what would overrun the stack of whoever handles the tree.
 fn check_bounds(tokens: &[Token<'_>]) -> Result<(), (usize, String)> {
     let mut depth = 0_usize;
-    let mut operators = 0;
+    let (mut operators, mut regexes) = (0, 0);
     for (n, token) in tokens.iter().enumerate() {
         if token.opens() {
             depth += 1;
@@ -173,6 +177,7 @@ fn check_bounds(tokens: &[Token<'_>]) -> Result<(), (usize, String)> {
             depth = depth.saturating_sub(1);
         } else if is_operator(token) {
             operators += 1;
+            regexes += usize::from(announces_regex(token));
         }
         if depth > DEPTH_MAX {
             return Err((token.start, format!("brackets are nested more than {DEPTH_MAX} deep")));
@@ -180,9 +185,29 @@ fn check_bounds(tokens: &[Token<'_>]) -> Result<(), (usize, String)> {
         if operators > OPERATORS_MAX {
             return Err((token.start, format!("there are more than {OPERATORS_MAX} operators")));
         }
+        if regexes > REGEXES_MAX {
+            return Err((token.start, format!("there are more than {REGEXES_MAX} regular expressions")));
+        }
         numbers::check(token, stands_for_duration(&tokens[..n])).map_err(|why| (token.start, why))?;
     }
     Ok(())
+}
+
+/// Refuses regular expressions that are none or too large, before the parser compiles them within a
+/// limit of its own.
+fn check_regexes(query: &str, readable: &str) -> Result<(), SyntaxError> {
+    let (tokens, read) = (tokens(query), tokens(readable));
+    for (n, token) in read.iter().enumerate().skip(1).filter(|(n, _)| announces_regex(&read[n - 1])) {
+        let Ok(pattern) = promql_parser::util::unquote_string(token.text) else { continue };
+        let at = tokens.get(n).map_or(0, |token| token.start);
+        check_regex(&pattern).map_err(|message| located(query, at, message))?;
+    }
+    Ok(())
+}
+
+/// `=~` or `!~`.
+fn announces_regex(token: &Token<'_>) -> bool {
+    token.kind == Kind::Sign && token.text.ends_with('~')
 }
 
 fn is_operator(token: &Token<'_>) -> bool {
@@ -222,6 +247,26 @@ fn located(query: &str, at: usize, message: String) -> SyntaxError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn regular_expressions_are_bounded_in_number_and_size() {
+        let query = |count| format!("up{{{}}}", vec!["a=~'b|c'"; count].join(","));
+        assert!(parse(&query(REGEXES_MAX)).is_ok());
+        let refused = parse(&query(REGEXES_MAX + 1)).unwrap_err().to_string();
+        assert!(refused.ends_with("there are more than 50 regular expressions"), "{refused}");
+        for quote in ['"', '\'', '`'] {
+            let query = |pattern: &str| format!("up{{a='1', a!~{quote}{pattern}{quote}}}");
+            assert!(parse(&query("[[:alpha:]]{11}")).is_ok());
+            for (pattern, message) in [
+                ("[[:alpha:]\u{e9}-\u{fff}]{999}{99}", "takes more than 524288 bytes when it is compiled"),
+                ("(", "illegal regex for ("),
+            ] {
+                let refused = parse(&query(pattern)).unwrap_err();
+                assert_eq!(refused.place, Some((1, 14)), "{refused}");
+                assert!(refused.message.ends_with(message), "{refused}");
+            }
+        }
+    }
 
     #[test]
     fn bytes_in_strings_are_characters_together() {

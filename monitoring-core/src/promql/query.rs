@@ -29,6 +29,12 @@ pub struct QueryAnswer {
 }
 
 impl QueryAnswer {
+    /// The same with a note.
+    pub(crate) fn with_note(mut self, note: Note) -> Self {
+        self.notes.add(note);
+        self
+    }
+
     /// What makes the result doubtful, in Prometheus's words.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -57,6 +63,7 @@ pub enum QueryValue {
 
 /// One series of an answer.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SeriesValues {
     /// Its labels, the name among them if it still has one.
     pub labels: LabelSet,
@@ -217,8 +224,10 @@ impl Query {
 
     fn answered(&self, rows: Vec<Row>) -> Vec<SeriesValues> {
         let answered = |row: Row| {
-            let samples = self.steps.iter().zip(row.values).filter(|(_, value)| is_present(*value));
-            SeriesValues { labels: row.labels, samples: samples.collect() }
+            let mut samples =
+                Vec::with_capacity(row.values.iter().filter(|value| is_present(**value)).count());
+            samples.extend(self.steps.iter().zip(row.values).filter(|(_, value)| is_present(*value)));
+            SeriesValues { labels: row.labels, samples }
         };
         rows.into_iter().map(answered).collect()
     }

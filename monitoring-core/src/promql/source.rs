@@ -1,6 +1,8 @@
 //! Where the engine reads series from.
 
+use super::error::QueryResult;
 use super::labels::LabelSet;
+use super::limits::Budget;
 use super::matcher::Matcher;
 
 /// A failure to read, of whatever kind the source has.
@@ -13,6 +15,19 @@ pub(crate) struct Reach {
     pub after: i64,
     /// Included.
     pub until: i64,
+}
+
+/// Samples read at once, more or less: a few megabytes.
+const SAMPLES_PER_BATCH: i64 = 500_000;
+/// Series read at once, however few samples that makes.
+const SERIES_PER_BATCH_MAX: i64 = 2_048;
+
+impl Reach {
+    /// How many series to read at once, if each has a sample every fifteen seconds.
+    pub(crate) fn series_per_batch(self) -> usize {
+        let samples = (self.until.saturating_sub(self.after) / 15_000).clamp(1, SAMPLES_PER_BATCH);
+        usize::try_from((SAMPLES_PER_BATCH / samples).min(SERIES_PER_BATCH_MAX)).unwrap_or(1)
+    }
 }
 
 /// A series the source knows.
@@ -68,11 +83,13 @@ pub(crate) trait SeriesSource: Sync {
         max: usize,
     ) -> impl Future<Output = Result<Vec<Found<Self::Key>>, SourceError>> + Send;
 
-    /// The samples of each of these series within `reach`, in the same order.
+    /// The samples of each of these series within `reach`, in the same order. What has to be held to find
+    /// them is taken from the budget, and given back; they themselves are the caller's to account for.
     fn samples(
         &self,
         series: &[Found<Self::Key>],
         reach: Reach,
         wanted: Wanted,
-    ) -> impl Future<Output = Result<Vec<Samples>, SourceError>> + Send;
+        budget: &mut Budget,
+    ) -> impl Future<Output = QueryResult<Vec<Samples>>> + Send;
 }

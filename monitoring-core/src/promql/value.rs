@@ -80,3 +80,15 @@ pub(crate) enum Value {
     Samples(Vec<SampleRow>),
     Text(String),
 }
+
+impl Value {
+    /// What it takes to hold it, in samples.
+    pub(crate) fn cells(&self) -> usize {
+        match self {
+            Self::Scalar(values) => values.len(),
+            Self::Vector(rows) => rows.iter().map(|row| row.values.len()).sum(),
+            Self::Samples(rows) => rows.iter().map(|row| row.times.len()).sum(),
+            Self::Text(_) => 0,
+        }
+    }
+}

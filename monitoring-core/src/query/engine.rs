@@ -1,15 +1,17 @@
 //! PromQL for callers: instants and ranges, names of series and labels.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{Mutex, Semaphore};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
-use super::index::{Index, SERIES_MAX, SeriesFigures};
+use super::index::{Index, SeriesFigures};
 use super::stored::StoredSeries;
 use crate::model::{MetricType, SeriesId};
-use crate::promql::{Columns, Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
+use crate::promql::{Columns, Note, Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
 use crate::store::metrics::MetricStore as _;
 use crate::store::removal::RemovalStore as _;
 use crate::store::series::{SeriesNews, SeriesStore as _};
@@ -22,6 +24,8 @@ const QUERIES_MAX: usize = 2;
 const OVERLAP: TimeDelta = TimeDelta::minutes(10);
 /// The same before the last look, where nothing new has come for long: our clock may be ahead by so much.
 const OVERLAP_AT_REST: TimeDelta = TimeDelta::hours(1);
+/// How often the series known are counted: a transaction may have been open for longer than the overlap.
+const COUNTED_EVERY: TimeDelta = TimeDelta::minutes(10);
 /// Series read at once.
 const SERIES_PER_PAGE: u32 = 10_000;
 
@@ -33,6 +37,22 @@ pub struct PromQuery {
     pub(super) limits: QueryLimits,
     /// What lists of series are limited to: milliseconds since 1970, both included.
     pub(super) span: Option<(i64, i64)>,
+}
+
+/// A turn to ask queries, for which others wait. What they answer is best let go of first.
+#[derive(Debug)]
+pub struct QueryTurn {
+    /// With turns of its own.
+    promql: PromQuery,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Deref for QueryTurn {
+    type Target = PromQuery;
+
+    fn deref(&self) -> &PromQuery {
+        &self.promql
+    }
 }
 
 /// A metric as it is known by name.
@@ -68,6 +88,8 @@ struct Followed {
     news: Option<(DateTime<Utc>, SeriesNews)>,
     /// When that was.
     looked_up_at: DateTime<Utc>,
+    /// When those known were counted for the last time.
+    counted_at: DateTime<Utc>,
 }
 
 /// What was removed since the last time.
@@ -126,8 +148,7 @@ impl PromQuery {
     ///
     /// [`QueryError::BadData`] if the text is no query; otherwise as [`PromQuery::range`].
     pub async fn instant(&self, query: &str, time: DateTime<Utc>) -> QueryResult<QueryAnswer> {
-        let query = Query::instant(query, time.timestamp_millis(), self.limits())?;
-        self.answer(query).await
+        self.answer(|| Query::instant(query, time.timestamp_millis(), self.limits())).await
     }
 
     /// The answer to a query at every `step` from `start` up to `end`, both included.
@@ -145,15 +166,13 @@ impl PromQuery {
         step: TimeDelta,
     ) -> QueryResult<QueryAnswer> {
         let (start, end) = (start.timestamp_millis(), end.timestamp_millis());
-        let query = Query::range(query, start, end, step.num_milliseconds(), self.limits())?;
-        self.answer(query).await
+        self.answer(|| Query::range(query, start, end, step.num_milliseconds(), self.limits())).await
     }
 
     /// What a query yields at one instant, as a rule looks at it. Series that are new since the last
     /// [`learn`](Self::learn) are not seen.
     pub(crate) async fn columns_at(&self, query: &str, time: DateTime<Utc>) -> QueryResult<Columns> {
-        let query = Query::instant(query, time.timestamp_millis(), self.limits())?;
-        self.in_turn(query.columns(&self.source(), self.limits())).await
+        self.columns(|| Query::instant(query, time.timestamp_millis(), self.limits())).await
     }
 
     /// The same at every `step` from `start` up to `end`, both included.
@@ -165,8 +184,7 @@ impl PromQuery {
         step: TimeDelta,
     ) -> QueryResult<Columns> {
         let (start, end) = (start.timestamp_millis(), end.timestamp_millis());
-        let query = Query::range(query, start, end, step.num_milliseconds(), self.limits())?;
-        self.in_turn(query.columns(&self.source(), self.limits())).await
+        self.columns(|| Query::range(query, start, end, step.num_milliseconds(), self.limits())).await
     }
 
     /// Learns of series that are new or gone.
@@ -174,12 +192,48 @@ impl PromQuery {
         self.follow().await
     }
 
-    async fn answer(&self, query: Query) -> QueryResult<QueryAnswer> {
+    /// A query is read in its turn too: to compile its regular expressions takes memory and time.
+    async fn answer(&self, read: impl FnOnce() -> QueryResult<Query> + Send) -> QueryResult<QueryAnswer> {
         let answering = async {
+            let query = read()?;
             self.follow().await?;
-            query.answer(&self.source(), self.limits()).await
+            let answer = query.answer(&self.source(), self.limits()).await?;
+            let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+            Ok(match index.cut_at() {
+                Some(known) => answer.with_note(Note::SeriesLeftOut(known)),
+                None => answer,
+            })
         };
         self.in_turn(answering).await
+    }
+
+    async fn columns(&self, read: impl FnOnce() -> QueryResult<Query> + Send) -> QueryResult<Columns> {
+        self.in_turn(async { read()?.columns(&self.source(), self.limits()).await }).await
+    }
+
+    /// Waits for a turn to keep until all is done with what queries answered: of big answers, only as
+    /// many are in memory as there are turns.
+    ///
+    /// ```
+    /// # async fn example(monitoring: &monitoring_core::Monitoring) -> monitoring_core::QueryResult<()> {
+    /// let turn = monitoring.promql().turn().await?;
+    /// let answer = turn.instant("orders_total", turn.now()).await?;
+    /// let text = format!("{:?}", answer.value);
+    /// drop((turn, answer));
+    /// # let _ = text;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Timeout`], if it does not come within the time a query may take.
+    pub async fn turn(&self) -> QueryResult<QueryTurn> {
+        let (began, mut limits) = (Instant::now(), self.limits.clone());
+        let turn = tokio::time::timeout(limits.timeout, self.turns.clone().acquire_owned()).await;
+        let turn = turn.map_err(|_| QueryError::Timeout)?.expect("turns are never closed");
+        limits.timeout = limits.timeout.saturating_sub(began.elapsed());
+        Ok(QueryTurn { promql: self.apart(limits), _turn: turn })
     }
 
     /// Waits for a turn, and no longer than a query may take.
@@ -236,15 +290,33 @@ impl PromQuery {
 
     /// Learns of series registered or removed since the last time.
     pub(super) async fn follow(&self) -> QueryResult<()> {
-        self.follow_store().await.map_err(|error| QueryError::Source(error.into()))?;
-        if self.shared.index.read().unwrap_or_else(PoisonError::into_inner).is_full() {
-            return Err(QueryError::Execution(format!("there are more than {SERIES_MAX} series")));
-        }
-        Ok(())
+        self.follow_store().await.map_err(|error| QueryError::Source(error.into()))
     }
 
     async fn follow_store(&self) -> Result<(), StoreError> {
         let mut followed = self.shared.followed.lock().await;
+        self.catch_up(&mut followed).await?;
+        if self.now() - followed.counted_at >= COUNTED_EVERY {
+            followed.counted_at = self.now();
+            if self.is_incomplete(followed.since()).await? {
+                // Since no time they were looked for before, so they all are.
+                followed.news = followed.news.map(|(_, news)| (DateTime::<Utc>::MAX_UTC, news));
+                followed.registered_to = None;
+                self.catch_up(&mut followed).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether some series are not known that were registered before a time, from which on they are looked for.
+    async fn is_incomplete(&self, since: DateTime<Utc>) -> Result<bool, StoreError> {
+        let mut connection = self.shared.pool.acquire(Access::Read).await?;
+        let registered = connection.as_connection().store().series_before(since).await?;
+        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(!index.is_full() && index.registered_before(since) as u64 != registered)
+    }
+
+    async fn catch_up(&self, followed: &mut Followed) -> Result<(), StoreError> {
         let now = self.now();
         let since = followed.since();
         let news = self.news(since).await?;
@@ -264,16 +336,24 @@ impl PromQuery {
         loop {
             let mut connection = self.shared.pool.acquire(Access::Read).await?;
             let mut connection = connection.as_connection();
-            let page = connection.store().series_registered(since, after.as_ref(), SERIES_PER_PAGE).await?;
+            let page = connection.store().registrations(since, after.as_ref(), SERIES_PER_PAGE).await?;
             let is_last = page.len() < SERIES_PER_PAGE as usize;
-            after = page.last().map(|last| (last.registered_at, last.series.id));
+            after = page.last().copied();
             followed.registered_to = after.map(|(time, _)| time).max(followed.registered_to);
+            // Most of what was registered in the overlap is known, unless some of it was removed meanwhile.
+            let asked = self.unknown(&page, removed.is_any);
+            let page = connection.store().present_series(&asked).await?;
             let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
             if removed.is_any {
                 let outdated = index.outdated(&page);
                 index.remove(&outdated);
             }
+            let was_whole = index.cut_at().is_none();
             page.into_iter().for_each(|registered| index.add(registered));
+            if let Some(known) = index.cut_at().filter(|_| was_whole) {
+                tracing::warn!(target: "monitoring::internal", known,
+                    "queries and rules see no newer series: there are more than can be kept in memory");
+            }
             if is_last {
                 break;
             }
@@ -281,6 +361,13 @@ impl PromQuery {
         // Only now: after a failure it is all looked up again.
         (followed.news, followed.looked_up_at) = (Some((since, news)), now);
         Ok(())
+    }
+
+    /// Those of the series registered that are to be read.
+    fn unknown(&self, registrations: &[(DateTime<Utc>, SeriesId)], is_any: bool) -> Vec<SeriesId> {
+        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        let ids = registrations.iter().map(|(_, id)| *id);
+        ids.filter(|id| is_any || !index.knows(*id)).collect()
     }
 
     /// Whether there is anything to look for.
@@ -321,8 +408,11 @@ impl Followed {
     /// Since when to look for series.
     fn since(&self) -> DateTime<Utc> {
         let Some(registered_to) = self.registered_to else { return DateTime::UNIX_EPOCH };
-        // Those that came together long ago are not looked at for ever. Nobody may have asked for days.
-        (registered_to - OVERLAP).max(self.looked_up_at - OVERLAP_AT_REST)
+        // Those that came together long ago are not looked at for ever. Nobody may have asked for days. And
+        // the newest may have been registered by a clock that is ahead of all others.
+        let since = (registered_to.min(self.looked_up_at) - OVERLAP).max(self.looked_up_at - OVERLAP_AT_REST);
+        // The same for a while, so that what comes in between can be told by a count.
+        since.duration_trunc(OVERLAP).unwrap_or(since)
     }
 
     fn is_up_to_date(&self, since: DateTime<Utc>, news: SeriesNews) -> bool {
@@ -342,6 +432,7 @@ mod tests {
     use crate::config::Settings;
     use crate::model::{Labels, Sample, SampleValue, Series, Temporality};
     use crate::store::Context;
+    use crate::store::metrics::Novelty;
     use crate::store::removal::Span;
 
     fn series(name: &str) -> Series {
@@ -353,7 +444,8 @@ mod tests {
         let (series_id, exemplars) = (series.id, Vec::new());
         let sample = Sample { series_id, timestamp, origin: 0, value, observations: 1, exemplars };
         let mut conn = pool.acquire(Access::Write).await.unwrap();
-        conn.as_connection().store().record(&[series], &[sample], 1, timestamp).await.unwrap();
+        let mut connection = conn.as_connection();
+        connection.store().record(&[series], &[sample], Novelty::New, 1, timestamp).await.unwrap();
     }
 
     async fn remove(pool: &Pool, series: &Series, now: DateTime<Utc>) {
@@ -375,13 +467,19 @@ mod tests {
             clock.advance(std::time::Duration::from_secs(3_600));
         }
         let promql = PromQuery::new(pool.clone(), QueryLimits::default());
-        *promql.shared.index.write().unwrap() = Index::with_room_for(3);
-        assert!(promql.metadata(None, 10).await.is_err());
+        *promql.shared.index.write().unwrap() = Index::with_room_for(3, usize::MAX);
+        assert_eq!(promql.metadata(None, 10).await.unwrap().len(), 3);
+        let warnings = promql.instant("left_out or a", clock.now()).await.unwrap().warnings();
+        assert!(warnings.iter().any(|warning| warning.contains("the newest past 3")), "{warnings:?}");
+        promql.learn().await.unwrap();
+        let seen = promql.columns_at("a", clock.now()).await;
+        assert!(seen.is_ok(), "rules go on: {seen:?}");
         for name in ["a", "b", "c"] {
             remove(&pool, &series(name), clock.now()).await;
         }
         let known: Vec<_> =
             promql.metadata(None, 10).await.unwrap().into_iter().map(|metric| metric.name).collect();
         assert_eq!(known, ["left_out", "newest"]);
+        assert!(promql.instant("newest", clock.now()).await.unwrap().warnings().is_empty());
     }
 }

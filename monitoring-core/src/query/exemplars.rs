@@ -67,12 +67,12 @@ impl PromQuery {
         start: DateTime<Utc>,
         end: DateTime<Utc>,
     ) -> QueryResult<Option<QueryExemplars>> {
-        let selections = selections(query)?;
-        check_count(selections.len())?;
-        if selections.is_empty() {
-            return Ok(None);
-        }
         let reading = async {
+            let selections = selections(query)?;
+            check_count(selections.len())?;
+            if selections.is_empty() {
+                return Ok(None);
+            }
             self.follow().await?;
             let (source, limits) = (self.source(), self.limits());
             let reach = Reach { after: start.timestamp_millis() - 1, until: end.timestamp_millis() };
@@ -83,9 +83,10 @@ impl PromQuery {
                 shown.extend(found.into_iter().filter_map(|found| Some((bucket(&found)?, found.labels))));
                 self.check_series(shown.len())?;
             }
-            self.exemplars_of(&shown, reach).await.map_err(|error| QueryError::Source(error.into()))
+            let exemplars = self.exemplars_of(&shown, reach).await;
+            exemplars.map(Some).map_err(|error| QueryError::Source(error.into()))
         };
-        self.in_turn(reading).await.map(Some)
+        self.in_turn(reading).await
     }
 
     async fn exemplars_of(

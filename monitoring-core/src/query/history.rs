@@ -7,7 +7,7 @@ use super::index::{Index, Key};
 use super::part::Part;
 use crate::model::MetricType;
 use crate::promql::{
-    Found, LabelSet, NAME, QueryError, QueryResult, Reach, Samples, SeriesSource as _, Wanted, is_present,
+    Budget, Found, LabelSet, NAME, QueryResult, Reach, Samples, SeriesSource as _, Wanted, is_present,
 };
 
 /// Series read at once.
@@ -43,7 +43,7 @@ impl PromQuery {
     ///
     /// # Errors
     ///
-    /// [`QueryError::Timeout`], or [`QueryError::Source`] if storage failed.
+    /// As [`PromQuery::samples`].
     pub(crate) async fn histories(
         &self,
         start: DateTime<Utc>,
@@ -57,10 +57,10 @@ impl PromQuery {
                 let index = self.shared.index.read().unwrap_or_else(std::sync::PoisonError::into_inner);
                 chosen(&index, series_max)
             };
-            let mut histories = Vec::with_capacity(chosen.len());
+            let (mut histories, mut budget) = (Vec::with_capacity(chosen.len()), Budget::new(self.limits()));
             for batch in chosen.chunks(SERIES_PER_BATCH) {
-                let samples = self.source().samples(batch, reach, Wanted::Increments).await;
-                for (found, samples) in batch.iter().zip(samples.map_err(QueryError::Source)?) {
+                let samples = self.source().samples(batch, reach, Wanted::Increments, &mut budget).await?;
+                for (found, samples) in batch.iter().zip(samples) {
                     histories.extend(history(found, samples));
                 }
             }

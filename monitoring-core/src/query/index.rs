@@ -4,19 +4,25 @@
 //! that have it. A family is a stored series as PromQL sees it; the buckets of a histogram are one
 //! family and become series of their own when they are found.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
 
 use super::part::{Part, bound, families};
 use crate::model::{MetricType, Series, SeriesId, SeriesKind};
-use crate::promql::{Condition, Found, LabelSet, Matcher, NAME};
+use crate::promql::{Found, LabelSet, NAME, matching_cells};
 use crate::store::series::RegisteredSeries;
 
 /// The label that tells the buckets of a family apart.
-const BOUND: &str = "le";
+pub(super) const BOUND: &str = "le";
 
-/// Series kept in memory; queries are refused where there are more.
-pub(super) const SERIES_MAX: usize = 1_000_000;
+/// Series kept in memory: more than may come into being. Where there are more all the same, for limits were
+/// raised or replicas added some at once, the newest are left out.
+const SERIES_MAX: usize = 1_000_000;
+/// Bytes of the labels of these, likewise; they take about twice as many.
+const LABEL_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// What the samples of a found series are read by.
 #[derive(Clone, Debug)]
@@ -31,6 +37,10 @@ pub(super) struct Key {
 #[derive(Debug)]
 pub(super) struct Index {
     series_max: usize,
+    label_bytes_max: usize,
+    label_bytes: usize,
+    /// Whether there are series it has no room for.
+    lacks_some: bool,
     families: Vec<Family>,
     /// What each is known as, and since when.
     known: HashMap<SeriesId, (SeriesKind, i64)>,
@@ -80,15 +90,18 @@ pub(super) struct Family {
 
 impl Default for Index {
     fn default() -> Self {
-        Self::with_room_for(SERIES_MAX)
+        Self::with_room_for(SERIES_MAX, LABEL_BYTES_MAX)
     }
 }
 
 impl Index {
     /// Nothing known yet.
-    pub(super) fn with_room_for(series_max: usize) -> Self {
+    pub(super) fn with_room_for(series_max: usize, label_bytes_max: usize) -> Self {
         Self {
             series_max,
+            label_bytes_max,
+            label_bytes: 0,
+            lacks_some: false,
             families: Vec::new(),
             known: HashMap::new(),
             metrics: BTreeMap::new(),
@@ -96,9 +109,13 @@ impl Index {
         }
     }
 
-    /// Adds a series, unless it is known.
+    /// Adds a series, unless it is known or there is no room.
     pub(super) fn add(&mut self, registered: RegisteredSeries) {
-        if self.is_full() || self.known.contains_key(&registered.series.id) {
+        if self.known.contains_key(&registered.series.id) {
+            return;
+        }
+        if self.is_full() {
+            self.lacks_some = true;
             return;
         }
         self.insert(Arc::new(registered.series), registered.registered_at.timestamp_millis());
@@ -124,19 +141,22 @@ impl Index {
         if !gone.iter().any(|id| self.known.contains_key(id)) {
             return;
         }
+        let lacks_some = self.lacks_some;
         for Family { key, .. } in self.clear() {
             if !gone.contains(&key.series.id) && !self.known.contains_key(&key.series.id) {
                 self.insert(key.series, key.registered_at);
             }
         }
+        self.lacks_some = lacks_some;
     }
 
     /// Forgets everything; returns what that was.
     pub(super) fn clear(&mut self) -> Vec<Family> {
-        std::mem::replace(self, Self::with_room_for(self.series_max)).families
+        std::mem::replace(self, Self::with_room_for(self.series_max, self.label_bytes_max)).families
     }
 
     fn insert(&mut self, series: Arc<Series>, registered_at: i64) {
+        self.label_bytes += series.label_bytes();
         self.known.insert(series.id, (series.kind(), registered_at));
         self.metrics.entry(series.name.clone()).or_insert(series.metric_type);
         for (labels, part) in families(&series) {
@@ -149,9 +169,25 @@ impl Index {
         }
     }
 
+    /// How many are known to be registered before a time.
+    pub(super) fn registered_before(&self, before: DateTime<Utc>) -> usize {
+        let before = before.timestamp_millis();
+        self.known.values().filter(|(_, registered_at)| *registered_at < before).count()
+    }
+
+    /// Whether the series is known.
+    pub(super) fn knows(&self, id: SeriesId) -> bool {
+        self.known.contains_key(&id)
+    }
+
     /// Whether there is room for more series: each takes about a kilobyte.
     pub(super) fn is_full(&self) -> bool {
-        self.known.len() >= self.series_max
+        self.known.len() >= self.series_max || self.label_bytes >= self.label_bytes_max
+    }
+
+    /// How many series it knows, if there are others it had no room for.
+    pub(super) fn cut_at(&self) -> Option<usize> {
+        self.lacks_some.then_some(self.known.len())
     }
 
     /// Metrics and their types by name: the one asked for, or up to `max`.
@@ -181,80 +217,62 @@ impl Index {
         }
     }
 
-    /// Series that fulfil all matchers: up to `max`, and one more if there are more.
-    pub(super) fn find(&self, matchers: &[Matcher], max: usize) -> Vec<Found<Key>> {
-        self.matching(matchers).take(max.saturating_add(1)).collect()
+    /// The values of a label among the series to be listed, up to `max`.
+    pub(super) fn values(&self, label: &str, listed: &Listed, max: usize) -> Vec<String> {
+        let is_listed = |number: &u32| listed.has(&self.families[*number as usize].key.series.id);
+        let all = self.postings.get(label).into_iter().flatten();
+        let listed = all.filter(|(_, numbers)| numbers.iter().any(is_listed));
+        listed.take(max).map(|(value, _)| value.to_string()).collect()
     }
 
-    /// All series that fulfil all matchers, one after the other.
-    pub(super) fn matching<'i>(&'i self, matchers: &'i [Matcher]) -> impl Iterator<Item = Found<Key>> + 'i {
-        let families = self.candidates(matchers).into_iter().map(|number| &self.families[number as usize]);
-        let fits = |labels: &LabelSet| matchers.iter().all(|m| m.accepts(labels.value(&m.name)));
-        families.flat_map(Family::shown).filter(move |found| fits(&found.labels))
-    }
-
-    /// The labels of the series that fulfil all matchers: of those to be listed, the first `max`.
-    pub(super) fn label_sets(&self, matchers: &[Matcher], listed: &Listed, max: usize) -> BTreeSet<LabelSet> {
-        let mut sets = BTreeSet::new();
-        for found in self.matching(matchers).filter(|found| listed.has(&found.key.series.id)) {
-            sets.insert(found.labels);
-            if sets.len() > max {
-                sets.pop_last();
-            }
-        }
-        sets
-    }
-
-    /// The stored series that fulfil all matchers of any of the lists, or all, if there is no list;
-    /// with the time since when there is a total of those that add up.
-    pub(super) fn known(&self, selections: &[Vec<Matcher>]) -> HashMap<SeriesId, Option<i64>> {
-        let known = |key: &Key| (key.series.id, key.series.kind().adds_up().then_some(key.registered_at));
-        match selections {
-            [] => self.families.iter().map(|family| known(&family.key)).collect(),
-            _ => self.selected(selections).map(|found| known(&found.key)).collect(),
-        }
-    }
-
-    /// Every value of a label among the series that fulfil all matchers of any of the lists; of all
-    /// series, if there is no list.
-    pub(super) fn values(
+    /// The values of a label that come after another one, each with the number of families that have
+    /// it: as many as take so many cells to match, and one at least, unless there is none.
+    pub(super) fn values_after(
         &self,
         label: &str,
-        selections: &[Vec<Matcher>],
-        listed: &Listed,
-        max: usize,
-    ) -> Vec<String> {
-        let mut values = BTreeSet::new();
-        if selections.is_empty() && label != BOUND {
-            let is_listed = |number: &u32| listed.has(&self.families[*number as usize].key.series.id);
-            let all = self.postings.get(label).into_iter().flatten();
-            let listed = all.filter(|(_, numbers)| numbers.iter().any(is_listed));
-            return listed.take(max).map(|(value, _)| value.to_string()).collect();
-        }
-        for found in self.selected(selections).filter(|found| listed.has(&found.key.series.id)) {
-            let value = found.labels.value(label);
-            if !value.is_empty() && values.len() < max {
-                values.insert(value.to_owned());
-            }
-        }
-        values.into_iter().collect()
+        after: Option<&str>,
+        cells_max: usize,
+    ) -> Vec<(Arc<str>, usize)> {
+        let Some(values) = self.postings.get(label) else { return Vec::new() };
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut cells = 0;
+        let is_due = |(value, _): &(&Arc<str>, &Vec<u32>)| {
+            let is_due = cells < cells_max;
+            cells += matching_cells(value);
+            is_due
+        };
+        let portion = values.range::<str, _>((after, Bound::Unbounded)).take_while(is_due);
+        portion.map(|(value, numbers)| (value.clone(), numbers.len())).collect()
     }
 
-    /// The names of all labels, as [`Index::values`].
-    pub(super) fn label_names(
+    /// How many values a label has.
+    pub(super) fn count_values(&self, label: &str) -> usize {
+        self.postings.get(label).map_or(0, BTreeMap::len)
+    }
+
+    /// How many families have a label of this value.
+    pub(super) fn families_with(&self, label: &str, value: &str) -> usize {
+        self.postings.get(label).and_then(|values| values.get(value)).map_or(0, Vec::len)
+    }
+
+    /// Families that fulfil a condition, up to `max`: of those with one of some values of a label, or
+    /// of all. The buckets of a histogram are one.
+    pub(super) fn families(
         &self,
-        selections: &[Vec<Matcher>],
-        listed: &Listed,
+        having: Option<(&str, &[Arc<str>])>,
+        fits: impl Fn(&LabelSet) -> bool,
         max: usize,
-    ) -> Vec<String> {
-        let mut names = BTreeSet::new();
-        for found in self.selected(selections).filter(|found| listed.has(&found.key.series.id)) {
-            for label in found.labels.iter().filter(|label| !names.contains(&*label.name)).collect::<Vec<_>>()
-            {
-                names.insert(label.name.to_string());
-            }
-        }
-        names.into_iter().take(max).collect()
+    ) -> Vec<Found<Key>> {
+        let found = |family: &Family| Found { labels: family.labels.clone(), key: family.key.clone() };
+        let Some((label, values)) = having else {
+            let families = self.families.iter().filter(|family| fits(&family.labels));
+            return families.take(max).map(found).collect();
+        };
+        let values = values.iter().filter_map(|value| self.postings.get(label)?.get(value));
+        let mut numbers: Vec<u32> = values.flatten().copied().collect();
+        numbers.sort_unstable();
+        let families = numbers.into_iter().map(|number| &self.families[number as usize]);
+        families.filter(|family| fits(&family.labels)).take(max).map(found).collect()
     }
 
     /// The families of each metric that are kept, in the order of names.
@@ -268,38 +286,6 @@ impl Index {
         };
         metrics.map(families).filter(|series| !series.is_empty()).collect()
     }
-
-    fn selected<'i>(&'i self, selections: &'i [Vec<Matcher>]) -> Box<dyn Iterator<Item = Found<Key>> + 'i> {
-        if selections.is_empty() {
-            return Box::new(self.families.iter().flat_map(Family::shown));
-        }
-        Box::new(selections.iter().flat_map(|matchers| self.matching(matchers)))
-    }
-
-    /// The families that may fulfil the matchers: those in the postings of each that says something
-    /// about a label families have.
-    fn candidates(&self, matchers: &[Matcher]) -> Vec<u32> {
-        let telling = matchers.iter().filter(|matcher| matcher.name != BOUND && !matcher.accepts(""));
-        let mut lists: Vec<_> = telling.map(|matcher| self.having(matcher)).collect();
-        lists.sort_by_key(Vec::len);
-        let mut lists = lists.into_iter();
-        let Some(first) = lists.next() else {
-            return (0..self.families.len()).filter_map(|number| u32::try_from(number).ok()).collect();
-        };
-        lists.fold(first, |kept, list| intersection(&kept, &list))
-    }
-
-    /// The families with a label that fulfils a matcher.
-    fn having(&self, matcher: &Matcher) -> Vec<u32> {
-        let Some(values) = self.postings.get(&*matcher.name) else { return Vec::new() };
-        if let Condition::Equal(value) = &matcher.condition {
-            return values.get(&**value).cloned().unwrap_or_default();
-        }
-        let lists = values.iter().filter(|(value, _)| matcher.accepts(value)).map(|(_, list)| list);
-        let mut numbers: Vec<u32> = lists.flatten().copied().collect();
-        numbers.sort_unstable();
-        numbers
-    }
 }
 
 impl Family {
@@ -307,20 +293,20 @@ impl Family {
     fn size(&self) -> usize {
         if let Part::Bucket(last) = self.key.part { last + 1 } else { 1 }
     }
+}
 
-    /// The series it is shown as.
-    fn shown(&self) -> impl Iterator<Item = Found<Key>> + '_ {
-        let buckets = match self.key.part {
-            Part::Bucket(last) => Some(0..=last),
-            Part::Number | Part::Count | Part::Sum => None,
-        };
-        let itself = buckets.is_none().then(|| Found { labels: self.labels.clone(), key: self.key.clone() });
-        let bucket = |n| {
-            let labels = self.labels.with(BOUND, &bound(&self.key.series.bounds, n));
-            Found { labels, key: Key { part: Part::Bucket(n), ..self.key.clone() } }
-        };
-        itself.into_iter().chain(buckets.into_iter().flatten().map(bucket))
-    }
+/// The series a family is shown as.
+pub(super) fn shown(family: &Found<Key>) -> impl Iterator<Item = Found<Key>> + Send + '_ {
+    let buckets = match family.key.part {
+        Part::Bucket(last) => Some(0..=last),
+        Part::Number | Part::Count | Part::Sum => None,
+    };
+    let itself = buckets.is_none().then(|| family.clone());
+    let bucket = |n| {
+        let labels = family.labels.with(BOUND, &bound(&family.key.series.bounds, n));
+        Found { labels, key: Key { part: Part::Bucket(n), ..family.key.clone() } }
+    };
+    itself.into_iter().chain(buckets.into_iter().flatten().map(bucket))
 }
 
 /// Those with the greatest numbers, the greatest first.
@@ -330,26 +316,12 @@ fn greatest(mut figures: Vec<(String, usize)>, max: usize) -> Vec<(String, usize
     figures
 }
 
-/// What two rising lists have in common; the first is the shorter one.
-fn intersection(short: &[u32], long: &[u32]) -> Vec<u32> {
-    let mut rest = long;
-    let mut common = Vec::new();
-    for number in short {
-        rest = &rest[rest.partition_point(|other| other < number)..];
-        if rest.first() == Some(number) {
-            common.push(*number);
-        }
-    }
-    common
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::{Labels, Temporality};
-    use chrono::DateTime;
 
-    fn index() -> Index {
+    pub(in crate::query) fn index() -> Index {
         let mut index = Index::default();
         let mut add = |name: &str, labels: &[(&str, &str)], metric_type, bounds: &[f64]| {
             let labels: Labels = labels.iter().copied().collect();
@@ -363,46 +335,49 @@ mod tests {
         index
     }
 
-    fn found(index: &Index, query: &str) -> Vec<String> {
-        let promql_parser::parser::Expr::VectorSelector(selector) = crate::promql::parse(query).unwrap()
-        else {
-            panic!("{query} is no selector");
-        };
-        let matchers = crate::promql::matchers(&selector).unwrap();
-        index.find(&matchers, 100).into_iter().map(|found| found.labels.to_string()).collect()
-    }
-
-    #[test]
-    fn series_are_found_by_every_kind_of_condition() {
-        let index = index();
-        assert_eq!(index.known.len(), 3);
-        assert_eq!(found(&index, "up"), [r#"up{job="a", zone="1"}"#, r#"up{job="b"}"#]);
-        assert_eq!(found(&index, r#"up{zone=""}"#), [r#"up{job="b"}"#]);
-        assert_eq!(found(&index, r#"{__name__=~"u.", job!="b"}"#), [r#"up{job="a", zone="1"}"#]);
-        assert_eq!(found(&index, r#"{job=~"b|c"}"#), [r#"up{job="b"}"#]);
-        assert_eq!(found(&index, r#"latency_bucket{le="+Inf"}"#), [r#"latency_bucket{job="a", le="+Inf"}"#]);
-        assert_eq!(found(&index, r#"{le=~".+"}"#).len(), 2);
-        assert!(found(&index, "latency").is_empty());
-    }
-
     #[test]
     fn a_series_that_is_removed_is_forgotten_with_its_labels() {
         let mut index = index();
-        let latency = index.find(&[], 100).into_iter().find(|found| found.key.series.name == "latency");
+        let families = |index: &Index| index.families(None, |_| true, 100);
+        let latency = families(&index).into_iter().find(|family| family.key.series.name == "latency");
         let other = SeriesId::new(1);
         index.remove(&HashSet::from([other]));
         assert_eq!(index.known.len(), 3);
         index.remove(&HashSet::from([latency.unwrap().key.series.id, other]));
-        assert_eq!(found(&index, r#"{job="a"}"#), [r#"up{job="a", zone="1"}"#]);
-        assert_eq!(index.label_names(&[], &Listed::All, 10), ["__name__", "job", "zone"]);
+        let left: Vec<_> = families(&index).into_iter().map(|family| family.labels.to_string()).collect();
+        assert_eq!(left, [r#"up{job="a", zone="1"}"#, r#"up{job="b"}"#]);
+        assert_eq!(index.families_with("job", "a"), 1);
         assert_eq!(index.metrics(None, 10), [("up".to_owned(), MetricType::Gauge)]);
     }
 
     #[test]
-    fn names_and_values_of_labels_are_listed_in_order() {
+    fn what_does_not_fit_is_left_out_and_missed() {
+        let mut index = Index::with_room_for(9, 20);
+        for (name, cut_at) in [("a", None), ("b", None), ("c", Some(2)), ("a", Some(2))] {
+            // Eleven bytes each.
+            let labels = [("n", "four")].into_iter().collect();
+            let series = Series::new(name.into(), labels, MetricType::Gauge, Temporality::Delta, Vec::new());
+            index.add(RegisteredSeries { series, registered_at: DateTime::UNIX_EPOCH });
+            assert_eq!(index.cut_at(), cut_at, "{name}");
+        }
+        let gone = index.families(None, |_| true, 9)[0].key.series.id;
+        index.remove(&HashSet::from([gone]));
+        assert_eq!((index.cut_at(), index.label_bytes), (Some(1), 11));
+    }
+
+    #[test]
+    fn values_of_labels_come_in_order_and_in_portions() {
         let index = index();
-        assert_eq!(index.values("job", &[], &Listed::All, 10), ["a", "b"]);
-        assert_eq!(index.values("le", &[], &Listed::All, 10), ["+Inf", "1"]);
-        assert_eq!(index.label_names(&[], &Listed::All, 10), ["__name__", "job", "le", "zone"]);
+        assert_eq!(index.values("job", &Listed::All, 10), ["a", "b"]);
+        assert!(index.values("job", &Listed::These(HashSet::new()), 10).is_empty());
+        let portion = |after, cells_max| {
+            let portion = index.values_after("job", after, cells_max).into_iter();
+            portion.map(|(value, families)| (value.to_string(), families)).collect::<Vec<_>>()
+        };
+        let (a, b) = (("a".to_owned(), 4), ("b".to_owned(), 1));
+        assert_eq!(portion(None, usize::MAX), [a.clone(), b.clone()]);
+        assert_eq!(portion(None, 1), [a]);
+        assert_eq!(portion(Some("a"), 1), [b]);
+        assert!(portion(Some("b"), 1).is_empty());
     }
 }

@@ -1,16 +1,17 @@
 //! Which series and labels there are, of all times or of some.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use chrono::{DateTime, Utc};
 
 use super::engine::PromQuery;
-use super::index::{Index, Listed};
-use super::selector::{Selector, check_count};
+use super::index::{BOUND, Key, Listed};
+use super::lookup::look_up;
+use super::selector::{Selector, parsed};
 use super::stored::instant;
 use crate::model::SeriesId;
-use crate::promql::{LabelSet, Matcher, QueryError, QueryResult};
+use crate::promql::{Found, LabelSet, QueryError, QueryResult};
 use crate::store::series::SeriesStore as _;
 use crate::store::{Access, AsConnection as _, StoreError};
 
@@ -35,11 +36,10 @@ impl PromQuery {
     ///
     /// [`QueryError::BadData`] if a text is no selector; storage failed.
     pub async fn series(&self, selectors: &[String], max: usize) -> QueryResult<Vec<LabelSet>> {
-        let labels = |index: &Index, selection: &[Vec<Matcher>], listed: &Listed| {
-            let sets = selection.iter().flat_map(|matchers| index.label_sets(matchers, listed, max));
-            sets.collect::<Vec<_>>()
+        let list = |labels: &LabelSet, series: &mut BTreeSet<LabelSet>| {
+            series.insert(labels.clone());
         };
-        self.in_turn(self.merged(selectors, max, labels)).await
+        Ok(self.in_turn(self.listing(selectors, max, list)).await?.into_iter().collect())
     }
 
     /// The names of all labels of the series that any of the selectors finds; of all series, if
@@ -49,10 +49,10 @@ impl PromQuery {
     ///
     /// As [`PromQuery::series`].
     pub async fn label_names(&self, selectors: &[String], max: usize) -> QueryResult<Vec<String>> {
-        let names = |index: &Index, selection: &[Vec<Matcher>], listed: &Listed| {
-            index.label_names(selection, listed, max)
+        let list = |labels: &LabelSet, names: &mut BTreeSet<Arc<str>>| {
+            names.extend(labels.iter().map(|label| label.name.clone()));
         };
-        self.in_turn(self.merged(selectors, max, names)).await
+        Ok(texts(self.in_turn(self.listing(selectors, max, list)).await?))
     }
 
     /// The values of a label among the series that any of the selectors finds; among all series, if
@@ -67,47 +67,72 @@ impl PromQuery {
         selectors: &[String],
         max: usize,
     ) -> QueryResult<Vec<String>> {
-        let values = |index: &Index, selection: &[Vec<Matcher>], listed: &Listed| {
-            index.values(label, selection, listed, max)
+        let list = |labels: &LabelSet, values: &mut BTreeSet<Arc<str>>| {
+            let labels = labels.iter().filter(|one| &*one.name == label);
+            values.extend(labels.map(|label| label.value.clone()));
         };
-        self.in_turn(self.merged(selectors, max, values)).await
+        let listing = async {
+            if selectors.is_empty() && label != BOUND {
+                let listed = self.listed(&[]).await?;
+                let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+                return Ok(index.values(label, &listed, max));
+            }
+            Ok(texts(self.listing(selectors, max, list).await?))
+        };
+        self.in_turn(listing).await
     }
 
-    /// What is listed of each selection, together: the first `max`. Between two of them others have
-    /// the thread and the index.
-    async fn merged<T: Ord + Send>(
+    /// What `list` adds to a list for each of the selected series: the first `max`.
+    async fn listing<T: Ord + Send>(
         &self,
         selectors: &[String],
         max: usize,
-        list: impl Fn(&Index, &[Vec<Matcher>], &Listed) -> Vec<T> + Send,
-    ) -> QueryResult<Vec<T>> {
-        let selections = parsed(selectors)?;
-        let listed = self.listed(&selections).await?;
-        let parts =
-            if selections.is_empty() { vec![&selections[..]] } else { selections.chunks(1).collect() };
-        let mut merged = BTreeSet::new();
-        for part in parts {
-            let found = {
-                let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-                list(&index, part, &listed)
-            };
-            merged.extend(found);
-            while merged.len() > max {
-                merged.pop_last();
+        list: impl Fn(&LabelSet, &mut BTreeSet<T>) + Send + Sync,
+    ) -> QueryResult<BTreeSet<T>> {
+        let selectors = parsed(selectors).await?;
+        let listed = self.listed(&selectors).await?;
+        let mut first = BTreeSet::new();
+        let add = |found: Found<Key>| {
+            if listed.has(&found.key.series.id) {
+                list(&found.labels, &mut first);
+                while first.len() > max {
+                    first.pop_last();
+                }
             }
-            tokio::task::yield_now().await;
+        };
+        self.each_selected(&selectors, add).await;
+        Ok(first)
+    }
+
+    /// Hands over the series that any of the selectors finds; all, if there is none.
+    async fn each_selected(&self, selectors: &[Selector], mut take: impl FnMut(Found<Key>) + Send) {
+        let all = [Selector::default()];
+        for selector in if selectors.is_empty() { &all[..] } else { selectors } {
+            let found = look_up(&self.shared.index, selector.matchers(), usize::MAX).await;
+            found
+                .each(|found| {
+                    take(found);
+                    true
+                })
+                .await;
         }
-        Ok(merged.into_iter().collect())
     }
 
     /// Which of the selected series are to be listed.
-    async fn listed(&self, selections: &[Vec<Matcher>]) -> QueryResult<Listed> {
+    async fn listed(&self, selectors: &[Selector]) -> QueryResult<Listed> {
         self.follow().await?;
         let Some(span) = self.span else { return Ok(Listed::All) };
         if span.0 > span.1 {
             return Ok(Listed::These(HashSet::new()));
         }
-        let selected = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).known(selections);
+        // With the time since when there is a total of those that add up.
+        let mut selected = HashMap::new();
+        let add = |found: Found<Key>| {
+            let key = found.key;
+            let counted_since = key.series.kind().adds_up().then_some(key.registered_at);
+            selected.insert(key.series.id, counted_since);
+        };
+        self.each_selected(selectors, add).await;
         let looking = self.look_up(selected, span);
         looking.await.map(Listed::These).map_err(|error| QueryError::Source(error.into()))
     }
@@ -160,8 +185,6 @@ impl PromQuery {
     }
 }
 
-/// The conditions of each selector.
-fn parsed(selectors: &[String]) -> QueryResult<Vec<Vec<Matcher>>> {
-    check_count(selectors.len())?;
-    selectors.iter().map(|text| text.parse().map(Selector::into_matchers)).collect()
+fn texts(shared: BTreeSet<Arc<str>>) -> Vec<String> {
+    shared.iter().map(ToString::to_string).collect()
 }

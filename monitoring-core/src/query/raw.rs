@@ -1,15 +1,17 @@
 //! Samples as they are, for systems that evaluate them themselves: federation and remote read.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
 
 use super::engine::PromQuery;
-use super::selector::{Selector, check_count};
+use super::selector::{Selector, parsed};
 use crate::promql::{
-    QueryError, QueryResult, Reach, Samples, SeriesSource as _, SeriesValues, Wanted, is_present,
+    Budget, QueryError, QueryResult, Reach, Samples, SeriesSource as _, SeriesValues, Wanted, is_present,
 };
 
-/// Series whose samples are read at once.
-const SERIES_PER_BATCH: usize = 256;
+/// Series whose samples are read at once: the fewer, the more samples each may have.
+const SERIES_PER_BATCH: RangeInclusive<usize> = 16..=256;
 /// The longest gap in the totals of a delta series: a reader that looks back five minutes, as
 /// Prometheus does, always finds one.
 const GAP_MAX_MILLIS: i64 = 4 * 60 * 1_000;
@@ -45,16 +47,15 @@ impl PromQuery {
     ///
     /// # Errors
     ///
-    /// As [`PromQuery::samples`].
-    pub async fn newest(&self, selectors: &[Selector]) -> QueryResult<Vec<SeriesValues>> {
+    /// [`QueryError::BadData`] if a text is no selector; otherwise as [`PromQuery::samples`].
+    pub async fn newest(&self, selectors: &[String]) -> QueryResult<Vec<SeriesValues>> {
         let now = self.now().timestamp_millis();
         let lookback = i64::try_from(self.limits().lookback.as_millis()).unwrap_or(i64::MAX);
         let reach = Reach { after: now.saturating_sub(lookback), until: now };
-        check_count(selectors.len())?;
         let reading = async {
             let mut found = Vec::new();
-            for selector in selectors {
-                found.extend(self.read(selector, reach, |samples, _| Some(newest(&samples, now))).await?);
+            for selector in parsed(selectors).await? {
+                found.extend(self.read(&selector, reach, |samples, _| Some(newest(&samples, now))).await?);
                 found.sort_unstable_by(|a: &SeriesValues, b| a.labels.cmp(&b.labels));
                 found.dedup_by(|a, b| a.labels == b.labels);
                 self.check_series(found.len())?;
@@ -76,10 +77,11 @@ impl PromQuery {
             source.find(selector.matchers(), reach, limits.series_max).await.map_err(QueryError::Source)?;
         self.check_series(found.len())?;
         found.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        let mut left = limits.samples_max;
+        let (mut left, mut budget) = (limits.samples_max, Budget::new(limits));
         let mut read = Vec::new();
-        for batch in found.chunks(SERIES_PER_BATCH) {
-            let samples = source.samples(batch, reach, Wanted::Totals).await.map_err(QueryError::Source)?;
+        let (min, max) = SERIES_PER_BATCH.into_inner();
+        for batch in found.chunks(reach.series_per_batch().clamp(min, max)) {
+            let samples = source.samples(batch, reach, Wanted::Totals, &mut budget).await?;
             for (series, samples) in batch.iter().zip(samples) {
                 let samples = show(samples, left).ok_or_else(QueryError::too_many_samples)?;
                 left = left.checked_sub(samples.len()).ok_or_else(QueryError::too_many_samples)?;

@@ -1,11 +1,12 @@
 //! Finding series in the database itself: for whoever changes them, and has a connection already.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use chrono::DateTime;
 
 use super::index::Index;
+use super::lookup::look_up;
 use super::selector::Selector;
 use crate::model::Series;
 use crate::store::series::SeriesStore as _;
@@ -33,10 +34,15 @@ pub(crate) async fn registered_series(
         after = page.last().map(|last| (last.registered_at, last.series.id));
         let mut index = Index::default();
         page.into_iter().for_each(|registered| index.add(registered));
+        let index = RwLock::new(index);
         for selector in selectors {
-            for found in index.matching(selector.matchers()) {
-                series.entry(found.key.series.id).or_insert(found.key.series);
-            }
+            let found = look_up(&index, selector.matchers(), usize::MAX).await;
+            found
+                .each(|found| {
+                    series.entry(found.key.series.id).or_insert(found.key.series);
+                    true
+                })
+                .await;
         }
         if is_last {
             return Ok(series.into_values().collect());

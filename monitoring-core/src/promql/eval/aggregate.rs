@@ -1,14 +1,23 @@
 //! Aggregations: many rows become one for each group.
 
+use std::ops::Range;
+
 use super::Evaluator;
 use super::matching::Groups;
 use super::ranking::Ranked;
+use super::rows::nothing;
 use crate::model::is_any_label_name;
 use crate::promql::error::{QueryError, QueryResult};
 use crate::promql::functions::{Mean, Moments, Sum, quantile};
+use crate::promql::limits::Budget;
 use crate::promql::plan::{Aggregate, AggregateOp, Node};
 use crate::promql::source::SeriesSource;
 use crate::promql::value::{ABSENT, Row, Steps, is_present};
+
+/// Steps aggregated at once: a few hundred kilobytes besides the columns.
+const STEPS_PER_PORTION: usize = 16_384;
+/// To make a label and look it up takes as long as to handle so many cells.
+const CELLS_PER_LABEL: usize = 50;
 
 impl<S: SeriesSource> Evaluator<'_, S> {
     pub(super) async fn aggregate(&mut self, aggregate: &Aggregate, steps: Steps) -> QueryResult<Vec<Row>> {
@@ -23,23 +32,19 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         };
         let rows = self.vector(&aggregate.of, steps).await?;
         let groups = Groups::of(&rows, &aggregate.grouping);
-        self.budget.spend(rows.len() * steps.count).await?;
-        let (held, steps_count) = (rows.len(), steps.count);
-        let aggregated = match aggregate.op {
-            Op::Sum => fold::<Sum>(&rows, groups, steps_count),
-            Op::Average => fold::<Mean>(&rows, groups, steps_count),
-            Op::Count => fold::<Count>(&rows, groups, steps_count),
-            Op::Group => fold::<One>(&rows, groups, steps_count),
-            Op::Min => fold::<Min>(&rows, groups, steps_count),
-            Op::Max => fold::<Max>(&rows, groups, steps_count),
-            Op::StdVar => fold::<Moments>(&rows, groups, steps_count),
-            Op::StdDev => fold::<Deviation>(&rows, groups, steps_count),
-            Op::Quantile => quantiles(&rows, groups, &parameter),
-            op => Ranked { op, parameter: &parameter, rows: &rows, groups: &groups }.chosen(),
-        };
-        self.hold(aggregated.len(), steps).await?;
-        self.release(held, steps);
-        Ok(aggregated)
+        let (budget, steps) = (&mut self.budget, steps.count);
+        match aggregate.op {
+            Op::Sum => fold::<Sum>(budget, &rows, groups, steps).await,
+            Op::Average => fold::<Mean>(budget, &rows, groups, steps).await,
+            Op::Count => fold::<Count>(budget, &rows, groups, steps).await,
+            Op::Group => fold::<One>(budget, &rows, groups, steps).await,
+            Op::Min => fold::<Min>(budget, &rows, groups, steps).await,
+            Op::Max => fold::<Max>(budget, &rows, groups, steps).await,
+            Op::StdVar => fold::<Moments>(budget, &rows, groups, steps).await,
+            Op::StdDev => fold::<Deviation>(budget, &rows, groups, steps).await,
+            Op::Quantile => quantiles(budget, &rows, groups, &parameter).await,
+            op => Ranked { op, parameter: &parameter, rows: &rows, groups: &groups }.chosen(budget).await,
+        }
     }
 
     async fn parameter(&mut self, op: AggregateOp, node: &Node, steps: Steps) -> QueryResult<Vec<f64>> {
@@ -72,19 +77,28 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         let mut counts: Vec<Row> = Vec::new();
         let mut places = std::collections::HashMap::new();
         for row in &rows {
-            self.budget.spend(row.values.len()).await?;
             let key = aggregate.grouping.key(&row.labels);
-            for (step, value) in row.values.iter().enumerate().filter(|(_, value)| is_present(**value)) {
-                let labels = key.with(label, &crate::promql::format_value(*value));
-                let place = *places.entry(labels.clone()).or_insert_with(|| {
-                    counts.push(Row { labels, drops_name: false, values: vec![ABSENT; steps.count] });
-                    counts.len() - 1
-                });
+            for (step, value) in row.values.iter().enumerate() {
+                if !is_present(*value) {
+                    continue;
+                }
+                self.budget.spend(CELLS_PER_LABEL).await?;
+                let text = crate::promql::format_value(*value);
+                let labels = key.with(label, &text);
+                let place = match places.get(&labels) {
+                    Some(place) => *place,
+                    None => {
+                        self.budget.take_label(&text)?;
+                        self.hold(1, steps).await?;
+                        places.insert(labels.clone(), counts.len());
+                        counts.push(Row { labels, drops_name: false, values: nothing(steps.count) });
+                        counts.len() - 1
+                    }
+                };
                 let count = &mut counts[place].values[step];
                 *count = if is_present(*count) { *count + 1.0 } else { 1.0 };
             }
         }
-        self.hold(counts.len(), steps).await?;
         Ok(counts)
     }
 
@@ -105,39 +119,63 @@ fn check_whole(values: &[f64]) -> QueryResult<()> {
 }
 
 /// Takes up the values of one group at one step.
-trait Accumulator: Clone + Default {
+trait Accumulator: Clone + Default + Send {
     fn add(&mut self, value: f64);
     fn value(&self) -> f64;
 }
 
-fn fold<A: Accumulator>(rows: &[Row], groups: Groups, steps: usize) -> Vec<Row> {
-    let fold_group = |members: Vec<usize>| {
-        let mut accumulators: Vec<Option<A>> = vec![None; steps];
-        for member in members {
-            let values = rows[member].values.iter().zip(&mut accumulators);
-            for (value, accumulator) in values.filter(|(value, _)| is_present(**value)) {
-                accumulator.get_or_insert_default().add(*value);
-            }
+async fn fold<A: Accumulator>(
+    budget: &mut Budget,
+    rows: &[Row],
+    groups: Groups,
+    steps: usize,
+) -> QueryResult<Vec<Row>> {
+    let mut folded = Vec::with_capacity(groups.keys.len());
+    for (labels, members) in groups.keys.into_iter().zip(groups.members) {
+        budget.take(steps)?;
+        let mut values = Vec::with_capacity(steps);
+        while values.len() < steps {
+            let portion = values.len()..steps.min(values.len() + STEPS_PER_PORTION);
+            budget.spend(portion.len() * members.len()).await?;
+            fold_portion::<A>(rows, &members, portion, &mut values);
         }
-        accumulators.iter().map(|accumulator| accumulator.as_ref().map_or(ABSENT, A::value)).collect()
-    };
-    let groups = groups.keys.into_iter().zip(groups.members);
-    groups.map(|(labels, members)| Row { labels, drops_name: false, values: fold_group(members) }).collect()
+        folded.push(Row { labels, drops_name: false, values });
+    }
+    Ok(folded)
 }
 
-fn quantiles(rows: &[Row], groups: Groups, parameter: &[f64]) -> Vec<Row> {
-    let mut values = Vec::new();
-    let mut quantile_at = |members: &[usize], step: usize, q: f64| {
-        values.clear();
-        values.extend(members.iter().map(|n| rows[*n].values[step]).filter(|value| is_present(*value)));
-        if values.is_empty() { ABSENT } else { quantile(q, &mut values) }
-    };
-    let groups = groups.keys.into_iter().zip(groups.members);
-    let row = |(labels, members): (_, Vec<usize>)| {
-        let column = parameter.iter().enumerate().map(|(step, q)| quantile_at(&members, step, *q)).collect();
-        Row { labels, drops_name: false, values: column }
-    };
-    groups.map(row).collect()
+fn fold_portion<A: Accumulator>(rows: &[Row], members: &[usize], steps: Range<usize>, folded: &mut Vec<f64>) {
+    let mut accumulators: Vec<Option<A>> = vec![None; steps.len()];
+    for member in members {
+        let values = rows[*member].values[steps.clone()].iter().zip(&mut accumulators);
+        for (value, accumulator) in values.filter(|(value, _)| is_present(**value)) {
+            accumulator.get_or_insert_default().add(*value);
+        }
+    }
+    folded.extend(accumulators.iter().map(|accumulator| accumulator.as_ref().map_or(ABSENT, A::value)));
+}
+
+async fn quantiles(
+    budget: &mut Budget,
+    rows: &[Row],
+    groups: Groups,
+    parameter: &[f64],
+) -> QueryResult<Vec<Row>> {
+    let (mut found, mut present) = (Vec::with_capacity(groups.keys.len()), Vec::new());
+    for (labels, members) in groups.keys.into_iter().zip(groups.members) {
+        budget.take(parameter.len())?;
+        let mut values = nothing(parameter.len());
+        for (step, q) in parameter.iter().enumerate() {
+            budget.spend(members.len()).await?;
+            present.clear();
+            present.extend(members.iter().map(|n| rows[*n].values[step]).filter(|value| is_present(*value)));
+            if !present.is_empty() {
+                values[step] = quantile(*q, &mut present);
+            }
+        }
+        found.push(Row { labels, drops_name: false, values });
+    }
+    Ok(found)
 }
 
 macro_rules! accumulator {

@@ -1,51 +1,55 @@
 //! Operators with two sides.
 
+use futures_util::future::BoxFuture;
+
 use super::matching::{Groups, presence};
 use super::rows::merged;
 use super::sets::set_operation;
 use super::{Evaluator, rows};
 use crate::promql::error::{QueryError, QueryResult};
 use crate::promql::labels::LabelSet;
+use crate::promql::limits::Budget;
 use crate::promql::plan::{Binary, BinaryKind, BinaryOp, Cardinality, Grouping, Matching};
 use crate::promql::source::SeriesSource;
 use crate::promql::value::{ABSENT, Row, Steps, Value, is_present};
 
 impl<S: SeriesSource> Evaluator<'_, S> {
-    pub(super) async fn binary(&mut self, binary: &Binary, steps: Steps) -> QueryResult<Value> {
+    pub(super) fn binary<'a>(
+        &'a mut self,
+        binary: &'a Binary,
+        steps: Steps,
+    ) -> BoxFuture<'a, QueryResult<Value>> {
         let Binary { op, left, right, .. } = binary;
         match &binary.kind {
-            BinaryKind::Scalars => {
-                let (left, right) = (self.scalar(left, steps).await?, self.scalar(right, steps).await?);
-                let values = left.iter().zip(&right).map(|(left, right)| between_scalars(*op, *left, *right));
-                Ok(Value::Scalar(values.collect()))
-            }
-            BinaryKind::VectorScalar => {
+            BinaryKind::Scalars => Box::pin(async move {
+                let (mut left, right) = (self.scalar(left, steps).await?, self.scalar(right, steps).await?);
+                let compute = |left, step: usize| between_scalars(*op, left, right[step]);
+                rows::put_through(&mut self.budget, &mut left, &compute).await?;
+                Ok(Value::Scalar(left))
+            }),
+            BinaryKind::VectorScalar => Box::pin(async move {
                 let (rows, scalar) = (self.vector(left, steps).await?, self.scalar(right, steps).await?);
                 let compute = |value, step: usize| op.filter(value, scalar[step]);
-                Ok(Value::Vector(with_scalar(binary, rows, compute)))
-            }
-            BinaryKind::ScalarVector => {
+                Ok(Value::Vector(with_scalar(&mut self.budget, binary, rows, compute).await?))
+            }),
+            BinaryKind::ScalarVector => Box::pin(async move {
                 let (scalar, rows) = (self.scalar(left, steps).await?, self.vector(right, steps).await?);
                 // A comparison yields the value of the vector, on whichever side it stands.
                 let compute = |value, step: usize| {
                     let computed = op.filter(scalar[step], value);
                     if op.is_comparison() { computed.map(|_| value) } else { computed }
                 };
-                Ok(Value::Vector(with_scalar(binary, rows, compute)))
-            }
-            BinaryKind::Vectors(matching) => {
+                Ok(Value::Vector(with_scalar(&mut self.budget, binary, rows, compute).await?))
+            }),
+            BinaryKind::Vectors(matching) => Box::pin(async move {
                 let (left, right) = (self.vector(left, steps).await?, self.vector(right, steps).await?);
                 self.budget.spend((left.len() + right.len()) * steps.count).await?;
-                let held = left.len() + right.len();
-                let rows = if matching.cardinality == Cardinality::ManyToMany {
+                Ok(Value::Vector(if matching.cardinality == Cardinality::ManyToMany {
                     set_operation(*op, left, right, &matching.labels, steps.count)?
                 } else {
                     self.between_vectors(binary, matching, left, right, steps).await?
-                };
-                self.hold(rows.len(), steps).await?;
-                self.release(held, steps);
-                Ok(Value::Vector(rows))
-            }
+                }))
+            }),
         }
     }
 
@@ -69,36 +73,35 @@ impl<S: SeriesSource> Evaluator<'_, S> {
             one,
             steps: steps.count,
         };
-        // Whether or not anything matches them.
-        for (key, one) in sides.one_groups.keys.iter().zip(&sides.one_groups.members) {
-            sides.check_one(key, one)?;
-        }
+        sides.check_ones(&mut self.budget).await?;
         let mut rows = Vec::new();
         for place in 0..sides.many_groups.keys.len() {
-            let matched = sides.matched(place)?;
-            self.budget.spend((matched.len() + 1) * steps.count).await?;
-            rows.extend(matched);
+            rows.extend(sides.matched(place, &mut self.budget).await?);
         }
         rows.sort_by_key(|(number, _)| *number);
         Ok(rows.into_iter().map(|(_, row)| row).collect())
     }
 }
 
-fn with_scalar(binary: &Binary, mut rows: Vec<Row>, compute: impl Fn(f64, usize) -> Option<f64>) -> Vec<Row> {
+async fn with_scalar(
+    budget: &mut Budget,
+    binary: &Binary,
+    mut rows: Vec<Row>,
+    compute: impl Fn(f64, usize) -> Option<f64> + Send + Sync,
+) -> QueryResult<Vec<Row>> {
     let Binary { op, returns_bool, .. } = *binary;
     if returns_bool {
-        return rows::map_at(rows, |value, step| f64::from(compute(value, step).is_some()));
+        return rows::map_at(budget, rows, |value, step| f64::from(compute(value, step).is_some())).await;
     }
+    let kept = |value, step| compute(value, step).unwrap_or(ABSENT);
     if !op.is_comparison() {
-        return rows::map_at(rows, |value, step| compute(value, step).unwrap_or(ABSENT));
+        return rows::map_at(budget, rows, kept).await;
     }
     for row in &mut rows {
-        for (step, value) in row.values.iter_mut().enumerate().filter(|(_, value)| is_present(**value)) {
-            *value = compute(*value, step).unwrap_or(ABSENT);
-        }
+        rows::put_through(budget, &mut row.values, &kept).await?;
     }
     rows.retain(Row::is_anywhere);
-    rows
+    Ok(rows)
 }
 
 /// Both sides of an operator between vectors that match by labels.
@@ -116,7 +119,7 @@ struct Sides<'b> {
 
 impl Sides<'_> {
     /// What the rows of one group yield, each with the number of the row it comes from.
-    fn matched(&self, place: usize) -> QueryResult<Vec<(usize, Row)>> {
+    async fn matched(&self, place: usize, budget: &mut Budget) -> QueryResult<Vec<(usize, Row)>> {
         let key = &self.many_groups.keys[place];
         let many = &self.many_groups.members[place];
         let Some(one) = self.one_groups.place_of(key).map(|place| &self.one_groups.members[place]) else {
@@ -127,22 +130,36 @@ impl Sides<'_> {
         }
         let mut matched = Vec::new();
         for number in many {
-            let rows: Vec<_> =
-                one.iter().map(|one| self.pair(&self.many[*number], &self.one[*one])).collect();
-            let rows = merged(rows, AMBIGUOUS_GROUPING)?;
-            matched.extend(rows.into_iter().filter(Row::is_anywhere).map(|row| (*number, row)));
+            let before = budget.left();
+            let mut rows = Vec::with_capacity(one.len());
+            for one in one {
+                budget.hold(self.steps).await?;
+                rows.push(self.pair(&self.many[*number], &self.one[*one]));
+            }
+            let mut rows = merged(rows, AMBIGUOUS_GROUPING)?;
+            rows.retain(Row::is_anywhere);
+            budget.settle(before, rows.len() * self.steps);
+            matched.extend(rows.into_iter().map(|row| (*number, row)));
         }
-        self.check_distinct(&matched)?;
+        self.check_distinct(&matched, budget).await?;
         Ok(matched)
     }
 
-    /// At no step where anything could match it may have two of a group.
-    fn check_one(&self, key: &LabelSet, one: &[usize]) -> QueryResult<()> {
-        if one.len() < 2 {
-            return Ok(());
+    /// At no step where anything could match it may have two of a group, whether or not anything does.
+    async fn check_ones(&self, budget: &mut Budget) -> QueryResult<()> {
+        let mut wanted = None;
+        for (key, one) in self.one_groups.keys.iter().zip(&self.one_groups.members) {
+            if one.len() > 1 {
+                let wanted = wanted.get_or_insert_with(|| presence(&self.many, self.steps));
+                self.check_one(key, one, wanted)?;
+                budget.spend(one.len() * self.steps).await?;
+            }
         }
-        let wanted = presence(&self.many, self.steps);
-        let Some((first, second)) = clash(&self.one, one, &wanted) else { return Ok(()) };
+        Ok(())
+    }
+
+    fn check_one(&self, key: &LabelSet, one: &[usize], wanted: &[bool]) -> QueryResult<()> {
+        let Some((first, second)) = clash(&self.one, one, wanted) else { return Ok(()) };
         let side = if self.is_swapped { "left" } else { "right" };
         let (first, second) = (written(&self.one[first]), written(&self.one[second]));
         let key = key.in_braces();
@@ -166,12 +183,16 @@ impl Sides<'_> {
     }
 
     /// Rows of one group must not end up with the same labels.
-    fn check_distinct(&self, matched: &[(usize, Row)]) -> QueryResult<()> {
+    async fn check_distinct(&self, matched: &[(usize, Row)], budget: &mut Budget) -> QueryResult<()> {
         if matched.len() < 2 || self.matching.cardinality == Cardinality::OneToOne {
             return Ok(());
         }
+        let before = budget.left();
+        budget.hold(matched.len() * self.steps).await?;
         let rows = matched.iter().map(|(_, row)| row.clone()).collect();
-        merged(rows, AMBIGUOUS_GROUPING).map(|_| ())
+        merged(rows, AMBIGUOUS_GROUPING)?;
+        budget.settle(before, 0);
+        Ok(())
     }
 
     fn pair(&self, many: &Row, one: &Row) -> Row {
@@ -203,7 +224,7 @@ impl Sides<'_> {
             };
         }
         for name in &self.matching.include {
-            labels = labels.with(name, one.value(name));
+            labels = labels.with_that_of(name, one);
         }
         labels
     }

@@ -18,19 +18,25 @@ impl<S: SeriesSource> Evaluator<'_, S> {
     ) -> QueryResult<Value> {
         use InstantFunction as F;
         Ok(match (function, args) {
-            (F::Math(f), [arg]) => Value::Vector(rows::map(self.vector(arg, steps).await?, f)),
-            (F::Date(f), [arg]) => Value::Vector(rows::map(self.vector(arg, steps).await?, f)),
-            (F::Date(f), []) => Value::Vector(vec![unlabelled(steps.iter().map(|step| f(seconds(step))))]),
+            (F::Math(f) | F::Date(f), [arg]) => {
+                let rows = self.vector(arg, steps).await?;
+                Value::Vector(rows::map(&mut self.budget, rows, f).await?)
+            }
+            (F::Date(f), []) => {
+                Value::Vector(vec![unlabelled(self.column(steps, |step| f(seconds(step))).await?)])
+            }
             (F::Round | F::Clamp | F::ClampMin | F::ClampMax, [arg, bounds @ ..]) => {
                 Value::Vector(self.bounded(function, arg, bounds, steps).await?)
             }
             (F::LabelReplace, [arg, texts @ ..]) => {
                 let rows = self.vector(arg, steps).await?;
-                Value::Vector(super::relabel::label_replace(rows, &self.texts(texts)?)?)
+                let texts = self.texts(texts)?;
+                Value::Vector(super::relabel::label_replace(&mut self.budget, rows, &texts).await?)
             }
             (F::LabelJoin, [arg, texts @ ..]) => {
                 let rows = self.vector(arg, steps).await?;
-                Value::Vector(super::relabel::label_join(rows, &self.texts(texts)?)?)
+                let texts = self.texts(texts)?;
+                Value::Vector(super::relabel::label_join(&mut self.budget, rows, &texts).await?)
             }
             (F::HistogramQuantile, [q, arg]) => Value::Vector(self.histogram_quantile(q, arg, steps).await?),
             (F::HistogramFraction, [lower, upper, arg]) => {
@@ -42,12 +48,16 @@ impl<S: SeriesSource> Evaluator<'_, S> {
             }
             (F::Absent, [arg]) => {
                 let rows = self.vector(arg, steps).await?;
-                Value::Vector(vec![absence(&rows, labels_of_absent(matchers_of(arg)), steps)])
+                Value::Vector(vec![self.absence(&rows, labels_of_absent(matchers_of(arg)), steps).await?])
             }
-            (F::Scalar, [arg]) => Value::Scalar(only_values(&self.vector(arg, steps).await?, steps)),
+            (F::Scalar, [arg]) => {
+                let rows = self.vector(arg, steps).await?;
+                self.hold(1, steps).await?;
+                Value::Scalar(only_values(&rows, steps))
+            }
             (F::Vector, [arg]) => Value::Vector(vec![unlabelled(self.scalar(arg, steps).await?)]),
-            (F::Time, []) => Value::Scalar(steps.iter().map(seconds).collect()),
-            (F::Pi, []) => Value::Scalar(vec![std::f64::consts::PI; steps.count]),
+            (F::Time, []) => Value::Scalar(self.column(steps, seconds).await?),
+            (F::Pi, []) => Value::Scalar(self.column(steps, |_| std::f64::consts::PI).await?),
             (F::Timestamp, [arg]) => Value::Vector(self.timestamps(arg, steps).await?),
             (F::Sort(order), [arg]) => Value::Vector(sorted(self.vector(arg, steps).await?, order)),
             (F::SortByLabel(order), [arg, names @ ..]) => {
@@ -79,21 +89,32 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         for bound in bounds {
             columns.push(self.scalar(bound, steps).await?);
         }
-        Ok(match (function, &columns[..]) {
-            (F::Round, [to]) => rows::map_at(rows, |value, step| round(value, to[step])),
-            (F::Round, []) => rows::map(rows, |value| round(value, 1.0)),
-            (F::ClampMin, [min]) => rows::map_at(rows, |value, step| clamp(value, min[step], f64::INFINITY)),
+        let budget = &mut self.budget;
+        match (function, &columns[..]) {
+            (F::Round, [to]) => rows::map_at(budget, rows, |value, step| round(value, to[step])).await,
+            (F::Round, []) => rows::map(budget, rows, |value| round(value, 1.0)).await,
+            (F::ClampMin, [min]) => {
+                rows::map_at(budget, rows, |value, step| clamp(value, min[step], f64::INFINITY)).await
+            }
             (F::ClampMax, [max]) => {
-                rows::map_at(rows, |value, step| clamp(value, f64::NEG_INFINITY, max[step]))
+                rows::map_at(budget, rows, |value, step| clamp(value, f64::NEG_INFINITY, max[step])).await
             }
             (F::Clamp, [min, max]) => {
                 let bounded = |value, step: usize| {
                     if max[step] < min[step] { ABSENT } else { clamp(value, min[step], max[step]) }
                 };
-                rows::map_at(rows, bounded)
+                rows::map_at(budget, rows, bounded).await
             }
-            _ => return Err(QueryError::bad_data("wrong number of arguments")),
-        })
+            _ => Err(QueryError::bad_data("wrong number of arguments")),
+        }
+    }
+
+    /// 1 where no row has a value.
+    pub(super) async fn absence(&mut self, rows: &[Row], labels: LabelSet, steps: Steps) -> QueryResult<Row> {
+        self.hold(1, steps).await?;
+        let is_absent = |step: usize| rows.iter().all(|row| !is_present(row.values[step]));
+        let values = (0..steps.count).map(|step| if is_absent(step) { 1.0 } else { ABSENT });
+        Ok(Row { labels, drops_name: false, values: values.collect() })
     }
 
     /// Of a selector, when its samples were measured; of anything else, when it is evaluated.
@@ -107,7 +128,8 @@ impl<S: SeriesSource> Evaluator<'_, S> {
             return Ok(rows);
         }
         let rows = self.vector(arg, steps).await?;
-        Ok(rows::map_at(rows, |_, step| seconds(steps.start + steps.interval * step as i64)))
+        let time = |_, step| seconds(steps.start + steps.interval * step as i64);
+        rows::map_at(&mut self.budget, rows, time).await
     }
 }
 
@@ -127,8 +149,8 @@ fn matchers_of(node: &Node) -> &[Matcher] {
     selector_of(node).map_or(&[], |(select, _)| &select.matchers)
 }
 
-fn unlabelled(values: impl IntoIterator<Item = f64>) -> Row {
-    Row { labels: LabelSet::default(), drops_name: false, values: values.into_iter().collect() }
+fn unlabelled(values: Vec<f64>) -> Row {
+    Row { labels: LabelSet::default(), drops_name: false, values }
 }
 
 /// The labels of what is missing, as far as the selector tells: those it demands once.
@@ -137,13 +159,6 @@ pub(super) fn labels_of_absent(matchers: &[Matcher]) -> LabelSet {
     let told =
         labels.filter(|matcher| matchers.iter().filter(|other| other.name == matcher.name).count() == 1);
     told.filter_map(|matcher| Some((matcher.name.as_str(), matcher.demanded()?))).collect()
-}
-
-/// 1 where no row has a value.
-pub(super) fn absence(rows: &[Row], labels: LabelSet, steps: Steps) -> Row {
-    let is_absent = |step: usize| rows.iter().all(|row| !is_present(row.values[step]));
-    let values = (0..steps.count).map(|step| if is_absent(step) { 1.0 } else { ABSENT });
-    Row { labels, drops_name: false, values: values.collect() }
 }
 
 /// The value where exactly one row has one; elsewhere NaN.

@@ -5,6 +5,7 @@ use super::matching::Groups;
 use crate::promql::error::QueryResult;
 use crate::promql::functions::{Bucket, bucket_fraction, bucket_quantile};
 use crate::promql::labels::{LabelSet, NAME};
+use crate::promql::limits::Budget;
 use crate::promql::notes::Note;
 use crate::promql::plan::Node;
 use crate::promql::source::SeriesSource;
@@ -24,13 +25,14 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         self.note_quantiles(&q);
         let histograms = self.histograms(of, steps).await?;
         let mut mended = Vec::new();
-        let rows = each(&histograms, steps, |buckets, step, name| {
+        let quantile = |buckets: &mut Vec<Bucket>, step: usize, name: &str| {
             let (value, was_mended) = bucket_quantile(q[step], buckets);
-            if was_mended {
+            if was_mended && mended.last().is_none_or(|last| last != name) {
                 mended.push(name.to_owned());
             }
             value
-        });
+        };
+        let rows = each(&mut self.budget, &histograms, steps, quantile).await?;
         mended.into_iter().for_each(|metric| self.notes.add(Note::ForcedMonotonic(metric)));
         Ok(rows)
     }
@@ -44,7 +46,10 @@ impl<S: SeriesSource> Evaluator<'_, S> {
     ) -> QueryResult<Vec<Row>> {
         let (lower, upper) = (self.scalar(lower, steps).await?, self.scalar(upper, steps).await?);
         let histograms = self.histograms(of, steps).await?;
-        Ok(each(&histograms, steps, |buckets, step, _| bucket_fraction(lower[step], upper[step], buckets)))
+        let fraction = |buckets: &mut Vec<Bucket>, step: usize, _: &str| {
+            bucket_fraction(lower[step], upper[step], buckets)
+        };
+        each(&mut self.budget, &histograms, steps, fraction).await
     }
 
     async fn histograms(&mut self, of: &Node, steps: Steps) -> QueryResult<Vec<Histogram>> {
@@ -83,13 +88,16 @@ fn gathered(rows: Vec<Row>) -> Vec<Histogram> {
 }
 
 /// A row for each histogram, of what `f` makes of its buckets at each step at which it has any.
-fn each(
+async fn each(
+    budget: &mut Budget,
     histograms: &[Histogram],
     steps: Steps,
-    mut f: impl FnMut(&mut Vec<Bucket>, usize, &str) -> f64,
-) -> Vec<Row> {
-    let mut present = Vec::new();
-    let mut row = |histogram: &Histogram| {
+    mut f: impl FnMut(&mut Vec<Bucket>, usize, &str) -> f64 + Send,
+) -> QueryResult<Vec<Row>> {
+    let (mut rows, mut present) = (Vec::with_capacity(histograms.len()), Vec::new());
+    for histogram in histograms {
+        budget.take(steps.count)?;
+        budget.spend(steps.count * histogram.buckets.len()).await?;
         let name = histogram.labels.value(NAME);
         let mut value_at = |step: usize| {
             present.clear();
@@ -100,9 +108,9 @@ fn each(
             if present.is_empty() { ABSENT } else { f(&mut present, step, name) }
         };
         let values = (0..steps.count).map(&mut value_at).collect();
-        Row { labels: histogram.labels.clone(), drops_name: true, values }
-    };
-    histograms.iter().map(&mut row).collect()
+        rows.push(Row { labels: histogram.labels.clone(), drops_name: true, values });
+    }
+    Ok(rows)
 }
 
 /// The bound a label names.

@@ -3,6 +3,9 @@
 //! Labels do not change from step to step, so what depends on them alone (groups, matches, names)
 //! is worked out once for a row. Only selectors wait for something: they read their series in
 //! batches and keep columns, not samples. Long work pauses now and then for others on the thread.
+//!
+//! A column is taken from the budget before it is made. When a node is evaluated, all that was taken for
+//! it is given back but for what its value holds, so nothing is given back that was not taken.
 
 mod aggregate;
 mod binary;
@@ -16,6 +19,8 @@ mod rows;
 mod seen;
 mod select;
 mod sets;
+#[cfg(test)]
+mod tests;
 
 use futures_util::future::BoxFuture;
 
@@ -63,6 +68,9 @@ impl<'s, S: SeriesSource> Evaluator<'s, S> {
 
     /// What `node` yields at steps of its own, and what was seen there.
     async fn apart(&mut self, node: &Node, steps: Steps) -> QueryResult<(Value, Option<Seen>)> {
+        if self.seen.is_some() {
+            self.hold(1, steps).await?;
+        }
         let watching = self.seen.as_ref().map(|_| Seen::nothing(steps.count));
         let outer = std::mem::replace(&mut self.seen, watching);
         let value = self.evaluate(node, steps).await;
@@ -77,28 +85,48 @@ impl<'s, S: SeriesSource> Evaluator<'s, S> {
         steps: Steps,
     ) -> BoxFuture<'a, QueryResult<Value>> {
         Box::pin(async move {
-            match node {
-                Node::Number(number) => Ok(Value::Scalar(vec![*number; steps.count])),
-                Node::Text(text) => Ok(Value::Text(text.clone())),
-                Node::Select(select) => Ok(Value::Vector(self.select(select, steps).await?)),
-                Node::Range(range) => Ok(Value::Samples(self.samples_of(range, steps).await?)),
-                Node::Negate(inner) => {
-                    let value = self.evaluate(inner, steps).await?;
-                    Ok(negated(value))
-                }
-                Node::Binary(binary) => self.binary(binary, steps).await,
-                Node::Aggregate(aggregate) => Ok(Value::Vector(self.aggregate(aggregate, steps).await?)),
-                Node::Call(function, args) => self.call(*function, args, steps).await,
-                Node::RangeCall(call) => Ok(Value::Vector(self.range_call(call, steps).await?)),
-                Node::Fixed(inner) => {
-                    let (value, seen) = self.apart(inner, Steps::at(steps.start)).await?;
-                    if let (Some(outer), Some(inner)) = (&mut self.seen, seen) {
-                        outer.everywhere(&inner);
-                    }
-                    self.repeated(value, steps).await
-                }
-            }
+            let before = self.budget.left();
+            let value = self.value(node, steps).await?;
+            let cells = value.cells();
+            self.budget.settle(before, cells);
+            self.budget.spend(cells).await?;
+            Ok(value)
         })
+    }
+
+    /// Each kind of node by itself: a deep query takes no more of the stack than its nodes do.
+    fn value<'a>(&'a mut self, node: &'a Node, steps: Steps) -> BoxFuture<'a, QueryResult<Value>> {
+        match node {
+            Node::Number(number) => {
+                Box::pin(async move { self.column(steps, |_| *number).await.map(Value::Scalar) })
+            }
+            Node::Text(text) => Box::pin(async move { Ok(Value::Text(text.clone())) }),
+            Node::Select(select) => {
+                Box::pin(async move { self.select(select, steps).await.map(Value::Vector) })
+            }
+            Node::Range(range) => {
+                Box::pin(async move { self.samples_of(range, steps).await.map(Value::Samples) })
+            }
+            Node::Negate(inner) => Box::pin(async move {
+                let value = self.evaluate(inner, steps).await?;
+                self.negated(value).await
+            }),
+            Node::Binary(binary) => self.binary(binary, steps),
+            Node::Aggregate(aggregate) => {
+                Box::pin(async move { self.aggregate(aggregate, steps).await.map(Value::Vector) })
+            }
+            Node::Call(function, args) => Box::pin(self.call(*function, args, steps)),
+            Node::RangeCall(call) => {
+                Box::pin(async move { self.range_call(call, steps).await.map(Value::Vector) })
+            }
+            Node::Fixed(inner) => Box::pin(async move {
+                let (value, seen) = self.apart(inner, Steps::at(steps.start)).await?;
+                if let (Some(outer), Some(inner)) = (&mut self.seen, seen) {
+                    outer.everywhere(&inner);
+                }
+                self.repeated(value, steps).await
+            }),
+        }
     }
 
     /// What `node` yields, which the planner knows to be a vector.
@@ -119,35 +147,38 @@ impl<'s, S: SeriesSource> Evaluator<'s, S> {
 
     /// The value of one step, at every step.
     async fn repeated(&mut self, value: Value, steps: Steps) -> QueryResult<Value> {
-        let repeat = |values: &[f64]| vec![values[0]; steps.count];
         Ok(match value {
-            Value::Scalar(values) => Value::Scalar(repeat(&values)),
+            Value::Scalar(values) => Value::Scalar(self.column(steps, |_| values[0]).await?),
             Value::Vector(mut rows) => {
-                self.hold(rows.len(), steps).await?;
-                rows.iter_mut().for_each(|row| row.values = repeat(&row.values));
+                for row in &mut rows {
+                    let value = row.values[0];
+                    row.values = self.column(steps, |_| value).await?;
+                }
                 Value::Vector(rows)
             }
             other => other,
         })
     }
 
-    /// Accounts for `rows` more rows that are about to be held.
+    async fn negated(&mut self, value: Value) -> QueryResult<Value> {
+        Ok(match value {
+            Value::Scalar(mut values) => {
+                rows::put_through(&mut self.budget, &mut values, &|value, _| -value).await?;
+                Value::Scalar(values)
+            }
+            Value::Vector(rows) => Value::Vector(rows::map(&mut self.budget, rows, |value| -value).await?),
+            other => other,
+        })
+    }
+
+    /// A column of what `f` makes of each instant.
+    async fn column(&mut self, steps: Steps, f: impl Fn(i64) -> f64 + Send) -> QueryResult<Vec<f64>> {
+        self.hold(1, steps).await?;
+        Ok(steps.iter().map(f).collect())
+    }
+
+    /// Accounts for `rows` more rows that are about to be made.
     async fn hold(&mut self, rows: usize, steps: Steps) -> QueryResult<()> {
-        let cells = rows.saturating_mul(steps.count);
-        self.budget.take(cells)?;
-        self.budget.spend(cells).await
-    }
-
-    /// Accounts for rows that are held no longer.
-    fn release(&mut self, rows: usize, steps: Steps) {
-        self.budget.give_back(rows * steps.count);
-    }
-}
-
-fn negated(value: Value) -> Value {
-    match value {
-        Value::Scalar(values) => Value::Scalar(values.into_iter().map(|value| -value).collect()),
-        Value::Vector(rows) => Value::Vector(rows::map(rows, |value| -value)),
-        other => other,
+        self.budget.hold(rows.saturating_mul(steps.count)).await
     }
 }

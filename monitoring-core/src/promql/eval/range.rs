@@ -1,14 +1,13 @@
 //! Windows of samples sliding over the steps.
 
-use std::sync::{Mutex, PoisonError};
-
 use super::select::{PartitionPointNear as _, reach};
 use super::{Evaluator, rows};
 use crate::promql::error::{QueryError, QueryResult};
 use crate::promql::functions::{RangeFunction, Window};
 use crate::promql::labels::{LabelSet, NAME};
+use crate::promql::limits::CELLS_PER_BREATH;
 use crate::promql::notes::Note;
-use crate::promql::plan::{Range, RangeCall, RangeOf};
+use crate::promql::plan::{Node, Range, RangeCall, RangeOf};
 use crate::promql::source::{Samples, SeriesSource, Wanted};
 use crate::promql::value::{ABSENT, Row, SampleRow, Steps, Value, is_present};
 
@@ -26,10 +25,8 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         if *function == RangeFunction::Quantile {
             self.note_quantiles(&columns[0]);
         }
-        let apply = Apply { function: *function, range, steps, args: &columns };
-        let rows: Vec<_> =
-            self.windows(range, steps, function.wanted(), |samples| apply.column(&samples)).await?;
-        let rows: Vec<_> = rows.into_iter().filter(Row::is_anywhere).collect();
+        let mut rows = self.windows(&Apply { function: *function, range, steps, args: &columns }).await?;
+        rows.retain(Row::is_anywhere);
         if function.wants_counter() && matches!(range.of, RangeOf::Series(_)) {
             rows.iter().for_each(|row| self.note_counter(&row.labels));
         }
@@ -37,48 +34,57 @@ impl<S: SeriesSource> Evaluator<'_, S> {
     }
 
     /// One column for each series of the range.
-    async fn windows(
-        &mut self,
-        range: &Range,
-        steps: Steps,
-        wanted: Wanted,
-        column: impl Fn(Samples) -> QueryResult<Vec<f64>> + Send + Sync,
-    ) -> QueryResult<Vec<Row>> {
+    async fn windows(&mut self, apply: &Apply<'_>) -> QueryResult<Vec<Row>> {
+        let Apply { range, steps, function, .. } = *apply;
+        let mut rows = Vec::new();
         match &range.of {
             RangeOf::Series(matchers) => {
                 let reach = reach(range.shift, steps, range.length);
-                let seen = Mutex::new(self.seen.take());
-                let column = |samples| {
-                    let samples = fresh(samples);
-                    if let Some(seen) = &mut *seen.lock().unwrap_or_else(PoisonError::into_inner) {
-                        seen.windows(&samples, range.shift, range.length, steps);
+                let mut batches = self.batches(matchers, reach, function.wanted()).await?;
+                while let Some(batch) = self.next(&mut batches).await? {
+                    for (labels, samples) in batch {
+                        let samples = fresh(samples);
+                        if let Some(seen) = &mut self.seen {
+                            seen.windows(&samples, range.shift, range.length, steps);
+                        }
+                        let values = self.applied(apply, &samples).await?;
+                        rows.push(Row { labels, drops_name: false, values });
                     }
-                    column(samples)
-                };
-                let columns = self.read(matchers, reach, wanted, column).await?;
-                self.seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-                if let Some(seen) = &mut self.seen {
-                    seen.has_looked = true;
                 }
-                let row = |(labels, values)| Row { labels, drops_name: false, values };
-                Ok(columns.into_iter().map(row).collect())
             }
-            RangeOf::Subquery(..) => {
-                let mut rows = Vec::new();
-                for (row, samples) in self.subquery(range, steps).await? {
-                    self.budget.spend(samples.times.len()).await?;
-                    self.hold(1, steps).await?;
-                    rows.push(Row { values: column(samples)?, ..row });
+            RangeOf::Subquery(node, interval) => {
+                let inner = inner_steps(range, *interval, steps);
+                let found = self.subquery(range, node, inner, steps).await?;
+                // The times, of one row after the other.
+                self.hold(1, inner).await?;
+                for row in found {
+                    let (row, samples) = sampled(row, inner);
+                    rows.push(Row { values: self.applied(apply, &samples).await?, ..row });
                 }
-                Ok(rows)
             }
         }
+        Ok(rows)
     }
 
-    /// What the expression inside a subquery yields, as samples. The rows come without values.
-    async fn subquery(&mut self, range: &Range, steps: Steps) -> QueryResult<Vec<(Row, Samples)>> {
-        let RangeOf::Subquery(node, interval) = &range.of else { return Ok(Vec::new()) };
-        let inner = inner_steps(range, *interval, steps);
+    /// A column of what a function makes of the windows over one series.
+    async fn applied(&mut self, apply: &Apply<'_>, samples: &Samples) -> QueryResult<Vec<f64>> {
+        self.hold(1, apply.steps).await?;
+        let mut column = Column { values: rows::nothing(apply.steps.count), next: 0, first: 0, end: 0 };
+        while column.next < column.values.len() {
+            let looked_at = apply.go_on(samples, &mut column)?;
+            self.budget.spend(looked_at).await?;
+        }
+        Ok(column.values)
+    }
+
+    /// What the expression inside a subquery yields at its own steps.
+    async fn subquery(
+        &mut self,
+        range: &Range,
+        node: &Node,
+        inner: Steps,
+        steps: Steps,
+    ) -> QueryResult<Vec<Row>> {
         if inner.count > self.steps_max {
             return Err(QueryError::too_many_samples());
         }
@@ -93,37 +99,49 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         let Value::Vector(rows) = value else {
             return Err(QueryError::execution("expected an instant vector"));
         };
-        let rows: Vec<_> = rows.into_iter().map(|row| sampled(row, inner)).collect();
-        self.release(rows.len(), inner);
         Ok(rows)
     }
 
     /// 1 where no series of the range has a sample in the window.
     async fn absent_over_time(&mut self, range: &Range, steps: Steps) -> QueryResult<Vec<Row>> {
         let apply = Apply { function: RangeFunction::Present, range, steps, args: &[] };
-        let rows = self.windows(range, steps, Wanted::Increments, |samples| apply.column(&samples)).await?;
+        let rows = self.windows(&apply).await?;
         let labels = match &range.of {
             RangeOf::Series(matchers) => super::call::labels_of_absent(matchers),
             RangeOf::Subquery(..) => LabelSet::default(),
         };
-        Ok(vec![super::call::absence(&rows, labels, steps)])
+        Ok(vec![self.absence(&rows, labels, steps).await?])
     }
 
     /// The samples themselves, at the one step of an instant query.
     pub(super) async fn samples_of(&mut self, range: &Range, steps: Steps) -> QueryResult<Vec<SampleRow>> {
-        let found = match &range.of {
-            RangeOf::Series(matchers) => {
-                let reach = reach(range.shift, steps, range.length);
-                self.read(matchers, reach, Wanted::Totals, |samples| Ok(fresh(samples))).await?
-            }
-            RangeOf::Subquery(..) => {
-                let rows = self.subquery(range, steps).await?;
-                let label = |row: Row| if row.drops_name { row.labels.without_name() } else { row.labels };
-                rows.into_iter().map(|(row, samples)| (label(row), samples)).collect()
+        let mut found = Vec::new();
+        let mut add = |labels, Samples { times, values, .. }: Samples| {
+            if !times.is_empty() {
+                found.push(SampleRow { labels, times, values });
             }
         };
-        let row = |(labels, Samples { times, values, .. })| SampleRow { labels, times, values };
-        Ok(found.into_iter().map(row).filter(|row| !row.times.is_empty()).collect())
+        match &range.of {
+            RangeOf::Series(matchers) => {
+                let reach = reach(range.shift, steps, range.length);
+                let mut batches = self.batches(matchers, reach, Wanted::Totals).await?;
+                while let Some(batch) = self.next(&mut batches).await? {
+                    for (labels, samples) in batch {
+                        self.budget.hold(samples.times.len()).await?;
+                        add(labels, fresh(samples));
+                    }
+                }
+            }
+            RangeOf::Subquery(node, interval) => {
+                let inner = inner_steps(range, *interval, steps);
+                for row in self.subquery(range, node, inner, steps).await? {
+                    let (row, samples) = sampled(row, inner);
+                    let labels = if row.drops_name { row.labels.without_name() } else { row.labels };
+                    add(labels, samples);
+                }
+            }
+        }
+        Ok(found)
     }
 
     pub(super) fn note_quantiles(&mut self, quantiles: &[f64]) {
@@ -150,12 +168,27 @@ struct Apply<'a> {
     args: &'a [Vec<f64>],
 }
 
+/// A column that is being filled.
+struct Column {
+    values: Vec<f64>,
+    /// The step whose value comes next.
+    next: usize,
+    /// Where the window before it begins and ends.
+    first: usize,
+    end: usize,
+}
+
 impl Apply<'_> {
-    fn column(&self, samples: &Samples) -> QueryResult<Vec<f64>> {
-        let (mut first, mut end) = (0, 0);
-        let mut column = rows::nothing(self.steps.count);
+    /// Goes on with a column for as long as others may wait for the thread. Returns how many cells it
+    /// looked at.
+    fn go_on(&self, samples: &Samples, column: &mut Column) -> QueryResult<usize> {
+        let (mut first, mut end, mut looked_at) = (column.first, column.end, 0);
         let mut args = [0.0; 2];
-        for (n, (step, value)) in self.steps.iter().zip(&mut column).enumerate() {
+        for (n, value) in column.values.iter_mut().enumerate().skip(column.next) {
+            if looked_at >= CELLS_PER_BREATH {
+                break;
+            }
+            let step = self.steps.start + self.steps.interval * n as i64;
             let seen = self.range.shift.seen_at(step);
             let start = seen - self.range.length;
             first += samples.times[first..].partition_point_near(|time| *time <= start);
@@ -168,8 +201,11 @@ impl Apply<'_> {
                 self.function.check(args)?;
                 *value = self.function.apply(&window, args).unwrap_or(ABSENT);
             }
+            looked_at += 1 + end - first;
+            column.next = n + 1;
         }
-        Ok(column)
+        (column.first, column.end) = (first, end);
+        Ok(looked_at)
     }
 }
 
@@ -205,9 +241,12 @@ fn inner_steps(range: &Range, interval: i64, steps: Steps) -> Steps {
     Steps::range(first, reach.until, interval)
 }
 
+/// The values of a row as samples. The row comes without them.
 fn sampled(row: Row, steps: Steps) -> (Row, Samples) {
-    let present = steps.iter().zip(&row.values).filter(|(_, value)| is_present(**value));
-    let (times, values) = present.map(|(time, value)| (time, *value)).unzip();
+    let mut values = row.values;
+    let mut times = Vec::with_capacity(values.len());
+    times.extend(steps.iter().zip(&values).filter(|(_, value)| is_present(**value)).map(|(time, _)| time));
+    values.retain(|value| is_present(*value));
     (Row { values: Vec::new(), ..row }, Samples { times, values, delta: None })
 }
 

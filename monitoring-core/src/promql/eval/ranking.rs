@@ -5,7 +5,9 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use super::matching::Groups;
 use super::rows::nothing;
+use crate::promql::error::QueryResult;
 use crate::promql::functions::Order;
+use crate::promql::limits::Budget;
 use crate::promql::plan::AggregateOp;
 use crate::promql::value::{Row, is_present};
 
@@ -21,19 +23,29 @@ pub(super) struct Ranked<'r> {
 impl Ranked<'_> {
     /// The rows with their values at the steps at which they are chosen. If there is but one step,
     /// rows come in the order of their rank.
-    pub(super) fn chosen(&self) -> Vec<Row> {
-        self.groups.members.iter().flat_map(|members| self.chosen_of(members)).collect()
+    pub(super) async fn chosen(&self, budget: &mut Budget) -> QueryResult<Vec<Row>> {
+        let mut chosen = Vec::new();
+        for members in &self.groups.members {
+            chosen.extend(self.chosen_of(members, budget).await?);
+        }
+        Ok(chosen)
     }
 
-    fn chosen_of(&self, members: &[usize]) -> Vec<Row> {
+    async fn chosen_of(&self, members: &[usize], budget: &mut Budget) -> QueryResult<Vec<Row>> {
         let steps = self.parameter.len();
+        // To sort them takes several looks at each.
+        let cells = members.len() * (members.len().checked_ilog2().unwrap_or_default() as usize + 1);
         let mut columns = vec![None; members.len()];
         let mut order = Vec::new();
         for step in 0..steps {
+            budget.spend(cells).await?;
             let mut present: Vec<_> =
                 (0..members.len()).filter(|n| is_present(self.rows[members[*n]].values[step])).collect();
             self.choose(&mut present, members, step);
             for n in &present {
+                if columns[*n].is_none() {
+                    budget.take(steps)?;
+                }
                 let column = columns[*n].get_or_insert_with(|| nothing(steps));
                 column[step] = self.rows[members[*n]].values[step];
             }
@@ -46,7 +58,7 @@ impl Ranked<'_> {
             let Row { labels, drops_name, .. } = &self.rows[members[n]];
             Some(Row { labels: labels.clone(), drops_name: *drops_name, values: columns[n].take()? })
         };
-        order.into_iter().filter_map(row).collect()
+        Ok(order.into_iter().filter_map(row).collect())
     }
 
     /// Leaves those of `present` that are chosen at this step, in the order of their rank.

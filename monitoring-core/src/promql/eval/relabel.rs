@@ -7,11 +7,19 @@ use crate::model::is_any_label_name;
 use crate::promql::error::{QueryError, QueryResult};
 use crate::promql::functions::Order;
 use crate::promql::labels::{LabelSet, NAME};
-use crate::promql::matcher::anchored;
+use crate::promql::limits::Budget;
+use crate::promql::matcher::{CELLS_PER_COMPILATION, anchored, matching_cells};
 use crate::promql::value::Row;
 
+/// Bytes of the value of a label that is made: several times what a stored one may have.
+const VALUE_BYTES_MAX: usize = 8 * 1024;
+
 /// Sets a label to what a regular expression makes of another, where it matches.
-pub(super) fn label_replace(mut rows: Vec<Row>, texts: &[String]) -> QueryResult<Vec<Row>> {
+pub(super) async fn label_replace(
+    budget: &mut Budget,
+    mut rows: Vec<Row>,
+    texts: &[String],
+) -> QueryResult<Vec<Row>> {
     let [target, replacement, source, pattern] = texts else {
         return Err(QueryError::bad_data("wrong number of arguments"));
     };
@@ -19,19 +27,26 @@ pub(super) fn label_replace(mut rows: Vec<Row>, texts: &[String]) -> QueryResult
         QueryError::execution(format!("invalid regular expression in label_replace(): {pattern}"))
     })?;
     check_target("label_replace", target)?;
+    // A query may have many of these.
+    budget.spend(CELLS_PER_COMPILATION).await?;
     for row in &mut rows {
-        let value = row.labels.value(source).to_owned();
-        if let Some(captures) = regex.captures(&value) {
+        let value = row.labels.value(source);
+        budget.spend(matching_cells(value)).await?;
+        if let Some(captures) = regex.captures(value) {
             let mut replaced = String::new();
             captures.expand(replacement, &mut replaced);
-            set(row, target, &replaced);
+            set(budget, row, "label_replace", target, &replaced)?;
         }
     }
     merged(rows, SAME_LABELS)
 }
 
 /// Sets a label to others, joined.
-pub(super) fn label_join(mut rows: Vec<Row>, texts: &[String]) -> QueryResult<Vec<Row>> {
+pub(super) async fn label_join(
+    budget: &mut Budget,
+    mut rows: Vec<Row>,
+    texts: &[String],
+) -> QueryResult<Vec<Row>> {
     let [target, separator, sources @ ..] = texts else {
         return Err(QueryError::bad_data("wrong number of arguments"));
     };
@@ -42,7 +57,8 @@ pub(super) fn label_join(mut rows: Vec<Row>, texts: &[String]) -> QueryResult<Ve
     for row in &mut rows {
         let values: Vec<_> = sources.iter().map(|source| row.labels.value(source)).collect();
         let joined = values.join(separator);
-        set(row, target, &joined);
+        budget.spend(joined.len()).await?;
+        set(budget, row, "label_join", target, &joined)?;
     }
     merged(rows, SAME_LABELS)
 }
@@ -55,25 +71,39 @@ fn check_target(function: &str, name: &str) -> QueryResult<()> {
     Err(QueryError::execution(format!("invalid destination label name in {function}(): {name}")))
 }
 
-fn set(row: &mut Row, name: &str, value: &str) {
+fn set(budget: &mut Budget, row: &mut Row, function: &str, name: &str, value: &str) -> QueryResult<()> {
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(QueryError::execution(format!(
+            "{function}() makes a label value of {} bytes, it may have {VALUE_BYTES_MAX}",
+            value.len()
+        )));
+    }
+    budget.take_label(value)?;
     row.labels = row.labels.with(name, value);
     if name == NAME {
         row.drops_name = false;
     }
+    Ok(())
 }
 
 /// By the values of these labels, numbers in them by size, and then by all labels.
 pub(super) fn sorted_by_labels(mut rows: Vec<Row>, names: &[String], order: Order) -> Vec<Row> {
+    let mut distinct: Vec<&str> = Vec::new();
+    names.iter().for_each(|name| {
+        if !distinct.contains(&&**name) {
+            distinct.push(name)
+        }
+    });
     rows.sort_by(|a, b| {
-        let ordering = by_labels(&a.labels, &b.labels, names);
+        let ordering = by_labels(&a.labels, &b.labels, &distinct);
         if order == Order::Descending { ordering.reverse() } else { ordering }
     });
     rows
 }
 
-fn by_labels(a: &LabelSet, b: &LabelSet, names: &[String]) -> Ordering {
-    let chosen = names.iter().map(|name| natural(a.value(name), b.value(name)));
-    chosen.fold(Ordering::Equal, Ordering::then).then_with(|| a.cmp(b))
+fn by_labels(a: &LabelSet, b: &LabelSet, names: &[&str]) -> Ordering {
+    let mut chosen = names.iter().map(|name| natural(a.value(name), b.value(name)));
+    chosen.find(|ordering| ordering.is_ne()).unwrap_or_else(|| a.cmp(b))
 }
 
 /// Compares texts, with runs of digits in them as numbers: `a2` comes before `a10`.

@@ -5,31 +5,52 @@ use std::collections::hash_map::Entry;
 
 use crate::promql::error::{QueryError, QueryResult};
 use crate::promql::labels::LabelSet;
+use crate::promql::limits::{Budget, CELLS_PER_BREATH};
 use crate::promql::value::{ABSENT, Row, is_present};
 
 /// Two series cannot have the same labels.
 pub(super) const SAME_LABELS: &str = "vector cannot contain metrics with the same labelset";
 
 /// Puts every value through `f`. What comes out is no sample of the series any longer.
-pub(super) fn map(mut rows: Vec<Row>, f: impl Fn(f64) -> f64) -> Vec<Row> {
-    for row in &mut rows {
-        row.drops_name = true;
-        for value in row.values.iter_mut().filter(|value| is_present(**value)) {
-            *value = f(*value);
-        }
-    }
-    rows
+pub(super) async fn map(
+    budget: &mut Budget,
+    rows: Vec<Row>,
+    f: impl Fn(f64) -> f64 + Send + Sync,
+) -> QueryResult<Vec<Row>> {
+    map_at(budget, rows, |value, _| f(value)).await
 }
 
 /// Like [`map`], with the number of the step.
-pub(super) fn map_at(mut rows: Vec<Row>, f: impl Fn(f64, usize) -> f64) -> Vec<Row> {
+pub(super) async fn map_at(
+    budget: &mut Budget,
+    mut rows: Vec<Row>,
+    f: impl Fn(f64, usize) -> f64 + Send + Sync,
+) -> QueryResult<Vec<Row>> {
     for row in &mut rows {
         row.drops_name = true;
-        for (step, value) in row.values.iter_mut().enumerate().filter(|(_, value)| is_present(**value)) {
+        put_through(budget, &mut row.values, &f).await?;
+    }
+    Ok(rows)
+}
+
+/// Puts every value of a column through `f`, with the number of the step; a long column in portions.
+pub(super) async fn put_through<F: Fn(f64, usize) -> f64 + Send + Sync>(
+    budget: &mut Budget,
+    column: &mut [f64],
+    f: &F,
+) -> QueryResult<()> {
+    let mut first = 0;
+    while first < column.len() {
+        let end = column.len().min(first + CELLS_PER_BREATH);
+        budget.spend(end - first).await?;
+        for (value, step) in
+            column[first..end].iter_mut().zip(first..).filter(|(value, _)| is_present(**value))
+        {
             *value = f(*value, step);
         }
+        first = end;
     }
-    rows
+    Ok(())
 }
 
 /// Rows of the same labels as one, in the order of the first of each.

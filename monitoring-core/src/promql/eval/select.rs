@@ -6,13 +6,8 @@ use crate::promql::functions::seconds;
 use crate::promql::labels::LabelSet;
 use crate::promql::matcher::Matcher;
 use crate::promql::plan::{Select, Shift};
-use crate::promql::source::{Reach, Samples, SeriesSource, Wanted};
+use crate::promql::source::{Found, Reach, Samples, SeriesSource, Wanted};
 use crate::promql::value::{ABSENT, Row, Steps, is_present};
-
-/// Samples read at once, more or less: a few megabytes.
-const SAMPLES_PER_BATCH: i64 = 500_000;
-/// Series read at once, however few samples that makes.
-const SERIES_PER_BATCH_MAX: i64 = 2_048;
 
 impl<S: SeriesSource> Evaluator<'_, S> {
     /// The newest value of each series at each step.
@@ -34,69 +29,67 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         wanted: impl Fn(i64, f64) -> f64 + Send + Sync,
     ) -> QueryResult<Vec<Row>> {
         let reach = reach(select.shift, steps, self.lookback);
-        let lookback = self.lookback;
-        let column = |samples| Ok(newest(&samples, select.shift, steps, lookback, &wanted));
-        let columns = self.read(&select.matchers, reach, Wanted::Totals, column).await?;
-        if let Some(seen) = &mut self.seen {
-            seen.has_looked = true;
-            columns.iter().for_each(|(_, values)| seen.column(values));
+        let mut rows = Vec::new();
+        let mut batches = self.batches(&select.matchers, reach, Wanted::Totals).await?;
+        while let Some(batch) = self.next(&mut batches).await? {
+            for (labels, samples) in batch {
+                self.hold(1, steps).await?;
+                self.budget.spend(samples.times.len()).await?;
+                let values = newest(&samples, select.shift, steps, self.lookback, &wanted);
+                if let Some(seen) = &mut self.seen {
+                    seen.column(&values);
+                }
+                rows.push(Row { labels, drops_name: false, values });
+            }
         }
-        let row = |(labels, values)| Row { labels, drops_name: false, values };
-        Ok(columns.into_iter().map(row).filter(Row::is_anywhere).collect())
+        rows.retain(Row::is_anywhere);
+        Ok(rows)
     }
 
-    /// Reads the series that match, and keeps what `make` makes of the samples of each.
-    pub(super) async fn read<T: Footprint>(
+    /// The series that match, to be read batch by batch.
+    pub(super) async fn batches(
         &mut self,
         matchers: &[Matcher],
         reach: Reach,
         wanted: Wanted,
-        make: impl Fn(Samples) -> QueryResult<T> + Send,
-    ) -> QueryResult<Vec<(LabelSet, T)>> {
-        let mut made = Vec::new();
+    ) -> QueryResult<Batches<S::Key>> {
         let found = self.source.find(matchers, reach, self.series_max).await.map_err(QueryError::Source)?;
         if found.len() > self.series_max {
             let message = format!("the query selects more than {} series at once", self.series_max);
             return Err(QueryError::execution(message));
         }
-        for batch in found.chunks(series_per_batch(reach)) {
-            let samples = self.source.samples(batch, reach, wanted).await.map_err(QueryError::Source)?;
-            let read: usize = samples.iter().map(Footprint::cells).sum();
-            self.budget.take(read)?;
-            for (series, samples) in batch.iter().zip(samples) {
-                let cells = samples.cells();
-                let item = make(samples)?;
-                self.budget.take(item.cells())?;
-                self.budget.spend(cells + item.cells()).await?;
-                made.push((series.labels.clone(), item));
-            }
-            self.budget.give_back(read);
+        if let Some(seen) = &mut self.seen {
+            seen.has_looked = true;
         }
-        Ok(made)
+        Ok(Batches { found: found.into_iter(), reach, wanted, taken: 0 })
+    }
+
+    /// The next series with their samples; those before are to be held no longer.
+    pub(super) async fn next(
+        &mut self,
+        batches: &mut Batches<S::Key>,
+    ) -> QueryResult<Option<Vec<(LabelSet, Samples)>>> {
+        let Batches { found, reach, wanted, taken } = batches;
+        self.budget.give_back(std::mem::take(taken));
+        let batch: Vec<_> = found.by_ref().take(reach.series_per_batch()).collect();
+        if batch.is_empty() {
+            return Ok(None);
+        }
+        let samples = self.source.samples(&batch, *reach, *wanted, &mut self.budget).await?;
+        let read = samples.iter().map(|samples| samples.times.len()).sum();
+        self.budget.take(read)?;
+        *taken = read;
+        Ok(Some(batch.into_iter().map(|series| series.labels).zip(samples).collect()))
     }
 }
 
-/// How many series to read at once, if each has a sample every fifteen seconds.
-fn series_per_batch(reach: Reach) -> usize {
-    let samples = (reach.until.saturating_sub(reach.after) / 15_000).clamp(1, SAMPLES_PER_BATCH);
-    usize::try_from((SAMPLES_PER_BATCH / samples).min(SERIES_PER_BATCH_MAX)).unwrap_or(1)
-}
-
-/// What holding it costs, in samples.
-pub(super) trait Footprint: Send {
-    fn cells(&self) -> usize;
-}
-
-impl Footprint for Vec<f64> {
-    fn cells(&self) -> usize {
-        self.len()
-    }
-}
-
-impl Footprint for Samples {
-    fn cells(&self) -> usize {
-        self.times.len()
-    }
+/// Series that are read one batch after the other.
+pub(super) struct Batches<K> {
+    found: std::vec::IntoIter<Found<K>>,
+    reach: Reach,
+    wanted: Wanted,
+    /// What the last batch took of the budget.
+    taken: usize,
 }
 
 /// The samples that windows of this length see, the first and the last together.

@@ -302,8 +302,8 @@ fn series(text: &str) -> Option<(LabelSet, &str)> {
     (!rest.starts_with('@')).then_some((labels, rest))
 }
 
-fn values(text: &str) -> notation::Written {
-    notation::values(text).expect("values")
+fn values(text: &str) -> Option<Vec<Option<f64>>> {
+    Some(notation::values(text).expect("values")?.iter().collect())
 }
 
 /// `1m30s`, or a number of seconds; in milliseconds.

@@ -7,8 +7,12 @@ use monitoring_core::{Error, QueryError};
 use serde_json::{Value, json};
 
 use super::json::quoted;
+use super::portions::Portions;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// How the body of a success begins.
+const BEGINNING: &str = r#"{"status":"success","data":"#;
 
 const NO_MATCHER: &str = "must contain at least one non-empty matcher";
 
@@ -18,15 +22,26 @@ pub(super) type PromAnswer = Result<PromData, PromError>;
 /// The `data` of a success, written out, with what to know about it.
 #[derive(Debug)]
 pub(super) struct PromData {
-    data: String,
+    /// The beginning of the body, up to its data.
+    body: Portions,
     warnings: Vec<String>,
     infos: Vec<String>,
 }
 
 impl PromData {
     /// Data that is JSON already.
-    pub(super) fn written(data: String) -> Self {
-        Self { data, warnings: Vec::new(), infos: Vec::new() }
+    pub(super) fn written(data: &str) -> Self {
+        Self::of(Portions::new(format!("{BEGINNING}{data}")))
+    }
+
+    /// What data is to be written to.
+    pub(super) fn portions() -> Portions {
+        Portions::new(BEGINNING)
+    }
+
+    /// Data that was written to [`portions`](Self::portions).
+    pub(super) fn of(body: Portions) -> Self {
+        Self { body, warnings: Vec::new(), infos: Vec::new() }
     }
 
     pub(super) fn with_notes(self, warnings: Vec<String>, infos: Vec<String>) -> Self {
@@ -36,23 +51,21 @@ impl PromData {
 
 impl From<Value> for PromData {
     fn from(value: Value) -> Self {
-        Self::written(value.to_string())
+        Self::written(&value.to_string())
     }
 }
 
 impl IntoResponse for PromData {
     fn into_response(self) -> Response {
-        let mut body = String::with_capacity(self.data.len() + 64);
-        body.push_str(r#"{"status":"success","data":"#);
-        body.push_str(&self.data);
+        let mut body = self.body;
         for (name, notes) in [("warnings", &self.warnings), ("infos", &self.infos)] {
             if !notes.is_empty() {
                 let notes: Vec<_> = notes.iter().map(|note| quoted(note)).collect();
-                body.push_str(&format!(",\"{name}\":[{}]", notes.join(",")));
+                body.text.push_str(&format!(",\"{name}\":[{}]", notes.join(",")));
             }
         }
-        body.push('}');
-        ([(CONTENT_TYPE, JSON)], body).into_response()
+        body.text.push('}');
+        ([(CONTENT_TYPE, JSON)], body.into_body()).into_response()
     }
 }
 
@@ -75,6 +88,12 @@ impl PromError {
 
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
         Self { kind: "unavailable", message: message.into() }
+    }
+
+    /// An answer of more than so many megabytes.
+    pub(super) fn too_large(mib_max: usize) -> Self {
+        let message = format!("the answer has more than {mib_max} MiB, ask for fewer series or steps");
+        Self { kind: "execution", message }
     }
 
     /// A `match[]` that finds no series for want of making sense.

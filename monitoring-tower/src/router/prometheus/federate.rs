@@ -13,28 +13,29 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, StreamExt as _};
 use http::header::CONTENT_TYPE;
-use monitoring_core::{QueryError, Selector, SeriesValues, format_value};
+use monitoring_core::{SeriesValues, format_value};
 
 use super::answer::PromError;
 use super::form::Form;
+use super::portions::{Share, share};
 use crate::router::state::RouterState;
 
 /// A portion of the text is full at this size.
 const PORTION_BYTES: usize = 256 * 1024;
+/// What a series that waits to be written takes, its labels being shared.
+const BYTES_PER_SERIES: usize = 128;
 
 pub(super) async fn federate(State(state): State<RouterState>, form: Form) -> Result<Response, PromError> {
-    let selectors: Result<Vec<Selector>, QueryError> =
-        form.all("match[]").iter().map(|text| text.parse()).collect();
-    let selectors = selectors.map_err(|error| PromError::bad_data(error.to_string()))?;
     state.flush().await;
-    let found = state.monitoring().promql().newest(&selectors).await?;
+    let found = state.monitoring().promql().newest(&form.all("match[]")).await?;
+    let share = share(found.len() * BYTES_PER_SERIES)?;
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    Ok(([(CONTENT_TYPE, content_type)], exposition(found)).into_response())
+    Ok(([(CONTENT_TYPE, content_type)], exposition(found, share)).into_response())
 }
 
-fn exposition(mut found: Vec<SeriesValues>) -> Body {
+fn exposition(mut found: Vec<SeriesValues>, share: Share) -> Body {
     found.sort_by(|a, b| a.labels.value("__name__").cmp(b.labels.value("__name__")));
-    let portions = Portions { left: found.into_iter(), family: String::new() };
+    let portions = Portions { left: found.into_iter(), family: String::new(), _share: share };
     Body::from_stream(stream::iter(portions.map(Ok::<_, Infallible>)).fuse())
 }
 
@@ -42,6 +43,7 @@ fn exposition(mut found: Vec<SeriesValues>) -> Body {
 struct Portions {
     left: vec::IntoIter<SeriesValues>,
     family: String,
+    _share: Share,
 }
 
 impl Portions {

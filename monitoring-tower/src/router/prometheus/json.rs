@@ -4,6 +4,12 @@ use std::fmt::Write as _;
 
 use monitoring_core::{Exemplar, LabelSet, QueryValue, SeriesExemplars, SeriesValues};
 
+use super::answer::PromError;
+use super::portions::Portions;
+
+/// Points written between two looks at how much there is.
+const POINTS_AT_ONCE: usize = 1_000;
+
 /// A text as a JSON string.
 pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
@@ -15,48 +21,72 @@ pub(super) fn labels(labels: &LabelSet) -> String {
     format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
 }
 
-/// The result of a query with its type.
-pub(super) fn result(value: &QueryValue) -> String {
-    let (kind, result) = match value {
-        QueryValue::Scalar(time, value) => ("scalar", point(*time, *value)),
-        QueryValue::Text(time, text) => ("string", format!("[{},{}]", seconds(*time), quoted(text))),
-        QueryValue::Vector(all) => (
-            "vector",
-            list(all, "value", |series| {
-                let (time, value) = series.samples.first().copied().unwrap_or_default();
-                point(time, value)
-            }),
-        ),
-        QueryValue::Matrix(all) => (
-            "matrix",
-            list(all, "values", |series| {
-                let mut points = String::with_capacity(series.samples.len() * 24);
-                for (n, (time, value)) in series.samples.iter().enumerate() {
-                    points.push(if n == 0 { '[' } else { ',' });
-                    points.push_str(&point(*time, *value));
-                }
-                points.push_str(if series.samples.is_empty() { "[]" } else { "]" });
-                points
-            }),
-        ),
+/// Writes the result of a query with its type. Each series is let go of when it is written.
+pub(super) async fn write_result(portions: &mut Portions, value: QueryValue) -> Result<(), PromError> {
+    let kind = match &value {
+        QueryValue::Scalar(..) => "scalar",
+        QueryValue::Text(..) => "string",
+        QueryValue::Vector(_) => "vector",
+        QueryValue::Matrix(_) => "matrix",
     };
-    format!("{{\"resultType\":\"{kind}\",\"result\":{result}}}")
+    // Writing to a string does not fail.
+    let _ = write!(portions.text, "{{\"resultType\":\"{kind}\",\"result\":");
+    match value {
+        QueryValue::Scalar(time, value) => write_point(&mut portions.text, time, value),
+        QueryValue::Text(time, text) => {
+            let _ = write!(portions.text, "[{},{}]", seconds(time), quoted(&text));
+        }
+        QueryValue::Vector(all) => {
+            let write = |text: &mut String, series: SeriesValues| {
+                let (time, value) = series.samples.first().copied().unwrap_or_default();
+                let _ = write!(text, "{{\"metric\":{},\"value\":", labels(&series.labels));
+                write_point(text, time, value);
+                text.push('}');
+            };
+            write_list(portions, all, write).await?;
+        }
+        QueryValue::Matrix(all) => write_matrix(portions, all).await?,
+    }
+    portions.text.push('}');
+    Ok(())
 }
 
-fn list(all: &[SeriesValues], member: &str, values: impl Fn(&SeriesValues) -> String) -> String {
-    let mut list = String::from("[");
-    for (n, series) in all.iter().enumerate() {
+async fn write_matrix(portions: &mut Portions, all: Vec<SeriesValues>) -> Result<(), PromError> {
+    portions.text.push('[');
+    for (n, series) in all.into_iter().enumerate() {
         let separator = if n == 0 { "" } else { "," };
-        // Writing to a string does not fail.
-        let _ = write!(
-            list,
-            "{separator}{{\"metric\":{},\"{member}\":{}}}",
-            labels(&series.labels),
-            values(series)
-        );
+        let _ = write!(portions.text, "{separator}{{\"metric\":{},\"values\":[", labels(&series.labels));
+        for (n, points) in series.samples.chunks(POINTS_AT_ONCE).enumerate() {
+            for (k, (time, value)) in points.iter().enumerate() {
+                if n + k > 0 {
+                    portions.text.push(',');
+                }
+                write_point(&mut portions.text, *time, *value);
+            }
+            portions.breathe().await?;
+        }
+        portions.text.push_str("]}");
     }
-    list.push(']');
-    list
+    portions.text.push(']');
+    Ok(())
+}
+
+/// Writes an array of what `write` makes of each item.
+pub(super) async fn write_list<T: Send>(
+    portions: &mut Portions,
+    items: Vec<T>,
+    write: impl Fn(&mut String, T) + Send + Sync,
+) -> Result<(), PromError> {
+    portions.text.push('[');
+    for (n, item) in items.into_iter().enumerate() {
+        if n > 0 {
+            portions.text.push(',');
+        }
+        write(&mut portions.text, item);
+        portions.breathe().await?;
+    }
+    portions.text.push(']');
+    Ok(())
 }
 
 /// Series with their exemplars.
@@ -75,8 +105,8 @@ pub(super) fn exemplars(all: &[SeriesExemplars]) -> String {
     format!("[{}]", all.join(","))
 }
 
-fn point(time: i64, value: f64) -> String {
-    format!("[{},\"{}\"]", seconds(time), number(value))
+fn write_point(text: &mut String, time: i64, value: f64) {
+    let _ = write!(text, "[{},\"{}\"]", seconds(time), number(value));
 }
 
 /// Milliseconds as seconds, with three digits behind the point if they are needed.

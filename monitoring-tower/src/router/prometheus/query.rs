@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::answer::{PromAnswer, PromData, PromError};
 use super::form::Form;
-use super::json::{exemplars as written_exemplars, result};
+use super::json::{exemplars as written_exemplars, write_result};
 use crate::router::state::RouterState;
 
 /// A query at one instant.
@@ -19,8 +19,9 @@ pub(super) async fn instant(State(state): State<RouterState>, form: Form) -> Pro
     let (promql, limit) = (limited(&state, &form)?, form.limit()?);
     let time = form.time("time")?.unwrap_or_else(|| promql.now());
     state.flush().await;
-    let answer = promql.instant(form.query(), time).await.map_err(about_query)?;
-    Ok(shown(answer, limit))
+    let turn = promql.turn().await?;
+    let answer = turn.instant(form.query(), time).await.map_err(about_query)?;
+    shown(answer, limit).await
 }
 
 /// A query at every step of a range.
@@ -32,8 +33,9 @@ pub(super) async fn range(State(state): State<RouterState>, form: Form) -> PromA
     }
     let step = form.positive_duration("step")?;
     state.flush().await;
-    let answer = promql.range(form.query(), start, end, step).await.map_err(about_query)?;
-    Ok(shown(answer, limit))
+    let turn = promql.turn().await?;
+    let answer = turn.range(form.query(), start, end, step).await.map_err(about_query)?;
+    shown(answer, limit).await
 }
 
 /// Exemplars of the series in a query. Like Prometheus, it says nothing of a query without any.
@@ -49,7 +51,7 @@ pub(super) async fn exemplars(State(state): State<RouterState>, form: Form) -> R
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let warnings = if is_complete { Vec::new() } else { vec!["results truncated due to limit".to_owned()] };
-    Ok(PromData::written(written_exemplars(&series)).with_notes(warnings, Vec::new()).into_response())
+    Ok(PromData::written(&written_exemplars(&series)).with_notes(warnings, Vec::new()).into_response())
 }
 
 /// The query, laid out for reading.
@@ -90,7 +92,8 @@ fn about_query(error: QueryError) -> PromError {
     }
 }
 
-fn shown(mut answer: QueryAnswer, limit: Option<usize>) -> PromData {
+/// To be written in the turn of the query: the text of an answer takes more memory than its numbers.
+async fn shown(mut answer: QueryAnswer, limit: Option<usize>) -> PromAnswer {
     let mut warnings = answer.warnings();
     let infos = answer.infos();
     if let (Some(limit), QueryValue::Vector(series) | QueryValue::Matrix(series)) = (limit, &mut answer.value)
@@ -99,5 +102,7 @@ fn shown(mut answer: QueryAnswer, limit: Option<usize>) -> PromData {
         series.truncate(limit);
         warnings.push("results truncated due to limit".to_owned());
     }
-    PromData::written(result(&answer.value)).with_notes(warnings, infos)
+    let mut portions = PromData::portions();
+    write_result(&mut portions, answer.value).await?;
+    Ok(PromData::of(portions).with_notes(warnings, infos))
 }

@@ -22,7 +22,7 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// The rules that are evaluated, by group.
 pub(super) async fn rules(State(state): State<RouterState>, form: Form) -> PromAnswer {
     let filter = Filter::of(&form)?;
-    let mut connection = state.monitoring().acquire_read().await?;
+    let mut connection = state.lend().await?;
     let groups = services::evaluated_rules(&mut connection).await?;
     let groups: Vec<_> = groups.iter().filter_map(|(group, rules)| filter.group(group, rules)).collect();
     Ok(json!({"groups": groups}).into())
@@ -30,7 +30,7 @@ pub(super) async fn rules(State(state): State<RouterState>, form: Form) -> PromA
 
 /// Alerts that are pending or firing.
 pub(super) async fn alerts(State(state): State<RouterState>) -> PromAnswer {
-    let mut connection = state.monitoring().acquire_read().await?;
+    let mut connection = state.lend().await?;
     let alerts = services::active_alerts(&mut connection, &[]).await?;
     let alerts: Vec<_> = alerts.iter().map(alert).collect();
     Ok(json!({"alerts": alerts}).into())

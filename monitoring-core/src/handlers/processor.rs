@@ -16,11 +16,11 @@ use crate::monitor::Monitoring;
 
 /// Does the tasks of one type.
 pub trait TaskHandler: Send + Sync + 'static {
-    /// Does one task. A task may be done again after it failed half way.
+    /// Does one task. Doing it again after it failed half way is harmless.
     ///
     /// # Errors
     ///
-    /// Nothing was done. A [storage error](crate::Error::Store) that is
+    /// What was done before stays. A [storage error](crate::Error::Store) that is
     /// [transient](crate::StoreError::is_transient) is worth another attempt; no other error is.
     fn handle(&self, payload: Value) -> BoxFuture<'_, Result<Value>>;
 

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use super::aggregate::SeriesSample;
 use super::writer::Destination;
-use crate::model::{Event, NameUse, Sample, Series, SeriesId, SeriesKind};
+use crate::model::{Event, NameUse, Sample, Series, SeriesCount, SeriesId, SeriesKind};
 use crate::random::random_u64;
 use crate::store::events::EventStore as _;
 use crate::store::exemplars::{ExemplarStore as _, exemplars_of};
-use crate::store::metrics::MetricStore as _;
+use crate::store::metrics::{MetricStore as _, Novelty};
 use crate::store::{Access, Connection, Pool, StoreError};
 
 /// Writes through our own pool, as one writer of totals.
@@ -44,6 +44,13 @@ impl Destination for Database {
         known
     }
 
+    async fn count_series(&self, max: usize) -> Result<SeriesCount, StoreError> {
+        let mut work = self.pool.begin_work(Access::Read).await?;
+        let count = work.connection().store().count_series(max).await;
+        work.done();
+        count
+    }
+
     async fn name_uses(&self, names: &[String], max: usize) -> Result<HashMap<String, NameUse>, StoreError> {
         let mut work = self.pool.begin_work(Access::Read).await?;
         let uses = work.connection().store().name_uses(names, max).await;
@@ -66,7 +73,7 @@ async fn store(
     if !samples.is_empty() {
         let exemplars = exemplars_of(samples.iter().map(|(series, sample)| (&*series.bounds, sample)));
         let (series, samples) = apart(samples);
-        transaction.store().record(&series, &samples, writer, now).await?;
+        transaction.store().record(&series, &samples, Novelty::MaybeRepeated, writer, now).await?;
         transaction.store().insert_exemplars(&exemplars).await?;
     }
     transaction.commit().await

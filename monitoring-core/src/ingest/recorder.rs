@@ -75,7 +75,7 @@ impl Recorder {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Records an event, whatever becomes of it. What is too long is cut and marked; what has no
+    /// Queues an event and returns at once; if it cannot be stored, that is counted. What is too long is cut and marked; what has no
     /// meaning, or a timestamp older than what is kept or more than a day ahead, is counted as shed.
     pub fn event<T: IntoEventType>(&self, request: CreateEventRequest<T>) {
         let counters = &self.shared.queue.counters;
@@ -92,14 +92,14 @@ impl Recorder {
         self.push(record);
     }
 
-    /// Records an observation of a metric, whatever becomes of it.
+    /// Queues an observation of a metric and returns at once; if it cannot be stored, that is counted.
     pub fn metric(&self, request: CreateMetricRequest) {
         self.observe(request, None);
     }
 
     /// Records an observation with labels that say where it came from, such as a `trace_id`. It may then
-    /// serve as an exemplar: of each series, and of each bucket of a histogram, the newest observation is
-    /// kept whole and shown by exposition and queries.
+    /// serve as an exemplar: of each series, and of each bucket of a histogram, the newest such
+    /// observations are kept and shown by exposition and queries.
     ///
     /// Labels that are not as [`Exemplar::check_labels`] demands, and those of a summary, are left out
     /// and the observation is counted as cut.

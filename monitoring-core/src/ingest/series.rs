@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::aggregate::SeriesSample;
 use super::writer::Destination;
-use crate::model::{Refusal, Registered, Series};
+use crate::model::{Limits, Refusal, Registered, Series, is_own_metric};
 use crate::store::StoreError;
 
 /// Series remembered at most; past that, everything is forgotten and asked for again.
@@ -14,16 +14,11 @@ const REMEMBERED_MAX: usize = 500_000;
 #[derive(Debug)]
 pub(crate) struct SeriesTable {
     registered: Registered,
-    series_per_metric_max: usize,
 }
 
 impl SeriesTable {
-    pub(crate) fn new(series_per_metric_max: usize) -> Self {
-        Self { registered: Self::nothing(series_per_metric_max), series_per_metric_max }
-    }
-
-    fn nothing(series_per_metric_max: usize) -> Registered {
-        Registered::new(HashMap::new(), HashMap::new(), series_per_metric_max)
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self { registered: Registered::nothing(limits) }
     }
 
     /// Learns what the database knows of series not seen before.
@@ -34,7 +29,7 @@ impl SeriesTable {
     ) -> Result<(), StoreError> {
         let series: Vec<_> = series.collect();
         if self.registered.len() > REMEMBERED_MAX || self.is_outdated(destination, &series).await? {
-            self.registered = Self::nothing(self.series_per_metric_max);
+            self.registered.clear();
         }
         let unknown: Vec<_> = series.into_iter().filter(|series| !self.registered.knows(series.id)).collect();
         if unknown.is_empty() {
@@ -48,9 +43,13 @@ impl SeriesTable {
         let asked: Vec<_> = names.iter().cloned().collect();
         let uses = match asked.is_empty() {
             true => HashMap::new(),
-            false => destination.name_uses(&asked, self.series_per_metric_max).await?,
+            false => destination.name_uses(&asked, self.registered.per_metric_max()).await?,
         };
-        self.registered.learn(known, &names, uses);
+        let there = match asked.iter().all(|name| is_own_metric(name)) {
+            true => None,
+            false => Some(destination.count_series(self.registered.series_max()).await?),
+        };
+        self.registered.learn(known, &names, uses, there);
         Ok(())
     }
 
@@ -76,6 +75,11 @@ impl SeriesTable {
     /// Whether a series may have samples. Counts it if it is new.
     pub(crate) fn admit(&mut self, series: &Series) -> Result<(), Refusal> {
         self.registered.admit(series)
+    }
+
+    /// The same for a series that somebody sends.
+    pub(crate) fn admit_sent(&mut self, series: &Series) -> Result<(), Refusal> {
+        self.registered.admit_sent(series)
     }
 
     /// Forgets series whose registration was not committed.

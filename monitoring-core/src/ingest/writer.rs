@@ -18,8 +18,8 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::model::{
-    Event, EventId, EventType, Invalid, Level, NameUse, Observation, Sample, Series, SeriesId, SeriesKind,
-    cut,
+    Event, EventId, EventType, Invalid, Level, NameUse, Observation, Sample, Series, SeriesCount, SeriesId,
+    SeriesKind, cut,
 };
 use crate::store::StoreError;
 
@@ -37,6 +37,9 @@ pub(crate) trait Destination: Send + Sync + 'static {
         &self,
         ids: &[SeriesId],
     ) -> impl Future<Output = Result<HashMap<SeriesId, SeriesKind>, StoreError>> + Send;
+
+    /// How many series there are, and what their labels take: of up to `max`.
+    fn count_series(&self, max: usize) -> impl Future<Output = Result<SeriesCount, StoreError>> + Send;
 
     /// What each of these names is used for, if it is used. Series are counted up to `max`.
     fn name_uses(
@@ -145,7 +148,7 @@ pub(crate) struct Writer<D> {
 
 impl<D: Destination> Writer<D> {
     pub(crate) fn new(destination: D, settings: &Settings) -> Self {
-        let series = SeriesTable::new(settings.limits.series_per_metric_max);
+        let series = SeriesTable::new(&settings.limits);
         let timeout = settings.ingest.write_timeout;
         Self { destination, series, clock: settings.clock.clone(), timeout, answered: false }
     }
@@ -224,7 +227,8 @@ impl<D: Destination> Writer<D> {
         let mut invalid = Invalid::default();
         let mut samples = Vec::with_capacity(observations.len());
         for (index, seen) in observations.iter().enumerate() {
-            let admitted = self.series.admit(&seen.series).map_err(|why| why.into_invalid(&seen.series.name));
+            let admitted = self.series.admit_sent(&seen.series);
+            let admitted = admitted.map_err(|why| why.into_invalid(&seen.series.name));
             match admitted {
                 Ok(()) => samples.push((seen.series.clone(), sample_of(seen))),
                 Err(wrong) if observations.len() == 1 => return Err(wrong),

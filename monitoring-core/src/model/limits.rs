@@ -27,6 +27,12 @@ pub struct Limits {
     pub buckets_max: usize,
     /// Series of one metric name.
     pub series_per_metric_max: usize,
+    /// Series of all metrics. What others send, by remote write or as observations over the API, may bring
+    /// them to half of it: the rest is for what the host records itself.
+    pub series_max: usize,
+    /// Bytes of the labels of all series, of which others may take half. Queries keep them in memory, in
+    /// each replica, in about twice as many.
+    pub series_label_bytes_max: usize,
     /// Items in one batch.
     pub batch_items_max: usize,
     /// Bytes of a request body.
@@ -49,6 +55,8 @@ impl Default for Limits {
             label_value_chars_max: 500,
             buckets_max: 100,
             series_per_metric_max: 20_000,
+            series_max: 800_000,
+            series_label_bytes_max: 256 * 1024 * 1024,
             batch_items_max: 10_000,
             body_bytes_max: 8 * 1024 * 1024,
             title_chars_max: 200,

@@ -330,6 +330,7 @@ pub struct Sample {
 /// A sample with the series it belongs to, as queries return it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Metric {
     /// The metric's name.
     pub name: String,

@@ -9,6 +9,11 @@ pub(crate) const METRICS_TOTAL: &str = "monitoring_metrics_total";
 /// Messages to receivers, by receiver and by what became of them.
 pub(crate) const NOTIFICATIONS_TOTAL: &str = "monitoring_notifications_total";
 
+/// 1 for each alert that is pending or firing.
+pub(crate) const ALERTS: &str = "ALERTS";
+/// When each of them became active, in seconds since 1970.
+pub(crate) const ALERTS_FOR_STATE: &str = "ALERTS_FOR_STATE";
+
 /// Stands for all sources past the number that is told apart.
 const OTHER_SOURCE: &str = "other";
 
@@ -54,6 +59,12 @@ pub(crate) fn default_metadata(name: &str) -> (&'static str, &'static str) {
 /// Whether the name is kept for this library.
 pub(crate) fn is_own_metric(name: &str) -> bool {
     OWN.iter().any(|(own, ..)| *own == name)
+}
+
+/// Whether the name is kept from whoever sends: for what this library says of itself, now or later, and of
+/// alerts.
+pub(crate) fn is_reserved_metric(name: &str) -> bool {
+    name.starts_with("monitoring_") || [ALERTS, ALERTS_FOR_STATE].contains(&name)
 }
 
 /// Whether it is one the pipeline keeps about itself. Their series are few, however few a metric of

@@ -18,7 +18,7 @@ use flate2::write::GzEncoder;
 
 use super::line::{Line, Place};
 
-/// A file that is being written. Dropped before it is [finished](Self::finish), it leaves nothing behind.
+/// A file that is being written. Dropped before it is in its place, it leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct ArchiveFile {
     target: PathBuf,
@@ -27,6 +27,16 @@ pub(crate) struct ArchiveFile {
     earlier: Earlier,
     lines: u64,
     written_to: Option<Place>,
+}
+
+/// A file that is whole and on the disk, and not in its place yet. Who writes it can make sure first that
+/// nobody else does by now.
+#[derive(Debug)]
+pub(crate) struct SealedFile {
+    target: PathBuf,
+    temporary: Temporary,
+    earlier: Earlier,
+    written: Written,
 }
 
 /// What came of a file.
@@ -39,14 +49,16 @@ pub(crate) struct Written {
 }
 
 impl ArchiveFile {
-    /// Begins the file of a table and a day in a folder, which is made if it is not there.
-    pub(crate) fn begin(folder: &Path, table: &str, day: NaiveDate) -> io::Result<Self> {
+    /// Begins the file of a table and a day in a folder, which is made if it is not there. Only one writer
+    /// should be at it; one that took its right to be so for lasting writes under another number, and so does
+    /// no harm.
+    pub(crate) fn begin(folder: &Path, table: &str, day: NaiveDate, writer: i64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let name = format!("{table}-{day}.jsonl.gz");
         let target = folder.join(&name);
         let earlier = Earlier::open(&target)?;
-        // One writer at a time, so that what a run left that was killed is written over.
-        let temporary = Temporary(folder.join(format!(".{name}.tmp")));
+        let temporary = Temporary(folder.join(format!(".{name}.{writer}.tmp")));
+        remove_left(folder, &format!(".{name}."), &temporary.0)?;
         let file = private().write(true).create(true).truncate(true).open(&temporary.0)?;
         let writer = GzEncoder::new(BufWriter::new(file), Compression::fast());
         Ok(Self { target, temporary, writer, earlier, lines: 0, written_to: None })
@@ -63,21 +75,16 @@ impl ArchiveFile {
         Ok(())
     }
 
-    /// Puts the file in its place. Before this returns all of it is on the disk.
-    pub(crate) fn finish(mut self) -> io::Result<Written> {
+    /// Ends the file. Before this returns all of it is on the disk.
+    pub(crate) fn seal(mut self) -> io::Result<SealedFile> {
         while let Some(earlier) = self.earlier.next()? {
             self.put(&earlier)?;
         }
-        if !self.earlier.is_still_there(&self.target)? {
-            return Err(io::Error::other("somebody else has written the file meanwhile"));
-        }
-        let Self { target, temporary, writer, lines, .. } = self;
+        let Self { target, temporary, writer, earlier, lines, .. } = self;
         let file = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
-        let bytes = file.metadata()?.len();
-        fs::rename(&temporary.0, &target)?;
-        sync_folder(&target)?;
-        Ok(Written { lines, bytes })
+        let written = Written { lines, bytes: file.metadata()?.len() };
+        Ok(SealedFile { target, temporary, earlier, written })
     }
 
     fn put(&mut self, line: &Line) -> io::Result<()> {
@@ -94,6 +101,30 @@ impl ArchiveFile {
         self.lines += 1;
         Ok(())
     }
+}
+
+impl SealedFile {
+    /// Puts the file in its place.
+    pub(crate) fn put(self) -> io::Result<Written> {
+        if !self.earlier.is_still_there(&self.target)? {
+            return Err(io::Error::other("somebody else has written the file meanwhile"));
+        }
+        fs::rename(&self.temporary.0, &self.target)?;
+        sync_folder(&self.target)?;
+        Ok(self.written)
+    }
+}
+
+/// Removes what earlier writers of a file left that were killed; one that is still at it fails in the end.
+fn remove_left(folder: &Path, prefix: &str, own: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        let is_left = name.to_str().is_some_and(|name| name.starts_with(prefix) && name.ends_with("tmp"));
+        if is_left && path != own {
+            fs::remove_file(path).ok();
+        }
+    }
+    Ok(())
 }
 
 /// Removes what was not finished.
@@ -223,13 +254,17 @@ mod tests {
         }
 
         fn begin(&self) -> io::Result<ArchiveFile> {
-            ArchiveFile::begin(&self.0, "metric_samples", "2026-06-15".parse().unwrap())
+            self.begin_as(7)
+        }
+
+        fn begin_as(&self, writer: i64) -> io::Result<ArchiveFile> {
+            ArchiveFile::begin(&self.0, "metric_samples", "2026-06-15".parse().unwrap(), writer)
         }
 
         fn write(&self, times: impl IntoIterator<Item = i64>) -> io::Result<Written> {
             let mut file = self.begin()?;
             file.write(&lines(times))?;
-            file.finish()
+            file.seal()?.put()
         }
     }
 
@@ -255,11 +290,13 @@ mod tests {
         let folder = Folder::new();
         let mut file = folder.begin().unwrap();
         file.write(&lines(0..10_000)).unwrap();
-        assert_eq!(folder.names(), [format!(".{NAME}.tmp")]);
+        assert_eq!(folder.names(), [format!(".{NAME}.7.tmp")]);
         drop(file);
         assert!(folder.names().is_empty());
         // As one that was killed leaves it.
-        fs::write(folder.0.join(format!(".{NAME}.tmp")), [7; 9_999]).unwrap();
+        for left in [format!(".{NAME}.6.tmp"), format!(".{NAME}.7.tmp"), format!(".{NAME}.tmp")] {
+            fs::write(folder.0.join(left), [7; 9_999]).unwrap();
+        }
         let written = folder.write(0..10_000).unwrap();
         assert_eq!(folder.names(), [NAME]);
         assert_eq!(folder.read(), Vec::from_iter(0..10_000));
@@ -308,15 +345,30 @@ mod tests {
         let mut file = folder.begin().unwrap();
         file.write(&lines([1])).unwrap();
         fs::write(folder.0.join(NAME), b"theirs").unwrap();
-        file.finish().unwrap_err();
+        file.seal().unwrap().put().unwrap_err();
         assert_eq!(fs::read(folder.0.join(NAME)).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn a_writer_that_was_away_too_long_spoils_nothing() {
+        let folder = Folder::new();
+        let mut away = folder.begin_as(1).unwrap();
+        away.write(&lines(0..10_000)).unwrap();
+        let mut next = folder.begin_as(2).unwrap();
+        next.write(&lines(0..10_000)).unwrap();
+        away.write(&lines(10_000..20_000)).unwrap();
+        let (away, next) = (away.seal().unwrap(), next.seal().unwrap());
+        next.put().unwrap();
+        away.put().unwrap_err();
+        assert_eq!(folder.read(), Vec::from_iter(0..10_000));
+        assert_eq!(folder.names(), [NAME]);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn on_a_full_disk_there_is_no_file() {
         let folder = Folder::new();
-        std::os::unix::fs::symlink("/dev/full", folder.0.join(format!(".{NAME}.tmp"))).unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.0.join(format!(".{NAME}.7.tmp"))).unwrap();
         let error = folder.write(0..10).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert!(folder.names().is_empty());

@@ -6,6 +6,7 @@ use chrono::{DateTime, Days, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::config::Retention;
+use crate::model::SeriesId;
 use crate::store::exemplars::{ExemplarBucket, ExemplarStore as _};
 use crate::store::partitions::{Expired, PartitionStore as _, Removed, bounds};
 use crate::store::removal::RemovalStore as _;
@@ -140,49 +141,47 @@ pub(crate) async fn move_strays(pool: &Pool) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Forgets series of readings whose last sample is gone, being from a day before that of `before`; returns
-/// how many. Series whose samples add up stay, as their totals do: a counter does not go back.
+/// Forgets series whose last sample is gone, being from a day before that of `before`; returns how many. They
+/// leave queries, scrapes and limits. Totals of what adds up stay: a counter that comes back goes on from its own.
 ///
 /// # Errors
 ///
 /// As [`prepare`].
-pub(crate) async fn forget_readings(pool: &Pool, before: DateTime<Utc>) -> Result<u64, StoreError> {
+pub(crate) async fn forget_silent(pool: &Pool, before: DateTime<Utc>) -> Result<u64, StoreError> {
     let before = bounds(before.date_naive()).0;
-    let mut forgotten = 0;
+    let (mut after, mut forgotten) = (None, 0);
     loop {
         let begin = Instant::now();
         let silent = in_time(async {
             let mut work = pool.begin_work(Access::Read).await?;
-            let silent = work.connection().store().silent_readings(before, SERIES_MAX).await;
+            let silent = work.connection().store().silent_series(before, after, SERIES_MAX).await;
             work.done();
             silent
         })
         .await?;
-        if silent.is_empty() {
-            return Ok(forgotten);
-        }
-        let gone = in_time(async {
-            let mut work = pool.begin_work(Access::Write).await?;
-            let gone = async {
-                let mut connection = work.connection();
-                let mut transaction = connection.begin().await?;
-                transaction.store().begin_removal().await?;
-                let gone = transaction.store().forget_series(&silent, before, now(pool)).await?;
-                transaction.commit().await?;
-                Ok::<_, StoreError>(gone)
-            }
-            .await;
-            work.done();
-            gone
-        })
-        .await?;
-        forgotten += gone;
-        // Those that are heard of again meanwhile would be found for ever.
-        if gone == 0 || silent.len() < SERIES_MAX as usize {
+        let Some(last) = silent.last() else { return Ok(forgotten) };
+        after = Some(*last);
+        forgotten += in_time(forget_some(pool, &silent, before)).await?;
+        if silent.len() < SERIES_MAX as usize {
             return Ok(forgotten);
         }
         rest(begin).await;
     }
+}
+
+async fn forget_some(pool: &Pool, silent: &[SeriesId], before: DateTime<Utc>) -> Result<u64, StoreError> {
+    let mut work = pool.begin_work(Access::Write).await?;
+    let gone = async {
+        let mut connection = work.connection();
+        let mut transaction = connection.begin().await?;
+        transaction.store().begin_removal().await?;
+        let gone = transaction.store().forget_series(silent, before, now(pool)).await?;
+        transaction.commit().await?;
+        Ok(gone)
+    }
+    .await;
+    work.done();
+    gone
 }
 
 /// Leaves each bucket the newest of its exemplars, of those that are not too old. It walks through all

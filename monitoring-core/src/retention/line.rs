@@ -10,6 +10,9 @@
 //! What a sample counts in buckets is in `count`, `bounds` and `buckets`, and `value` is the sum then. A
 //! number that JSON has no word for is a text: `NaN`, `+Inf`, `-Inf`, or `stale`, the marker of a series that
 //! ended. Series and origins are texts, because some readers of JSON round large numbers.
+//!
+//! Packed samples that cannot be read stand in a file of their own: the series, `end_time`, and the bytes as
+//! they are, in hexadecimal digits, as `data`.
 
 use std::collections::HashMap;
 
@@ -21,6 +24,7 @@ use crate::model::{
     Event, EventId, Labels, MetricType, Sample, SampleValue, Series, SeriesId, Temporality, to_micros,
 };
 use crate::promql::is_present;
+use crate::store::archive::ChunkKey;
 
 /// A line and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub(crate) enum Place {
     Event(i64, u128),
     /// By series, time and origin.
     Sample(i64, i64, i64),
+    /// By series and end.
+    Chunk(i64, i64),
 }
 
 impl Place {
@@ -45,6 +51,7 @@ impl Place {
         #[serde(untagged)]
         enum Read {
             Sample { series: String, timestamp: DateTime<Utc>, origin: String },
+            Chunk { series: String, end_time: DateTime<Utc> },
             Event { id: EventId, timestamp: DateTime<Utc> },
         }
         Some(match serde_json::from_str(line).ok()? {
@@ -52,6 +59,7 @@ impl Place {
             Read::Sample { series, timestamp, origin } => {
                 Self::Sample(series.parse().ok()?, to_micros(timestamp), origin.parse().ok()?)
             }
+            Read::Chunk { series, end_time } => Self::Chunk(series.parse().ok()?, to_micros(end_time)),
         })
     }
 
@@ -92,14 +100,37 @@ pub(crate) fn sample_lines(
     samples: &[Sample],
     series: &HashMap<SeriesId, Series>,
 ) -> Result<Vec<Line>, serde_json::Error> {
-    let line = |sample: &Sample| {
-        let missing = || {
-            let message = format_args!("no series {} of a sample", sample.series_id);
-            <serde_json::Error as serde::ser::Error>::custom(message)
-        };
-        sample_line(sample, series.get(&sample.series_id).ok_or_else(missing)?)
-    };
+    let line = |sample: &Sample| sample_line(sample, known(series, sample.series_id)?);
     samples.iter().map(line).collect()
+}
+
+/// Lines of chunks that cannot be read, whose series are among these.
+pub(crate) fn chunk_lines(
+    chunks: &[(ChunkKey, Vec<u8>)],
+    series: &HashMap<SeriesId, Series>,
+) -> Result<Vec<Line>, serde_json::Error> {
+    let line = |((id, end_time), data): &(ChunkKey, Vec<u8>)| {
+        let of = known(series, *id)?;
+        let data: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
+        let json = json!({
+            "name": of.name,
+            "labels": of.labels,
+            "metric_type": of.metric_type,
+            "temporality": of.temporality,
+            "bounds": of.bounds,
+            "series": id.as_i64().to_string(),
+            "end_time": end_time,
+            "data": data,
+        });
+        Ok(Line { place: Place::Chunk(id.as_i64(), to_micros(*end_time)), json: json.to_string() })
+    };
+    chunks.iter().map(line).collect()
+}
+
+fn known(series: &HashMap<SeriesId, Series>, id: SeriesId) -> Result<&Series, serde_json::Error> {
+    let missing =
+        || <serde_json::Error as serde::ser::Error>::custom(format_args!("no series {id} of a sample"));
+    series.get(&id).ok_or_else(missing)
 }
 
 fn sample_line(sample: &Sample, series: &Series) -> Result<Line, serde_json::Error> {
@@ -173,6 +204,11 @@ mod tests {
         assert_eq!(read[2]["buckets"], json!([1, 2]));
         assert_eq!(read[2]["bounds"], json!([0.5]));
         assert_eq!(read[2]["labels"], json!({"shop": "a", "id": "7"}));
+        let end = DateTime::from_timestamp_micros(7).unwrap();
+        let chunk = &chunk_lines(&[((histogram.id, end), vec![1, 0xaf])], &series).unwrap()[0];
+        assert_eq!(chunk.place, Place::Chunk(histogram.id.as_i64(), 7));
+        assert_eq!(Place::read(&chunk.json), Some(chunk.place));
+        assert!(chunk.json.contains(r#""data":"01af""#), "{}", chunk.json);
         assert_eq!(Place::read("{}"), None);
         assert!(sample_lines(&samples, &HashMap::new()).is_err());
     }

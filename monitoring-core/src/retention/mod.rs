@@ -15,7 +15,7 @@ mod line;
 
 pub(crate) use archive_file::{ArchiveFile, Written};
 pub(crate) use days::{
-    RetentionReport, apply, fold, fold_totals, forget_readings, in_time, move_strays, prepare, rest,
+    RetentionReport, apply, fold, fold_totals, forget_silent, in_time, move_strays, prepare, rest,
     trim_exemplars,
 };
-pub(crate) use line::{Line, event_lines, sample_lines};
+pub(crate) use line::{Line, chunk_lines, event_lines, sample_lines};

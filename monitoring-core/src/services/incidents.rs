@@ -114,8 +114,8 @@ pub async fn update_incident(
     update(&mut conn.as_connection(), id.into(), request, Actor::Trusted(actor)).await
 }
 
-/// Like [`update_incident`], on behalf of a caller who need not be allowed to. For those who may
-/// not see the incident there is none.
+/// Like [`update_incident`], on behalf of a user, after checking that they may. For those who may not see
+/// the incident there is none.
 ///
 /// # Errors
 ///
@@ -276,8 +276,8 @@ pub async fn attach_event(
     attach(&mut conn.as_connection(), id.into(), event, Actor::Trusted(actor)).await
 }
 
-/// Like [`attach_event`], on behalf of a caller. For those who may not see the incident there is
-/// none; whether they may see the event is theirs to know who pass it.
+/// Like [`attach_event`], on behalf of a user, after checking that they may work on the incident. For those
+/// who may not see it there is none. Whether they may see the *event* is not checked here: do so before.
 ///
 /// # Errors
 ///

@@ -9,12 +9,12 @@ use crate::error::Result;
 use crate::ingest::Recorder;
 use crate::model::{
     CreateMetricRequest, Event, Invalid, Metric, MetricFilter, MetricMetadata, MetricType, Observation, Page,
-    Registered, Sample, SampleValue, Series, SeriesId, Slice, event_count_overflow_series,
-    event_count_series, is_own_metric, metric_count_series,
+    Registered, Sample, SampleValue, Series, SeriesId, SeriesKind, Slice, Temporality,
+    event_count_overflow_series, event_count_series, is_own_metric, is_reserved_metric, metric_count_series,
 };
 use crate::random::random_u64;
 use crate::retention;
-use crate::store::metrics::{MetricStore as _, metric, registered};
+use crate::store::metrics::{MetricStore as _, Novelty, metric, registered};
 use crate::store::{AsConnection, Connection, Context};
 
 /// Stores one observation.
@@ -64,15 +64,21 @@ pub async fn create_metrics(
 ///
 /// # Errors
 ///
-/// Nothing was stored: as [`create_metrics`], or the pipeline has too much to do or is shut down. Only
+/// Nothing was stored: as [`create_metrics`], a name is kept (`ALERTS` and all that begins with
+/// `monitoring_`) or declared by the host as another type, or the pipeline has too much to do or is shut down. Only
 /// [`Error::Unconfirmed`](crate::Error::Unconfirmed) leaves that open, as for
 /// [`submit_events`](super::submit_events); done again, an observation may count twice.
 /// What only the database knows, a name's type and the number of series, is up to the writer.
 pub async fn submit_metrics(recorder: &Recorder, requests: Vec<CreateMetricRequest>) -> Result<Vec<Metric>> {
     let context = recorder.context();
-    let observations = check(context, requests, Fields::Indexed)?;
-    let max = context.settings.limits.series_per_metric_max;
-    admit(Registered::new(HashMap::new(), HashMap::new(), max), &observations, Fields::Indexed)?;
+    let observations = check(context, requests, Fields::Indexed, is_reserved_metric)?;
+    let mut registered = Registered::nothing(&context.settings.limits);
+    for Observation { series: Series { name, .. }, .. } in &observations {
+        if let Some(metric_type) = context.settings.declared_type(name) {
+            registered.reserve(name, SeriesKind { metric_type, temporality: Temporality::Delta });
+        }
+    }
+    admit(registered, &observations, Fields::Indexed)?;
     let metrics = observations.iter().map(shown).collect();
     recorder.commit(Vec::new(), observations).await?;
     Ok(metrics)
@@ -88,7 +94,9 @@ pub async fn query_metrics(
     filter: &MetricFilter,
     page: &Page,
 ) -> Result<Slice<Metric>> {
-    Ok(conn.as_connection().store().samples(filter, page).await?)
+    let mut connection = conn.as_connection();
+    let now = connection.context().settings.clock.now();
+    Ok(connection.store().samples(filter, page, now).await?)
 }
 
 /// Says what a metric is about (its `HELP` text) and in what it is measured, such as `seconds`;
@@ -154,9 +162,9 @@ pub async fn fold_metric_totals(conn: &mut impl AsConnection) -> Result<u64> {
 /// Counts stored events, in the transaction they are stored in. When too many sources are told
 /// apart already, further ones are counted together: an event is never refused for its source.
 pub(crate) async fn count_events(connection: &mut Connection<'_>, events: &[Event]) -> Result<()> {
-    let max = connection.context().settings.limits.series_per_metric_max;
+    let limits = &connection.context().settings.limits;
     let series: Vec<_> = events.iter().map(event_count_series).collect();
-    let mut registered = registered(&mut connection.store(), series.iter(), max).await?;
+    let mut registered = registered(&mut connection.store(), series.iter(), limits).await?;
     let mut recording = Recording::default();
     for (event, series) in events.iter().zip(series) {
         let series = match registered.admit(&series) {
@@ -174,11 +182,11 @@ async fn create(
     fields: Fields,
 ) -> Result<Vec<Metric>> {
     let context = connection.context();
-    let observations = check(context, requests, fields)?;
+    let observations = check(context, requests, fields, is_own_metric)?;
     let mut transaction = connection.begin().await?;
-    let max = context.settings.limits.series_per_metric_max;
     let series = observations.iter().map(|observation| &observation.series);
-    admit(registered(&mut transaction.store(), series, max).await?, &observations, fields)?;
+    let registered = registered(&mut transaction.store(), series, &context.settings.limits).await?;
+    admit(registered, &observations, fields)?;
     let mut recording = Recording::default();
     observations.iter().for_each(|observation| recording.observe(observation));
     recording.record(&mut transaction.connection()).await?;
@@ -208,6 +216,7 @@ fn check(
     context: &Context,
     requests: Vec<CreateMetricRequest>,
     fields: Fields,
+    is_kept: fn(&str) -> bool,
 ) -> Result<Vec<Observation>, Invalid> {
     let max = context.settings.limits.batch_items_max;
     if requests.len() > max {
@@ -217,7 +226,7 @@ fn check(
     let mut observations = Vec::with_capacity(requests.len());
     for (index, request) in requests.into_iter().enumerate() {
         let mut wrong = Invalid::default();
-        if is_own_metric(&request.name) {
+        if is_kept(&request.name) {
             wrong.push("name", "is kept for a metric of the monitoring system itself");
         }
         match context.observation(request) {
@@ -286,8 +295,8 @@ impl Recording {
         self.samples.push(Sample { series_id, timestamp, origin, value, observations, exemplars });
     }
 
-    /// Stores it under a writer id nobody else has, so it waits for no other transaction, however
-    /// long the host keeps this one open.
+    /// Stores it under a writer id nobody else has, and without a look at what is packed, so it waits for
+    /// no other transaction and none for it, however long the host keeps this one open.
     async fn record(mut self, connection: &mut Connection<'_>) -> Result<()> {
         for ((series_id, _), (newest, count)) in std::mem::take(&mut self.counts) {
             self.sample(series_id, newest, SampleValue::Number(count as f64), count);
@@ -298,7 +307,7 @@ impl Recording {
         let now = connection.context().settings.clock.now();
         let series: Vec<_> = self.series.into_values().collect();
         let writer = (random_u64() | 1).cast_signed(); // never that of the folded totals
-        Ok(connection.store().record(&series, &self.samples, writer, now).await?)
+        Ok(connection.store().record(&series, &self.samples, Novelty::New, writer, now).await?)
     }
 }
 

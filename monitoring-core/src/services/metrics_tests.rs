@@ -15,7 +15,7 @@ use crate::model::{
     MetricFilter, MetricType, Page, Sample, SampleValue, Series, Temporality,
 };
 use crate::services::{get_monitoring_stats, get_stats_summary};
-use crate::store::metrics::MetricStore as _;
+use crate::store::metrics::{MetricStore as _, Novelty};
 use crate::store::stats::StatsStore as _;
 use crate::store::totals::{SeriesTotal, TotalStore as _};
 use crate::store::{Access, AsConnection as _, Context, Pool, PooledConnection};
@@ -76,7 +76,8 @@ impl Fixture {
         let mut conn = self.conn().await;
         let mut connection = conn.as_connection();
         let mut transaction = connection.begin().await.unwrap();
-        transaction.store().record(series, samples, writer, self.clock.now()).await.unwrap();
+        let (novelty, now) = (Novelty::MaybeRepeated, self.clock.now());
+        transaction.store().record(series, samples, novelty, writer, now).await.unwrap();
         transaction.commit().await.unwrap();
     }
 
@@ -178,7 +179,7 @@ async fn samples_need_their_series(fixture: &Fixture) {
     let mut connection = conn.as_connection();
     let mut transaction = connection.begin().await.unwrap();
     let samples = [sample(&counter, 1, SampleValue::Number(1.0))];
-    let error = transaction.store().record(&[], &samples, 7, now()).await.unwrap_err();
+    let error = transaction.store().record(&[], &samples, Novelty::New, 7, now()).await.unwrap_err();
     assert!(error.to_string().contains("metric_series"), "{error}");
 }
 

@@ -1,7 +1,9 @@
 //! Use cases: check, do, write down who did it. One subject a file.
 //!
-//! Every function takes the connection to work on first. It may be the host's own, with a
-//! transaction open: then everything done here exists exactly if that transaction commits.
+//! Most functions take the connection to work on first. It may be the host's own, with a transaction open:
+//! then everything done here exists exactly if that transaction commits. Those that take a
+//! [`Recorder`](crate::Recorder) queue, and those that take a [`PromQuery`](crate::PromQuery) read through
+//! connections of their own; neither takes part in a transaction of the host's.
 
 mod alert_states;
 mod alert_statuses;

@@ -9,17 +9,19 @@ use chrono::{DateTime, Utc};
 use crate::config::Retention;
 use crate::error::Result;
 use crate::model::{
-    Exemplar, Invalid, Labels, Limits, MetricType, Sample, SampleValue, Series, Temporality,
-    is_any_label_name, is_metric_name, is_own_metric,
+    Exemplar, Invalid, Labels, Limits, MetricType, Sample, SampleValue, Series, SeriesKind, Temporality, cut,
+    is_any_label_name, is_metric_name, is_reserved_metric,
 };
 use crate::promql::NAME;
 use crate::random::random_u64;
 use crate::store::exemplars::{ExemplarBucket, ExemplarStore as _};
-use crate::store::metrics::{MetricStore as _, registered};
+use crate::store::metrics::{MetricStore as _, Novelty, registered};
 use crate::store::{AsConnection, Connection, Context, Transaction};
 
 /// Refusals told in one report.
 const REFUSALS_MAX: usize = 20;
+/// Characters of each: enough for a name, what is wrong with it and what would be right.
+const REFUSAL_CHARS_MAX: usize = 500;
 
 /// A series another system sends samples of.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,13 +54,27 @@ impl SentReport {
     fn refuse(&mut self, count: usize, reason: impl FnOnce() -> String) {
         self.refused += count;
         if self.reasons.len() < REFUSALS_MAX {
-            self.reasons.push(reason());
+            self.reasons.push(cut(&reason(), REFUSAL_CHARS_MAX));
         }
+    }
+
+    /// Adds what became of others.
+    pub fn add(&mut self, other: Self) {
+        self.samples_stored += other.samples_stored;
+        self.exemplars_stored += other.exemplars_stored;
+        self.exemplars_dropped += other.exemplars_dropped;
+        self.refused += other.refused;
+        self.reasons.extend(other.reasons);
+        self.reasons.truncate(REFUSALS_MAX);
     }
 }
 
 /// Stores samples of another system's series in one transaction. What makes no sense is left out
 /// and reported; the rest is stored. A sample or exemplar that is sent again changes nothing.
+///
+/// Whoever sends may neither begin a metric that the host describes or has buckets for, nor write what is
+/// kept for alerts and for the monitoring itself, and has half of the room for series
+/// ([`Limits::series_max`]).
 ///
 /// # Errors
 ///
@@ -74,12 +90,18 @@ async fn store(connection: &mut Connection<'_>, sent: Vec<SentSeries>) -> Result
     let mut check = |sent| checked(sent, &context, &mut exemplars, &mut report);
     let checked: Vec<_> = sent.into_iter().filter_map(&mut check).collect();
     let mut transaction = connection.begin().await?;
-    let max = context.settings.limits.series_per_metric_max;
+    let settings = &context.settings;
     let all = checked.iter().map(|(series, _)| series);
-    let mut registered = registered(&mut transaction.store(), all, max).await?;
+    let mut registered = registered(&mut transaction.store(), all, &settings.limits).await?;
+    for (Series { name, .. }, _) in &checked {
+        if settings.is_described(name) {
+            let metric_type = settings.declared_type(name).unwrap_or(MetricType::Gauge);
+            registered.reserve(name, SeriesKind { metric_type, temporality: Temporality::Delta });
+        }
+    }
     let (mut series, mut samples) = (BTreeMap::new(), Vec::new());
     for (one, of_it) in checked {
-        match registered.admit(&one) {
+        match registered.admit_sent(&one) {
             Ok(()) => {
                 samples.extend(of_it);
                 series.insert(one.id, one);
@@ -89,7 +111,8 @@ async fn store(connection: &mut Connection<'_>, sent: Vec<SentSeries>) -> Result
     }
     if !samples.is_empty() {
         let series: Vec<_> = series.into_values().collect();
-        transaction.store().record(&series, &samples, writer(), context.settings.clock.now()).await?;
+        let now = context.settings.clock.now();
+        transaction.store().record(&series, &samples, Novelty::MaybeRepeated, writer(), now).await?;
     }
     store_exemplars(&mut transaction, exemplars, &mut report).await?;
     transaction.commit().await?;
@@ -190,10 +213,10 @@ fn series(labels: Vec<(String, String)>, limits: &Limits) -> std::result::Result
     let mut known = Labels::new();
     let mut series_name = String::new();
     if labels.len() > limits.labels_max + 1 {
-        invalid.push("labels", format!("must have at most {} entries", limits.labels_max));
+        return Err(Invalid::field("labels", format!("must have at most {} entries", limits.labels_max)));
     }
     for (name, value) in labels {
-        let shown = crate::model::cut(&name, limits.metric_name_chars_max).to_owned();
+        let shown = cut(&name, limits.metric_name_chars_max);
         if value.contains('\0') || value.chars().count() > limits.label_value_chars_max {
             let max = limits.label_value_chars_max;
             invalid.push(
@@ -212,8 +235,8 @@ fn series(labels: Vec<(String, String)>, limits: &Limits) -> std::result::Result
     }
     if !is_metric_name(&series_name) || series_name.chars().count() > limits.metric_name_chars_max {
         invalid.push(NAME, "must match [a-zA-Z_:][a-zA-Z0-9_:]*, and not be too long");
-    } else if is_own_metric(&series_name) {
-        invalid.push(NAME, "is kept for a metric of the monitoring system itself");
+    } else if is_reserved_metric(&series_name) {
+        invalid.push(NAME, "is kept for alerts and metrics of the monitoring system itself");
     }
     invalid.or(())?;
     let metric_type = MetricType::by_convention(&series_name);
@@ -235,7 +258,23 @@ mod tests {
         assert!(refusal(&[(NAME, "a-b")]).contains("__name__"));
         assert!(refusal(&[(NAME, "up"), ("a b", "x")]).contains("labels.a b"));
         assert!(refusal(&[(NAME, "up"), ("a", "x"), ("a", "y")]).contains("twice"));
-        assert!(refusal(&[(NAME, "monitoring_events_total")]).contains("itself"));
+        for name in ["monitoring_events_total", "monitoring_of_tomorrow", "ALERTS", "ALERTS_FOR_STATE"] {
+            assert!(refusal(&[(NAME, name)]).contains("itself"), "{name}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_not_told_at_length() {
+        let labels = vec![("-".to_owned(), String::new()); 10_000];
+        let refused = series(labels, &Limits::default()).unwrap_err();
+        assert_eq!(refused.to_string(), "labels: must have at most 50 entries");
+        let mut report = SentReport::default();
+        for _ in 0..2 * REFUSALS_MAX {
+            report.refuse(1, || "é".repeat(1_000));
+        }
+        assert!(report.reasons.iter().all(|reason| reason.chars().count() == REFUSAL_CHARS_MAX));
+        report.add(report.clone());
+        assert_eq!((report.refused, report.reasons.len()), (4 * REFUSALS_MAX, REFUSALS_MAX));
     }
 
     #[test]

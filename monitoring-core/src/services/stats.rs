@@ -65,7 +65,9 @@ struct LastHour {
 async fn last_hour(connection: &mut Connection<'_>) -> Result<LastHour> {
     let now = connection.context().settings.clock.now();
     let since = now - TimeDelta::hours(1);
-    let mut store = connection.store();
+    // What is packed meanwhile would be found twice.
+    let mut snapshot = connection.begin_snapshot().await?;
+    let mut store = snapshot.store();
     let events = store.counter_gains(EVENTS_TOTAL, since, now).await?;
     let metrics = store.counter_gains(METRICS_TOTAL, since, now).await?;
     let is_error = |labels: &Labels| {
@@ -86,4 +88,49 @@ fn sum(gains: &[(Labels, f64)], wanted: impl Fn(&Labels) -> bool) -> i64 {
 /// Counters count whole things; their sums are exact far beyond what can be stored.
 fn whole(count: f64) -> i64 {
     count as i64
+}
+
+#[cfg(feature = "postgres")]
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sqlx::{Connection as _, PgConnection};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Settings;
+    use crate::model::CreateEventRequest;
+    use crate::services::create_event;
+    use crate::store::chunks::ChunkStore as _;
+    use crate::store::{Access, Context, Pool, test_server};
+
+    #[tokio::test]
+    async fn what_is_packed_meanwhile_counts_once_in_the_last_hour() {
+        let Some(database) = test_server::database().await else { return };
+        let clock = Clock::fixed("2026-03-04T12:00:00Z".parse().unwrap());
+        let settings = Settings { clock: clock.clone(), ..Settings::default() };
+        let pool = Pool::open(&database.url, Arc::new(Context::new(settings).unwrap())).unwrap();
+        pool.migrate().await.unwrap();
+        let mut conn = pool.acquire(Access::Write).await.unwrap();
+        let event = r#"{"event_type": "log", "source": "shop"}"#;
+        let event: CreateEventRequest = serde_json::from_str(event).unwrap();
+        create_event(&mut conn, event).await.unwrap();
+        clock.advance(std::time::Duration::from_secs(1_200));
+
+        let mut packer = PgConnection::connect(&database.url).await.unwrap();
+        let mut observer = PgConnection::connect(&database.url).await.unwrap();
+        let mut packing = packer.begin().await.unwrap();
+        let lock = "LOCK TABLE monitoring.metric_chunks IN ACCESS EXCLUSIVE MODE";
+        sqlx::query(lock).execute(&mut *packing).await.unwrap();
+        packing.as_connection().store().compact(None, clock.now(), 100).await.unwrap();
+        let ending = async {
+            let waiting = "SELECT count(*) FROM pg_locks
+                           WHERE NOT granted AND relation = 'monitoring.metric_chunks'::regclass";
+            while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut observer).await.unwrap() == 0 {}
+            packing.commit().await.unwrap();
+        };
+        let (stats, ()) = tokio::join!(get_monitoring_stats(&mut conn), ending);
+        assert_eq!(stats.unwrap().events_last_hour, 1);
+    }
 }

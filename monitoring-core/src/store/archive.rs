@@ -56,7 +56,10 @@ pub(crate) type ChunkKey = (SeriesId, DateTime<Utc>);
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DayChunk {
     pub key: ChunkKey,
-    pub samples: Vec<Sample>,
+    /// How many samples it is recorded to hold.
+    pub samples: u64,
+    /// Its samples; or its bytes, where these cannot be read.
+    pub content: Result<Vec<Sample>, Vec<u8>>,
 }
 
 /// Events that were read at once.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::StoreError;
-use super::chunk::{self, Damaged};
+use super::chunk::{self, Chunk, Damaged};
 use super::columns::SampleColumns;
 use super::metrics::{SampleKey, sample_key};
 use crate::model::{Page, Sample, Series, SeriesId, from_micros, to_micros};
@@ -19,7 +19,8 @@ super::store_trait! {
     /// Packing samples.
     ChunkStore {
         /// Packs samples taken before `before`: up to `rows_max` rows behind `after`, in the order of
-        /// their keys. To be called in a transaction. Does nothing while somebody else does it.
+        /// their keys. To be called in a transaction. Does nothing while somebody else does it, or has made
+        /// rows of chunks in a transaction that goes on.
         fn compact(after: Option<SampleKey>, before: DateTime<Utc>, rows_max: u32) -> Compacted;
     }
 }
@@ -41,6 +42,8 @@ pub(crate) struct Compacted {
     pub samples: u64,
     /// Behind what to go on; none at the end.
     pub next: Option<SampleKey>,
+    /// Whether nothing was done, because others are at it.
+    pub is_busy: bool,
 }
 
 /// From when to when, both included, a series has samples that are meant.
@@ -85,6 +88,43 @@ pub(super) fn reach(spans: &[SeriesSpan]) -> Option<(DateTime<Utc>, DateTime<Utc
 /// Everything in a chunk read from the column `data`.
 pub(super) fn unpack(id: SeriesId, data: &[u8]) -> Result<Vec<Sample>, StoreError> {
     chunk::unpack(id, data).map_err(|error| damaged(id, error))
+}
+
+/// The samples of a chunk; or its bytes, if they cannot be read: damaged ones, or those of a library that is
+/// newer.
+pub(super) fn unpack_or_keep(id: SeriesId, data: Vec<u8>) -> Result<Vec<Sample>, Vec<u8>> {
+    unpack(id, &data).map_err(|error| {
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(target: "monitoring::internal", error, "a chunk cannot be read");
+        data
+    })
+}
+
+/// The samples of chunks, and the chunks among them that cannot be read. They are to be left as they are, so
+/// that they keep no other from being packed.
+pub(super) fn unpack_readable(chunks: Vec<Chunk>) -> (Vec<Sample>, Vec<Chunk>) {
+    let (mut samples, mut unreadable) = (Vec::new(), Vec::new());
+    for chunk in chunks {
+        match unpack_or_keep(chunk.series_id, chunk.data) {
+            Ok(mut unpacked) => samples.append(&mut unpacked),
+            Err(data) => unreadable.push(Chunk { data, ..chunk }),
+        }
+    }
+    (samples, unreadable)
+}
+
+/// Packs samples beside chunks that are left as they are. A chunk is known by its end: what would end with
+/// another of its series ends a microsecond later.
+pub(super) fn pack_beside(samples: Vec<Sample>, left: Vec<Chunk>) -> Result<Vec<Chunk>, StoreError> {
+    let mut chunks = chunk::pack(samples)?;
+    let mut ends: HashSet<_> = left.iter().map(|chunk| (chunk.series_id, chunk.end)).collect();
+    for chunk in &mut chunks {
+        while !ends.insert((chunk.series_id, chunk.end)) {
+            chunk.end += TimeDelta::microseconds(1);
+        }
+    }
+    chunks.extend(left);
+    Ok(chunks)
 }
 
 /// What queries need of a chunk.

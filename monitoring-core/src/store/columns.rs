@@ -45,7 +45,7 @@ impl SampleColumns {
     }
 
     /// Adds samples that come after.
-    pub(super) fn append(&mut self, mut later: Self) {
+    pub(crate) fn append(&mut self, mut later: Self) {
         self.even_out(!later.counts.is_empty(), later.buckets.len());
         self.times.append(&mut later.times);
         self.values.append(&mut later.values);
@@ -79,6 +79,37 @@ impl SampleColumns {
         keep(&mut self.values, start, end);
         keep(&mut self.counts, start, end);
         self.buckets.iter_mut().for_each(|column| keep(column, start, end));
+    }
+
+    /// Takes out what was taken at `time` or later.
+    pub(crate) fn split_off(&mut self, time: i64) -> Self {
+        let at = self.times.partition_point(|taken| *taken < time);
+        let rest = |column: &mut Vec<i64>| column.split_off(at.min(column.len()));
+        Self {
+            times: self.times.split_off(at),
+            values: self.values.split_off(at),
+            counts: rest(&mut self.counts),
+            buckets: self.buckets.iter_mut().map(rest).collect(),
+        }
+    }
+
+    /// Makes one sample of all of them, if there are any.
+    pub(crate) fn add_up(&mut self) {
+        let sum = |column: &mut Vec<i64>| {
+            let sum = column.iter().fold(0_i64, |sum, count| sum.saturating_add(*count));
+            *column = column.iter().take(1).map(|_| sum).collect();
+        };
+        let total = self.values.iter().sum();
+        self.values = self.values.iter().take(1).map(|_| total).collect();
+        self.times.truncate(1);
+        sum(&mut self.counts);
+        self.buckets.iter_mut().for_each(sum);
+    }
+
+    /// What holding it costs, in samples of one number.
+    pub(crate) fn cells(&self) -> usize {
+        let columns = 2 + usize::from(!self.counts.is_empty()) + self.buckets.len();
+        (self.times.len() * columns).div_ceil(2)
     }
 
     /// In the order of time, and of something else at one instant.
@@ -197,6 +228,29 @@ mod tests {
         assert_eq!(columns, expected);
         columns.clip(7, 9);
         assert!(columns.times.is_empty());
+    }
+
+    #[test]
+    fn what_is_split_off_adds_up() {
+        let mut columns = SampleColumns::default();
+        for time in 0..5_i64 {
+            let value = Distribution { count: 2, sum: 0.5, buckets: vec![time as u64, 1] };
+            columns.push(time, &SampleValue::Distribution(value));
+        }
+        assert_eq!(columns.cells(), 13, "five columns, two of which make a sample");
+        let mut later = columns.split_off(2);
+        assert_eq!((columns.times.len(), columns.counts.len(), columns.buckets[1].len()), (2, 2, 2));
+        later.add_up();
+        let expected = SampleColumns {
+            times: vec![2],
+            values: vec![1.5],
+            counts: vec![6],
+            buckets: vec![vec![9], vec![3]],
+        };
+        assert_eq!(later, expected);
+        let mut nothing = columns.split_off(9);
+        nothing.add_up();
+        assert!(nothing.times.is_empty() && nothing.values.is_empty() && nothing.buckets[0].is_empty());
     }
 
     #[test]

@@ -21,10 +21,11 @@ compile_error!("monitoring-core needs at least one of the features `postgres` an
 ///
 /// # Which settings apply
 ///
-/// A [`Connection`] and a [`PooledConnection`](crate::PooledConnection) bring the settings of their
-/// `Monitoring`. Any other is *bare*: it does not say to which system it belongs, and it is used with
-/// the default settings, whatever else runs in the process. That matters where a `Monitoring` has a
-/// schema, limits, a retention, buckets or a redaction of its own; then either
+/// A [`Connection`], a [`PooledConnection`](crate::PooledConnection) and a
+/// [`LentConnection`](crate::LentConnection) bring the settings of their `Monitoring`. Any other is *bare*: it
+/// does not say to which system it belongs, and it is used with the default settings, whatever else runs in the
+/// process. That matters where a `Monitoring` has a schema, limits, a retention, buckets or a redaction of its
+/// own; then either
 ///
 /// - pass [`&mut monitoring.connection(&mut conn)`](crate::Monitoring::connection), which is always
 ///   right, or

@@ -122,18 +122,25 @@ impl StoreError {
         }
     }
 
-    /// Whether it took longer than it may, by the server's `statement_timeout` or by ours. Less may
-    /// take less.
+    /// Whether it took longer than it may, by the server's `statement_timeout` or by ours (SQLite: it was
+    /// interrupted). Less may take less.
     pub(crate) fn is_timeout(&self) -> bool {
         match self {
             Self::Unavailable(error) | Self::Unconfirmed(error) => match error {
                 sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::TimedOut,
-                sqlx::Error::Database(error) => error.code().as_deref() == Some("57014"),
+                sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57014" | "9")),
                 _ => false,
             },
             Self::Shared(error) => error.is_timeout(),
             _ => false,
         }
+    }
+
+    /// Whether somebody else's lock was in the way for too long.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn is_locked_out(&self) -> bool {
+        let Self::Unavailable(sqlx::Error::Database(error)) = self else { return false };
+        error.code().as_deref() == Some("55P03")
     }
 
     /// Whether everything may be stored all the same.
@@ -189,14 +196,14 @@ fn is_misrouted(error: &dyn sqlx::error::DatabaseError) -> bool {
 
 /// PostgreSQL: connection, resource, shutdown, lock, serialisation and deadlock errors
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>), and a server that only reads
-/// for now. SQLite: busy, locked, out of memory, read-only, I/O error, full disk, cannot open, lock
+/// for now. SQLite: busy, locked, out of memory, read-only, interrupted, I/O error, full disk, cannot open, lock
 /// protocol, and their extended codes (<https://www.sqlite.org/rescode.html>).
 fn is_transient_code(code: &str) -> bool {
     if code.len() == 5 {
         return matches!(&code[..2], "08" | "53" | "57" | "58")
             || matches!(code, "40001" | "40P01" | "55P03" | "25006");
     }
-    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5..=8 | 10 | 13..=15))
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5..=10 | 13..=15))
 }
 
 /// PostgreSQL: data exceptions and violated constraints. SQLite: constraint, mismatch, too big.

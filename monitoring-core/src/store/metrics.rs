@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{Store, StoreError};
 use crate::model::{
-    Cursor, Distribution, Metric, MetricFilter, MetricMetadata, NameUse, Page, Registered, Sample,
-    SampleValue, Series, SeriesId, SeriesKind, Slice, to_micros,
+    Cursor, Distribution, Limits, Metric, MetricFilter, MetricMetadata, NameUse, Page, Registered, Sample,
+    SampleValue, Series, SeriesCount, SeriesId, SeriesKind, Slice, is_own_metric, to_micros,
 };
 
 super::store_trait! {
@@ -20,8 +20,14 @@ super::store_trait! {
         /// Registers the series that are missing, inserts the samples that are missing, and adds
         /// these to the totals of `writer`. `series` must hold the series of every sample. To be
         /// called in a transaction, or a failure half way leaves samples without totals. A caller
-        /// that must not wait for other transactions passes a writer id nobody else uses.
-        fn record(series: &[Series], samples: &[Sample], writer: i64, now: DateTime<Utc>) -> ();
+        /// that must not wait for other transactions passes a writer id nobody else uses, and new samples.
+        fn record(
+            series: &[Series],
+            samples: &[Sample],
+            novelty: Novelty,
+            writer: i64,
+            now: DateTime<Utc>,
+        ) -> ();
 
         /// Those of the series that are registered.
         fn known_series(ids: &[SeriesId]) -> HashMap<SeriesId, SeriesKind>;
@@ -29,8 +35,12 @@ super::store_trait! {
         /// What each of the names is used for, if it is used. Series are counted up to `max`.
         fn name_uses(names: &[String], max: usize) -> HashMap<String, NameUse>;
 
-        /// Samples, newest first.
-        fn samples(filter: &MetricFilter, page: &Page) -> Slice<Metric>;
+        /// How many series there are, and what their labels take: of up to `max`. One that several
+        /// writers registered at once counts more than once.
+        fn count_series(max: usize) -> SeriesCount;
+
+        /// Samples, newest first: most of them taken before `now`, few after.
+        fn samples(filter: &MetricFilter, page: &Page, now: DateTime<Utc>) -> Slice<Metric>;
 
         /// Says what a metric is about, replacing what was said before.
         fn describe_metric(metadata: &MetricMetadata) -> ();
@@ -41,22 +51,35 @@ super::store_trait! {
     }
 }
 
+/// What is known of samples that are to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Novelty {
+    /// None of them is stored: they have origins of their own, and this is the only time they are written.
+    New,
+    /// They may be stored, and packed even. To tell, chunks are made rows of, for which others wait.
+    MaybeRepeated,
+}
+
 /// Looks up what concerns these series, to decide which of them may be added.
 pub(crate) async fn registered(
     store: &mut Store<'_>,
     series: impl Iterator<Item = &Series> + Clone + Send,
-    series_per_metric_max: usize,
+    limits: &Limits,
 ) -> Result<Registered, StoreError> {
     let ids: HashSet<_> = series.clone().map(|series| series.id).collect();
     let known = store.known_series(&ids.into_iter().collect::<Vec<_>>()).await?;
     let new_names: HashSet<_> =
         series.filter(|series| !known.contains_key(&series.id)).map(|series| series.name.clone()).collect();
+    let mut there = SeriesCount::default();
+    if !new_names.iter().all(|name| is_own_metric(name)) {
+        there = store.count_series(limits.series_max).await?;
+    }
     let names = if new_names.is_empty() {
         HashMap::new()
     } else {
-        store.name_uses(&new_names.into_iter().collect::<Vec<_>>(), series_per_metric_max).await?
+        store.name_uses(&new_names.into_iter().collect::<Vec<_>>(), limits.series_per_metric_max).await?
     };
-    Ok(Registered::new(known, names, series_per_metric_max))
+    Ok(Registered::new(known, names, there, limits))
 }
 
 /// What identifies a sample: series, microseconds since 1970, origin.
@@ -91,6 +114,12 @@ pub(super) fn from_columns(value: f64, count: Option<i64>, buckets: Vec<u64>) ->
         None => SampleValue::Number(value),
         Some(count) => SampleValue::Distribution(Distribution { count: to_u64(count), sum: value, buckets }),
     }
+}
+
+/// A number of series and of bytes.
+pub(super) fn counted((series, label_bytes): (i64, i64)) -> SeriesCount {
+    let unsigned = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    SeriesCount { series: unsigned(series), label_bytes: unsigned(label_bytes) }
 }
 
 /// Counts are stored signed; past 2⁶³ they stay there.

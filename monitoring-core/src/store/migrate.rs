@@ -7,6 +7,8 @@ use std::borrow::Cow;
 #[cfg(feature = "postgres")]
 use std::time::Duration;
 
+#[cfg(feature = "postgres")]
+use sqlx::migrate::Migrate as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr as _, SqlStr};
 
@@ -24,8 +26,7 @@ macro_rules! script {
     };
 }
 
-/// Applies what is missing in a PostgreSQL database, on a connection of its own: closing it frees
-/// the lock even if a migration fails half way.
+/// Applies what is missing in a PostgreSQL database, in one transaction that holds a lock.
 #[cfg(feature = "postgres")]
 pub(super) async fn postgres(
     options: &sqlx::postgres::PgConnectOptions,
@@ -45,6 +46,7 @@ pub(super) async fn postgres(
         script!("postgres", 8, "0008_notifications"),
         script!("postgres", 9, "0009_analysis"),
         script!("postgres", 10, "0010_notifications_unheard"),
+        script!("postgres", 11, "0011_events_author"),
     ];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
@@ -53,28 +55,78 @@ pub(super) async fn postgres(
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
     let silent = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "the server does not answer");
     let mut connection = connected.map_err(silent).map_err(sqlx::Error::Io)??;
-    sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
-    let mut migrator = migrator(SCRIPTS, |sql| super::postgres::in_schema(sql, schema));
-    if schema == crate::config::Settings::SCHEMA {
-        keep_books_out_of(&mut connection, schema).await?;
-    } else {
+    // The lock and the search path end with the transaction: behind a pooler that gives each another
+    // connection, they would else stay with whoever has it next.
+    let mut transaction = connection.begin().await?;
+    let outcome = async {
+        let migrator = books(&mut transaction, schema, SCRIPTS).await?;
+        if is_current(&mut transaction, &migrator).await? {
+            return Ok(());
+        }
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
+        let migrator = books(&mut transaction, schema, SCRIPTS).await?;
+        migrator.run_direct(None, &mut *transaction, false).await
+    };
+    outcome.await.map_err(|error| explain(error, SCRIPTS))?;
+    transaction.commit().await?;
+    Ok(connection.close().await?)
+}
+
+/// The migrations, with their books where they lie.
+#[cfg(feature = "postgres")]
+async fn books(
+    connection: &mut sqlx::PgConnection,
+    schema: &str,
+    scripts: &[Script],
+) -> Result<Migrator, MigrateError> {
+    let mut migrator = migrator(scripts, |sql| super::postgres::in_schema(sql, schema));
+    if schema != crate::config::Settings::SCHEMA || keeps_books_inside(connection, schema).await? {
         migrator.create_schema(schema.to_owned());
         migrator.dangerous_set_table_name(format!("{schema}.{TABLE}"));
     }
-    let outcome = migrator.run_direct(None, &mut connection, false).await;
-    // What became of the migration matters more than a farewell that failed.
-    let closed = connection.close().await;
-    outcome.map_err(|error| explain(error, SCRIPTS))?;
-    Ok(closed?)
+    Ok(migrator)
+}
+
+/// Whether the books lie in our schema: where that is so already, and where the role may create nothing
+/// in the first schema of the search path, which is where `sqlx migrate run` puts them.
+#[cfg(feature = "postgres")]
+async fn keeps_books_inside(connection: &mut sqlx::PgConnection, schema: &str) -> Result<bool, sqlx::Error> {
+    keep_books_out_of(connection, schema).await?;
+    let (inside, outside, may_create): (bool, bool, bool) = sqlx::query_as(
+        "SELECT to_regclass($1) IS NOT NULL, to_regclass($2) IS NOT NULL,
+             coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)",
+    )
+    .bind(format!("{schema}.{TABLE}"))
+    .bind(TABLE)
+    .fetch_one(connection)
+    .await?;
+    Ok(inside || !(outside || may_create))
+}
+
+/// Whether all migrations are applied, and no others. Then nothing needs to be created, not even if it is not
+/// there, which takes rights that the role of a running service need not have.
+#[cfg(feature = "postgres")]
+async fn is_current(connection: &mut sqlx::PgConnection, migrator: &Migrator) -> Result<bool, MigrateError> {
+    let books = &*migrator.table_name;
+    let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+        .bind(books)
+        .fetch_one(&mut *connection)
+        .await?;
+    if !there || connection.dirty_version(books).await?.is_some() {
+        return Ok(false);
+    }
+    let applied = connection.list_applied_migrations(books).await?;
+    let applied = applied.iter().map(|one| (one.version, &one.checksum));
+    Ok(applied.eq(migrator.iter().map(|one| (one.version, &one.checksum))))
 }
 
 /// The books lie where `sqlx migrate run` puts them: in the first schema of the search path. For a
 /// role named like our schema that would be our schema, once it exists, and the books kept before
 /// would be forgotten.
 #[cfg(feature = "postgres")]
-async fn keep_books_out_of(connection: &mut sqlx::PgConnection, schema: &str) -> Result<(), StoreError> {
+async fn keep_books_out_of(connection: &mut sqlx::PgConnection, schema: &str) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "SELECT set_config('search_path', string_agg(quote_ident(name), ', ' ORDER BY place), false)
+        "SELECT set_config('search_path', string_agg(quote_ident(name), ', ' ORDER BY place), true)
          FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (name, place)
          WHERE name <> $1
          HAVING count(*) > 0",
@@ -121,6 +173,7 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 8, "0008_notifications"),
         script!("sqlite", 9, "0009_analysis"),
         script!("sqlite", 10, "0010_notifications_unheard"),
+        script!("sqlite", 11, "0011_events_author"),
     ];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

@@ -18,9 +18,9 @@ super::store_trait! {
         /// a few days a call, so call again until it returns zero.
         fn move_strays() -> u64;
 
-        /// Removes telemetry that is older, by whole partitions where it can and up to `rows_max`
-        /// rows of each kind where it cannot. Call again until nothing is removed. Totals of
-        /// counters stay.
+        /// Removes telemetry that is older: of each kind a whole partition where it can, and up to
+        /// `rows_max` rows where it cannot. Call again until nothing is removed. Totals of counters stay.
+        /// How many rows a large partition had is an estimate.
         fn expire(
             events_before: DateTime<Utc>,
             samples_before: DateTime<Utc>,

@@ -16,7 +16,7 @@ use super::connection::{AsConnection, Connection, Raw, sealed};
 use super::{BareConnections, Context, StoreError};
 
 /// How long a caller waits for a free connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long SQLite waits for another process's write lock.
 #[cfg(feature = "sqlite")]
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -149,6 +149,16 @@ impl Pool {
         }
     }
 
+    /// Connections there may be for reading.
+    pub(crate) fn readers_max(&self) -> u32 {
+        match &self.kind {
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(pool) => pool.options().get_max_connections(),
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite { readers, .. } => readers.options().get_max_connections(),
+        }
+    }
+
     /// Takes a connection, waiting a few seconds for one to become free.
     pub(crate) async fn acquire(&self, access: Access) -> Result<PooledConnection, StoreError> {
         let raw = match &self.kind {
@@ -164,6 +174,17 @@ impl Pool {
             }),
         };
         Ok(PooledConnection { raw, context: self.context.clone() })
+    }
+
+    /// Takes a connection for reading that shall leave nothing behind: PostgreSQL's is in a transaction, with
+    /// which its settings end, also behind a pooler that gives each transaction another connection.
+    pub(super) async fn begin_reading(&self) -> Result<Reading, StoreError> {
+        Ok(match &self.kind {
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(pool) => Reading::Postgres(pool.begin_with("BEGIN READ ONLY").await?),
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite { readers, .. } => Reading::Sqlite(readers.acquire().await?),
+        })
     }
 
     /// Takes a connection for work that may be given up half way.
@@ -264,6 +285,36 @@ impl AsConnection for PooledConnection {
             RawPooled::Sqlite(connection) => Raw::Sqlite(connection),
         };
         Connection { raw, context: &self.context }
+    }
+}
+
+/// A connection of our own pool that something is read with.
+pub(super) enum Reading {
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
+    #[cfg(feature = "sqlite")]
+    Sqlite(PoolConnection<sqlx::Sqlite>),
+}
+
+impl Reading {
+    pub(super) fn raw(&mut self) -> Raw<'_> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(transaction) => Raw::Postgres(transaction),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => Raw::Sqlite(connection),
+        }
+    }
+
+    /// Waits for the last statement and returns the connection to the pool.
+    pub(super) async fn end(self) -> Result<(), StoreError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(transaction) => transaction.rollback().await?,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => {}
+        }
+        Ok(())
     }
 }
 

@@ -20,11 +20,13 @@ super::store_trait! {
         /// called in a transaction that began with `begin_removal`.
         fn delete_samples(series: &Series, span: &Span, limit: u32, now: DateTime<Utc>) -> Deleted;
 
-        /// Up to `limit` series, none of which adds up, whose newest sample ever is older than `before`.
-        fn silent_readings(before: DateTime<Utc>, limit: u32) -> Vec<SeriesId>;
+        /// Series whose newest sample ever is older than `before`, in the order of their ids: up to `limit`
+        /// of them behind `after`.
+        fn silent_series(before: DateTime<Utc>, after: Option<SeriesId>, limit: u32) -> Vec<SeriesId>;
 
         /// Marks those of the series as removed of which nothing as new as `before` has come, and returns
-        /// how many. To be called in a transaction that began with `begin_removal`.
+        /// how many. Totals of what adds up stay, so one that comes back goes on from there. To be called in
+        /// a transaction that began with `begin_removal`.
         fn forget_series(ids: &[SeriesId], before: DateTime<Utc>, now: DateTime<Utc>) -> u64;
 
         /// Series removed at or after `since` and not back, in the order of time and id: up to

@@ -15,9 +15,19 @@ super::store_trait! {
         fn series_registered(since: DateTime<Utc>, after: Option<&(DateTime<Utc>, SeriesId)>, limit: u32)
             -> Vec<RegisteredSeries>;
 
+        /// The same, but only when each was registered and its id: much less to read.
+        fn registrations(since: DateTime<Utc>, after: Option<&(DateTime<Utc>, SeriesId)>, limit: u32)
+            -> Vec<(DateTime<Utc>, SeriesId)>;
+
+        /// Those of these series that are there. One that several writers registered may come more than once.
+        fn present_series(ids: &[SeriesId]) -> Vec<RegisteredSeries>;
+
         /// What tells whether there is anything new: how often series were registered at or after
         /// `since`, and how many removals there were.
         fn series_news(since: DateTime<Utc>) -> SeriesNews;
+
+        /// How many series there are that were registered before `before`.
+        fn series_before(before: DateTime<Utc>) -> u64;
 
         /// The samples of these series from `from` on and before `before`, those of one instant in
         /// the order of their origins. Asked for as numbers, distributions are what they sum up to.

@@ -40,11 +40,15 @@ impl<'c> Transaction<'c> {
         Ok(Self { raw, context, is_outermost })
     }
 
-    /// One for reading only, which sees one state of the database however long it takes.
+    /// One for reading only, which sees one state of the database however long it takes; inside the host's,
+    /// what that sees.
     pub(super) async fn begin_snapshot(
         raw: &'c mut Raw<'_>,
         context: &'c Arc<Context>,
     ) -> Result<Self, StoreError> {
+        if raw.is_in_transaction() {
+            return Self::begin(raw, context).await;
+        }
         let raw = match raw {
             #[cfg(feature = "postgres")]
             Raw::Postgres(connection) => RawTransaction::Postgres(

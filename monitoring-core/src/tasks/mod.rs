@@ -10,6 +10,7 @@ mod notify;
 mod presence;
 mod retain;
 mod supervisor;
+mod take_back;
 mod upkeep;
 
 pub(crate) use analyze_incidents::{Attempts, analyze_incidents, analyze_open};
@@ -20,4 +21,5 @@ pub(crate) use notify::run_notifications;
 pub(crate) use presence::announce;
 pub(crate) use retain::retain;
 pub(crate) use supervisor::Supervisor;
+pub(crate) use take_back::take_back;
 pub(crate) use upkeep::run_upkeep;

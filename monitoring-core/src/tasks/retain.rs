@@ -16,10 +16,10 @@ use super::supervisor::INTERNAL_TARGET;
 use crate::compaction;
 use crate::config::Retention;
 use crate::error::{Error, Result};
-use crate::model::{Event, Series, SeriesId};
+use crate::model::{Event, Sample, Series, SeriesId};
 use crate::random::random_u128;
 use crate::retention::{
-    self, ArchiveFile, Line, RetentionReport, Written, event_lines, in_time, rest, sample_lines,
+    self, ArchiveFile, Line, RetentionReport, Written, chunk_lines, event_lines, in_time, rest, sample_lines,
 };
 use crate::store::archive::{ArchiveStore as _, ChunkKey, ChunkPage, DayChunk, EventKey, EventPage, Removal};
 use crate::store::leases::{Lease, LeaseStore as _};
@@ -58,10 +58,11 @@ pub(crate) async fn retain(pool: &Pool) -> Result<RetentionReport> {
 async fn remove(pool: &Pool, report: &mut RetentionReport) -> Result<()> {
     let days = remove_days(pool, report).await;
     report.exemplars = retention::trim_exemplars(pool).await?;
-    if days? {
-        report.series = retention::forget_readings(pool, samples_before(pool)).await?;
+    // Whether or not a day failed: it may for ever, and what its file says of a series outlives that.
+    if !matches!(days, Ok(false)) {
+        report.series = retention::forget_silent(pool, samples_before(pool)).await?;
     }
-    Ok(())
+    days.map(drop)
 }
 
 /// Whether nothing is left that should leave.
@@ -110,23 +111,37 @@ impl Archiving<'_> {
         outcome.map(|()| !self.is_left)
     }
 
+    /// A day that fails keeps no other from leaving; the first failure is told.
     async fn run_under(&mut self, held: &mut Held<'_>) -> Result<()> {
-        // So that samples are all in one place, and days all have one.
-        self.report.packed += compaction::compact(self.pool).await?;
-        retention::move_strays(self.pool).await?;
+        let mut outcome = self.tidy().await;
         let events_before = before(self.pool, self.pool.context().settings.retention.events);
-        for day in self.days(DayTable::Events, events_before).await? {
-            let pages = self.write_events(held, day).await?;
-            self.remove(held, day, &Pages::Events(pages)).await?;
+        let samples_before = samples_before(self.pool);
+        for (table, before) in [
+            (DayTable::Events, events_before),
+            (DayTable::Chunks, samples_before),
+            (DayTable::Samples, samples_before),
+        ] {
+            for day in self.days(table, before).await? {
+                let done = self.archive(held, table, day).await;
+                outcome = outcome.and(done);
+            }
         }
-        for day in self.days(DayTable::Chunks, samples_before(self.pool)).await? {
-            let pages = self.write_samples(held, day).await?;
-            self.remove(held, day, &Pages::Chunks(pages)).await?;
-        }
-        for day in self.days(DayTable::Samples, samples_before(self.pool)).await? {
-            self.remove(held, day, &Pages::Landing).await?;
-        }
-        Ok(())
+        outcome
+    }
+
+    /// So that samples are all in one place, and days all have one.
+    async fn tidy(&mut self) -> Result<()> {
+        self.report.packed += compaction::compact(self.pool).await?;
+        Ok(retention::move_strays(self.pool).await?)
+    }
+
+    async fn archive(&mut self, held: &mut Held<'_>, table: DayTable, day: NaiveDate) -> Result<()> {
+        let pages = match table {
+            DayTable::Events => Pages::Events(self.write_events(held, day).await?),
+            DayTable::Chunks => Pages::Chunks(self.write_samples(held, day).await?),
+            DayTable::Samples => Pages::Landing,
+        };
+        self.remove(held, day, &pages).await
     }
 
     async fn days(&self, table: DayTable, before: DateTime<Utc>) -> Result<Vec<NaiveDate>, StoreError> {
@@ -135,7 +150,7 @@ impl Archiving<'_> {
     }
 
     async fn write_events(&mut self, held: &mut Held<'_>, day: NaiveDate) -> Result<Vec<EventPage>> {
-        let mut file = FileInHand::new(self.folder, "events", day);
+        let mut file = FileInHand::new(self.folder, "events", day, held.lease.token);
         let mut pages: Vec<EventPage> = Vec::new();
         loop {
             held.keep().await?;
@@ -146,8 +161,7 @@ impl Archiving<'_> {
             pages.push(EventPage { after, last, events: events.len() as u64 });
             file.write(move || event_lines(&events)).await?;
         }
-        held.keep().await?;
-        self.report.event_files += file.finish().await?;
+        self.report.event_files += file.finish(held).await?;
         Ok(pages)
     }
 
@@ -157,7 +171,8 @@ impl Archiving<'_> {
     }
 
     async fn write_samples(&mut self, held: &mut Held<'_>, day: NaiveDate) -> Result<Vec<ChunkPage>> {
-        let mut file = FileInHand::new(self.folder, "metric_samples", day);
+        let mut file = FileInHand::new(self.folder, "metric_samples", day, held.lease.token);
+        let mut unreadable = FileInHand::new(self.folder, "metric_chunks", day, held.lease.token);
         let mut pages: Vec<ChunkPage> = Vec::new();
         for ids in self.series_of(day).await?.chunks(SERIES_MAX) {
             let mut after = None;
@@ -166,17 +181,25 @@ impl Archiving<'_> {
                 let (chunks, series) = self.chunks(day, ids, after).await?;
                 let Some(last) = chunks.last() else { break };
                 after = Some(last.key);
-                let samples = chunks.iter().map(|chunk| chunk.samples.len() as u64).sum();
+                let samples = chunks.iter().map(|chunk| chunk.samples).sum();
                 pages.push(ChunkPage { keys: chunks.iter().map(|chunk| chunk.key).collect(), samples });
-                let lines = move || {
-                    let lines = chunks.iter().map(|chunk| sample_lines(&chunk.samples, &series));
-                    Ok(lines.collect::<serde_json::Result<Vec<_>>>()?.concat())
-                };
-                file.write(lines).await?;
+                let (samples, left) = apart(chunks);
+                if !left.is_empty() {
+                    let series = series.clone();
+                    unreadable.write(move || chunk_lines(&left, &series)).await?;
+                }
+                if !samples.is_empty() {
+                    file.write(move || {
+                        let mut lines = sample_lines(&samples, &series)?;
+                        // Chunks overlap where one could not be read when the other was packed.
+                        lines.sort_by_key(|line| line.place);
+                        Ok(lines)
+                    })
+                    .await?;
+                }
             }
         }
-        held.keep().await?;
-        self.report.sample_files += file.finish().await?;
+        self.report.sample_files += file.finish(held).await? + unreadable.finish(held).await?;
         Ok(pages)
     }
 
@@ -246,6 +269,18 @@ impl Archiving<'_> {
     }
 }
 
+/// The samples of chunks, and the chunks that cannot be read.
+fn apart(chunks: Vec<DayChunk>) -> (Vec<Sample>, Vec<(ChunkKey, Vec<u8>)>) {
+    let (mut samples, mut unreadable) = (Vec::new(), Vec::new());
+    for DayChunk { key, content, .. } in chunks {
+        match content {
+            Ok(mut more) => samples.append(&mut more),
+            Err(data) => unreadable.push((key, data)),
+        }
+    }
+    (samples, unreadable)
+}
+
 /// What was read of a day.
 enum Pages {
     Events(Vec<EventPage>),
@@ -303,9 +338,14 @@ impl<'p> Held<'p> {
     }
 
     async fn keep(&mut self) -> Result<()> {
-        if self.renewed.elapsed() < LEASE_RENEWED_AFTER {
-            return Ok(());
+        match self.renewed.elapsed() < LEASE_RENEWED_AFTER {
+            true => Ok(()),
+            false => self.renew().await,
         }
+    }
+
+    /// Makes sure that nobody else has taken over.
+    async fn renew(&mut self) -> Result<()> {
         let mut connection = self.pool.acquire(Access::Write).await?;
         if !connection.as_connection().store().renew_lease(&self.lease, LEASE_TTL).await? {
             return Err(StoreError::no_answer(LEASE_TTL).into());
@@ -327,23 +367,26 @@ struct FileInHand {
     folder: PathBuf,
     table: &'static str,
     day: NaiveDate,
+    /// Tells those who write it one after the other apart.
+    writer: i64,
     file: Option<ArchiveFile>,
 }
 
 impl FileInHand {
-    fn new(folder: &Path, table: &'static str, day: NaiveDate) -> Self {
-        Self { folder: folder.to_owned(), table, day, file: None }
+    fn new(folder: &Path, table: &'static str, day: NaiveDate, writer: i64) -> Self {
+        Self { folder: folder.to_owned(), table, day, writer, file: None }
     }
 
     async fn write(
         &mut self,
         lines: impl FnOnce() -> serde_json::Result<Vec<Line>> + Send + 'static,
     ) -> Result<()> {
-        let (folder, table, day, file) = (self.folder.clone(), self.table, self.day, self.file.take());
+        let (folder, table, day, writer) = (self.folder.clone(), self.table, self.day, self.writer);
+        let file = self.file.take();
         let write = move || {
             let mut file = match file {
                 Some(file) => file,
-                None => ArchiveFile::begin(&folder, table, day)?,
+                None => ArchiveFile::begin(&folder, table, day, writer)?,
             };
             file.write(&lines()?)?;
             Ok(file)
@@ -352,10 +395,13 @@ impl FileInHand {
         Ok(())
     }
 
-    /// Puts the file in its place, if there is one; returns how many that are.
-    async fn finish(self) -> Result<u64> {
+    /// Puts the file in its place, if there is one, and if it is still ours to write; returns how many
+    /// that are.
+    async fn finish(self, held: &mut Held<'_>) -> Result<u64> {
         let Some(file) = self.file else { return Ok(0) };
-        let Written { lines, bytes } = on_disk(&self.folder, move || file.finish()).await?;
+        let sealed = on_disk(&self.folder, move || file.seal()).await?;
+        held.renew().await?;
+        let Written { lines, bytes } = on_disk(&self.folder, move || sealed.put()).await?;
         let (table, day) = (self.table, self.day);
         tracing::info!(target: INTERNAL_TARGET, table, %day, lines, bytes, "a day was written to the archive");
         Ok(1)

@@ -50,16 +50,18 @@ impl Supervisor {
         self.stop.clone()
     }
 
-    /// Starts a task on the current runtime that begins anew, after a pause, should it panic.
-    pub(crate) fn keep_up<F: Future<Output = ()> + Send + 'static>(
+    /// Starts a task on the current runtime that begins anew with the same parts, after a pause, should it
+    /// panic.
+    pub(crate) fn keep_up<P: Clone + Send + Sync + 'static, F: Future<Output = ()> + Send + 'static>(
         &self,
         name: &'static str,
-        task: impl Fn() -> F + Send + 'static,
+        parts: P,
+        task: impl Fn(P, CancellationToken) -> F + Send + Sync + 'static,
     ) {
         let (stop, restarts) = (self.stop_token(), self.restarts.clone());
         self.spawn(name, async move {
             let mut pause = RESTART_PAUSE;
-            while AssertUnwindSafe(task()).catch_unwind().await.is_err() {
+            while AssertUnwindSafe(task(parts.clone(), stop.clone())).catch_unwind().await.is_err() {
                 tracing::error!(target: INTERNAL_TARGET, task = name, ?pause, "task panicked and begins anew");
                 if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                     break;
@@ -126,8 +128,13 @@ impl Supervisor {
 }
 
 impl Drop for Supervisor {
-    /// A system that is dropped without being shut down leaves nothing running.
+    /// A system that is dropped without being shut down leaves nothing running, and says so: perhaps nobody
+    /// meant it.
     fn drop(&mut self) {
+        if !self.stop.is_cancelled() {
+            tracing::warn!(target: INTERNAL_TARGET,
+                "monitoring was dropped without `shutdown` and stops; keep a clone while the process serves");
+        }
         self.stop.cancel();
     }
 }
@@ -139,10 +146,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_panics_begins_anew() {
         let supervisor = Supervisor::default();
-        let (begun, stop) = (Arc::new(AtomicU64::new(0)), supervisor.stop_token());
-        let counted = begun.clone();
-        supervisor.keep_up("test", move || {
-            let (nth, stop) = (counted.fetch_add(1, Ordering::Relaxed), stop.clone());
+        let begun = Arc::new(AtomicU64::new(0));
+        supervisor.keep_up("test", begun.clone(), |begun, stop| {
+            let nth = begun.fetch_add(1, Ordering::Relaxed);
             async move {
                 assert!(nth >= 2, "as if something were wrong at first");
                 stop.cancelled().await;

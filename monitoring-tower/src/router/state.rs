@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
-use monitoring_core::{Monitoring, PooledConnection};
+use monitoring_core::{LentConnection, Monitoring, PooledConnection};
 
 use super::authenticator::AnyAuthenticator;
 use super::error::Answer;
 use super::open_streams::OpenStreams;
+use super::stream::COUNTED_FOR;
 
 /// How long an answer waits for what this process has just recorded.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -52,7 +53,8 @@ impl Default for Options {
 
 impl RouterState {
     pub(super) fn new(monitoring: Monitoring, authenticator: AnyAuthenticator, options: Options) -> Self {
-        let streams = OpenStreams::new(options.streams_max, options.streams_per_caller_max);
+        let (max, per_caller_max) = (options.streams_max, options.streams_per_caller_max);
+        let streams = OpenStreams::new(max, per_caller_max, COUNTED_FOR);
         Self { inner: Arc::new(Inner { monitoring, authenticator, options, streams }) }
     }
 
@@ -74,8 +76,13 @@ impl RouterState {
     }
 
     /// A connection to look things up with.
-    pub(super) async fn read(&self) -> Answer<PooledConnection> {
-        Ok(self.inner.monitoring.acquire_read().await?)
+    pub(super) async fn read(&self) -> Answer<LentConnection> {
+        Ok(self.lend().await?)
+    }
+
+    /// The same, for those who answer in other words. No statement goes on when nobody can be waiting for it.
+    pub(super) async fn lend(&self) -> monitoring_core::Result<LentConnection> {
+        self.inner.monitoring.lend_read(self.inner.options.request_timeout).await
     }
 
     /// A connection to change things with.

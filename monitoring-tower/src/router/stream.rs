@@ -37,6 +37,8 @@ use super::state::RouterState;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const LIFETIME_MAX: Duration = Duration::from_secs(15 * 60);
+/// How long a stream counts if nobody reads it: somewhat longer than it lasts if somebody does.
+pub(super) const COUNTED_FOR: Duration = LIFETIME_MAX.saturating_add(Duration::from_secs(60));
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// When a client whose stream has ended shall come back.
 const RECONNECT: Duration = Duration::from_secs(2);
@@ -53,7 +55,7 @@ const BATCH_MAX: u32 = 32;
 /// an hour old, so that events were missed and the list has to be asked again. Messages with an id and
 /// without data say how far the stream has come where nothing matched.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/events/stream", tag = "events",
-    params(super::openapi::EventQuery, super::openapi::Resumed),
+    params(super::openapi_params::EventQuery, super::openapi_params::Resumed),
     responses((status = 200, description = "Events as they arrive", body = monitoring_core::Event,
         content_type = "text/event-stream"))))]
 pub(super) async fn events(
@@ -195,7 +197,7 @@ impl Follower {
     /// A database that is away for a while does not end the stream.
     async fn fetch(&mut self) {
         let fetched = async {
-            let mut connection = self.state.monitoring().acquire_read().await?;
+            let mut connection = self.state.lend().await?;
             services::follow_events(&mut connection, &mut self.position, &self.filter, BATCH_MAX).await
         };
         match fetched.await {

@@ -13,7 +13,7 @@ use super::partitions::days;
 use crate::model::{Event, Series, SeriesId};
 use crate::store::StoreError;
 use crate::store::archive::{ArchiveStore, ChunkKey, ChunkPage, DayChunk, EventKey, EventPage, Removal};
-use crate::store::chunks::unpack;
+use crate::store::chunks::unpack_or_keep;
 use crate::store::partitions::{DayTable, bounds};
 
 impl ArchiveStore for Postgres<'_> {
@@ -76,7 +76,7 @@ impl ArchiveStore for Postgres<'_> {
     ) -> Result<Vec<DayChunk>, StoreError> {
         let (from, to) = bounds(day);
         let sql = self.sql(
-            "SELECT series_id, end_time, data
+            "SELECT series_id, end_time, samples, data
              FROM monitoring.metric_chunks
              WHERE series_id = ANY($1) AND end_time >= $2 AND end_time < $3 AND (series_id, end_time) > ($4, $5)
              ORDER BY series_id, end_time
@@ -94,7 +94,9 @@ impl ArchiveStore for Postgres<'_> {
         let chunk = |row: &sqlx::postgres::PgRow| {
             let (id, end): (_, DateTime<Utc>) =
                 (SeriesId::new(row.try_get("series_id")?), row.try_get("end_time")?);
-            Ok(DayChunk { key: (id, end), samples: unpack(id, row.try_get("data")?)? })
+            let samples: i32 = row.try_get("samples")?;
+            let content = unpack_or_keep(id, row.try_get("data")?);
+            Ok(DayChunk { key: (id, end), samples: samples.unsigned_abs().into(), content })
         };
         rows.iter().map(chunk).collect()
     }

@@ -8,9 +8,10 @@ use super::Postgres;
 use super::metrics::value;
 use crate::model::{MetricFilter, Page, Sample, SeriesId, from_micros};
 use crate::store::StoreError;
-use crate::store::chunk::{Chunk, SAMPLES, pack};
+use crate::store::chunk::{Chunk, SAMPLES};
 use crate::store::chunks::{
-    ChunkStore, Compacted, NewestSamples, SPAN_MAX, SeriesSpan, reach, spans, unpack,
+    ChunkStore, Compacted, NewestSamples, SPAN_MAX, SeriesSpan, pack_beside, reach, spans, unpack,
+    unpack_readable,
 };
 use crate::store::metrics::{SampleKey, instants, is_listed, to_u64};
 
@@ -29,7 +30,7 @@ impl ChunkStore for Postgres<'_> {
     ) -> Result<Compacted, StoreError> {
         let lock = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)").bind(LOCK);
         if !lock.fetch_one(&mut *self.connection).await? {
-            return Ok(Compacted::default());
+            return Ok(Compacted { is_busy: true, ..Compacted::default() });
         }
         let after = after.unwrap_or((i64::MIN, instants().0.timestamp_micros(), i64::MIN));
         let next = self.last_of_page(after, before, rows_max).await?;
@@ -38,10 +39,10 @@ impl ChunkStore for Postgres<'_> {
             return Ok(Compacted::default());
         }
         let taken = rows.len() as u64;
-        let mut samples = self.take_unfinished(&spans(&rows)).await?;
+        let (mut samples, unreadable) = unpack_readable(self.take_unfinished(&spans(&rows)).await?);
         samples.extend(rows);
-        self.insert_chunks(&pack(samples)?).await?;
-        Ok(Compacted { samples: taken, next })
+        self.insert_chunks(&pack_beside(samples, unreadable)?).await?;
+        Ok(Compacted { samples: taken, next, is_busy: false })
     }
 }
 
@@ -103,7 +104,7 @@ impl Postgres<'_> {
 
     /// Takes the chunks that go on in these spans, and the one before each if there is room in it. So
     /// chunks of a series never overlap.
-    async fn take_unfinished(&mut self, spans: &[SeriesSpan]) -> Result<Vec<Sample>, StoreError> {
+    async fn take_unfinished(&mut self, spans: &[SeriesSpan]) -> Result<Vec<Chunk>, StoreError> {
         let sql = self.sql(
             "DELETE FROM monitoring.metric_chunks AS chunk
              USING UNNEST($1::bigint[], $2::timestamptz[], $3::timestamptz[]) AS span (series_id, first, last)
@@ -116,7 +117,7 @@ impl Postgres<'_> {
                              AND end_time >= date_trunc('day', span.first, 'UTC')
                      ))
                  AND chunk.end_time >= $5 AND chunk.end_time < $6
-             RETURNING chunk.series_id, chunk.data",
+             RETURNING chunk.series_id, chunk.start_time, chunk.end_time, chunk.samples, chunk.data",
         );
         let Some((first, last)) = reach(spans) else { return Ok(Vec::new()) };
         let (ids, firsts, lasts) = columns(spans);
@@ -129,7 +130,7 @@ impl Postgres<'_> {
             .bind(last + SPAN_MAX)
             .fetch_all(&mut *self.connection)
             .await?;
-        unpacked(&rows)
+        rows.iter().map(chunk).collect()
     }
 
     async fn insert_chunks(&mut self, chunks: &[Chunk]) -> Result<(), StoreError> {
@@ -149,9 +150,15 @@ impl Postgres<'_> {
         Ok(())
     }
 
-    /// Makes rows again of what chunks hold of these spans: of the oldest `chunks_max` of them.
-    /// Returns whether there are more.
-    pub(super) async fn unpack(&mut self, spans: &[SeriesSpan], chunks_max: u32) -> Result<bool, StoreError> {
+    /// Makes rows again of what chunks hold of these spans: of the oldest `chunks_max` of them. Of those
+    /// that cannot be read, the ones for which `stays` holds are left as they are, others are gone. Returns
+    /// whether there are more.
+    pub(super) async fn unpack(
+        &mut self,
+        spans: &[SeriesSpan],
+        chunks_max: u32,
+        stays: impl Fn(&Chunk) -> bool + Send,
+    ) -> Result<bool, StoreError> {
         let Some((first, last)) = reach(spans) else { return Ok(false) };
         let lock = sqlx::query("SELECT pg_advisory_xact_lock_shared($1)").bind(LOCK);
         lock.execute(&mut *self.connection).await?;
@@ -170,7 +177,7 @@ impl Postgres<'_> {
              USING oldest
              WHERE chunk.series_id = oldest.series_id AND chunk.end_time = oldest.end_time
                  AND chunk.end_time >= $4 AND chunk.end_time < $5
-             RETURNING chunk.series_id, chunk.data",
+             RETURNING chunk.series_id, chunk.start_time, chunk.end_time, chunk.samples, chunk.data",
         );
         let (ids, firsts, lasts) = columns(spans);
         let rows = sqlx::query(sql)
@@ -182,24 +189,30 @@ impl Postgres<'_> {
             .bind(i64::from(chunks_max))
             .fetch_all(&mut *self.connection)
             .await?;
-        let samples = unpacked(&rows)?;
+        let chunks = rows.iter().map(chunk).collect::<Result<Vec<_>, _>>()?;
+        let (samples, mut left) = unpack_readable(chunks);
+        left.retain(stays);
         if !samples.is_empty() {
             self.insert_samples(&samples).await?;
         }
-        Ok(rows.len() >= chunks_max as usize)
+        if !left.is_empty() {
+            self.insert_chunks(&left).await?;
+        }
+        Ok(rows.len() >= chunks_max as usize && left.len() < rows.len())
     }
 
-    /// The newest sample in a series' chunks.
+    /// The newest sample in a series' chunks, if it can be read.
     pub(super) async fn newest_packed(&mut self, id: SeriesId) -> Result<Option<Sample>, StoreError> {
         let sql = self.sql(
-            "SELECT series_id, data
+            "SELECT series_id, start_time, end_time, samples, data
              FROM monitoring.metric_chunks
              WHERE series_id = $1
              ORDER BY end_time DESC
              LIMIT 1",
         );
         let row = sqlx::query(sql).bind(id.as_i64()).fetch_optional(&mut *self.connection).await?;
-        Ok(unpacked(row.as_slice())?.pop())
+        let chunk = row.as_ref().map(chunk).transpose()?;
+        Ok(unpack_readable(chunk.into_iter().collect()).0.pop())
     }
 
     /// Adds what chunks hold of a list.
@@ -250,6 +263,16 @@ fn unpacked(rows: &[PgRow]) -> Result<Vec<Sample>, StoreError> {
         samples.append(&mut unpack(SeriesId::new(row.try_get("series_id")?), row.try_get("data")?)?);
     }
     Ok(samples)
+}
+
+fn chunk(row: &PgRow) -> Result<Chunk, StoreError> {
+    Ok(Chunk {
+        series_id: SeriesId::new(row.try_get("series_id")?),
+        start: row.try_get("start_time")?,
+        end: row.try_get("end_time")?,
+        samples: row.try_get("samples")?,
+        data: row.try_get("data")?,
+    })
 }
 
 /// A row with all columns.

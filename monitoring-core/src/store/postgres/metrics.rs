@@ -11,14 +11,14 @@ use sqlx::{Postgres as Database, QueryBuilder, Row as _};
 use super::Postgres;
 use super::chunks::sample;
 use crate::model::{
-    Labels, Metric, MetricFilter, MetricMetadata, NameUse, Page, Sample, SampleValue, Series, SeriesId,
-    SeriesKind, Slice, to_micros,
+    Labels, Metric, MetricFilter, MetricMetadata, NameUse, Page, Sample, SampleValue, Series, SeriesCount,
+    SeriesId, SeriesKind, Slice, to_micros,
 };
 use crate::store::StoreError;
 use crate::store::chunks::{NewestSamples, maybe_compacted};
 use crate::store::metrics::{
-    MetricStore, SampleKey, columns, cursor_key, from_columns, in_key_order, listed, time_range, to_i64,
-    to_u64, wanted,
+    MetricStore, Novelty, SampleKey, columns, counted, cursor_key, from_columns, in_key_order, listed,
+    time_range, to_i64, to_u64, wanted,
 };
 use crate::store::totals::totals_of_inserted;
 
@@ -31,11 +31,14 @@ impl MetricStore for Postgres<'_> {
         &mut self,
         series: &[Series],
         samples: &[Sample],
+        novelty: Novelty,
         writer: i64,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         self.register(series, writer, now).await?;
-        self.unpack(&maybe_compacted(series, samples, now), u32::MAX).await?;
+        if novelty == Novelty::MaybeRepeated {
+            self.unpack(&maybe_compacted(series, samples, now), u32::MAX, |_| true).await?;
+        }
         let inserted = self.insert_samples(samples).await?;
         let totals = totals_of_inserted(series, samples, inserted)?;
         self.merge_totals(totals, writer, now).await
@@ -78,11 +81,30 @@ impl MetricStore for Postgres<'_> {
         rows.iter().map(|row| Ok((row.try_get("name")?, name_use(row)?))).collect()
     }
 
-    async fn samples(&mut self, filter: &MetricFilter, page: &Page) -> Result<Slice<Metric>, StoreError> {
-        let (from, to) = time_range(filter, page);
+    async fn count_series(&mut self, max: usize) -> Result<SeriesCount, StoreError> {
+        // As text: what compresses well takes its whole length where it is used.
+        let sql = self.sql(
+            "SELECT count(*), coalesce(sum(octet_length(labels::text)), 0)::bigint
+             FROM (SELECT labels FROM monitoring.metric_series WHERE removed_at IS NULL LIMIT $1) AS counted",
+        );
+        let row = sqlx::query_as(sql).bind(limit(max)).fetch_one(&mut *self.connection).await?;
+        Ok(counted(row))
+    }
+
+    async fn samples(
+        &mut self,
+        filter: &MetricFilter,
+        page: &Page,
+        now: DateTime<Utc>,
+    ) -> Result<Slice<Metric>, StoreError> {
+        let (from, mut to) = time_range(filter, page);
         let mut newest = NewestSamples::new(wanted(page));
-        let mut to = self.newest_sample(filter).await?.map_or(from, |newest| newest.min(to));
-        let starts = WINDOWS.map(|window| from.max(to - window));
+        let end = match names_series(filter) {
+            true => self.newest_sample(filter).await?.unwrap_or(from),
+            // Of all series there is one about now, and looking for it would be looking at all totals.
+            false => now,
+        };
+        let starts = WINDOWS.map(|window| from.max(end.min(to) - window));
         for start in starts.into_iter().chain([from]) {
             for sample in self.samples_between(filter, page, (start, to)).await? {
                 newest.add(sample);
@@ -141,6 +163,7 @@ impl Postgres<'_> {
         if missing.is_empty() {
             return Ok(());
         }
+        self.drop_outdated_totals(&missing).await?;
         let sql = self.sql(
             "INSERT INTO monitoring.metric_series
                  (id, registered_by, name, metric_type, temporality, labels, bounds, created_at)
@@ -166,6 +189,30 @@ impl Postgres<'_> {
         Ok(())
     }
 
+    /// A series that was forgotten and comes back as another kind of metric does not go on from its total.
+    async fn drop_outdated_totals(&mut self, missing: &[&Series]) -> Result<(), StoreError> {
+        let sql = self.sql(
+            "DELETE FROM monitoring.metric_totals AS total
+             USING UNNEST($1::bigint[], $2::text[], $3::text[]) AS missing (id, metric_type, temporality)
+                 CROSS JOIN LATERAL (
+                     SELECT metric_type, temporality, bool_and(removed_at IS NOT NULL) OVER () AS is_gone
+                     FROM monitoring.metric_series
+                     WHERE id = missing.id
+                     ORDER BY created_at DESC, registered_by DESC
+                     LIMIT 1
+                 ) AS known
+             WHERE total.series_id = missing.id AND known.is_gone
+                 AND (known.metric_type, known.temporality) <> (missing.metric_type, missing.temporality)",
+        );
+        sqlx::query(sql)
+            .bind(missing.iter().map(|series| series.id.as_i64()).collect::<Vec<_>>())
+            .bind(missing.iter().map(|series| series.metric_type.as_str()).collect::<Vec<_>>())
+            .bind(missing.iter().map(|series| series.temporality.as_str()).collect::<Vec<_>>())
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
     /// What series are, removed ones too.
     pub(super) async fn kinds_of(
         &mut self,
@@ -175,7 +222,7 @@ impl Postgres<'_> {
             "SELECT DISTINCT ON (id) id, metric_type, temporality
              FROM monitoring.metric_series
              WHERE id = ANY($1)
-             ORDER BY id, created_at, registered_by",
+             ORDER BY id, removed_at IS NOT NULL, created_at, registered_by",
         );
         let rows = sqlx::query(sql).bind(numbers(ids)).fetch_all(&mut *self.connection).await?;
         kinds(&rows)
@@ -214,7 +261,7 @@ impl Postgres<'_> {
         rows.iter().map(key).collect()
     }
 
-    /// When the newest sample of the series asked for was observed. Totals know: they are few.
+    /// When the newest sample of the series asked for was observed. Totals know.
     async fn newest_sample(&mut self, filter: &MetricFilter) -> Result<Option<DateTime<Utc>>, StoreError> {
         let mut sql = QueryBuilder::new(
             self.sql("SELECT max(timestamp) FROM monitoring.metric_totals WHERE TRUE").as_str(),
@@ -254,7 +301,7 @@ impl Postgres<'_> {
         sql: &mut QueryBuilder<Database>,
         filter: &MetricFilter,
     ) -> Result<(), StoreError> {
-        if filter.name.is_none() && filter.metric_type.is_none() && filter.labels.is_empty() {
+        if !names_series(filter) {
             return Ok(());
         }
         let select = self.sql(" AND series_id IN (SELECT id FROM monitoring.metric_series WHERE TRUE");
@@ -287,11 +334,16 @@ impl Postgres<'_> {
             "SELECT DISTINCT ON (id) id, name, metric_type, temporality, labels, bounds
              FROM monitoring.metric_series
              WHERE id = ANY($1)
-             ORDER BY id, created_at, registered_by",
+             ORDER BY id, removed_at IS NOT NULL, created_at, registered_by",
         );
         let rows = sqlx::query(sql).bind(ids).fetch_all(&mut *self.connection).await?;
         rows.iter().map(|row| series(row).map(|series| (series.id, series))).collect()
     }
+}
+
+/// Whether some series are asked for, and not all.
+fn names_series(filter: &MetricFilter) -> bool {
+    filter.name.is_some() || filter.metric_type.is_some() || !filter.labels.is_empty()
 }
 
 pub(super) fn numbers(ids: &[SeriesId]) -> Vec<i64> {

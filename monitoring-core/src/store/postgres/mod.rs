@@ -17,6 +17,7 @@ mod events;
 mod exemplars;
 mod incidents;
 mod leases;
+mod loans;
 mod metrics;
 mod notification_groups;
 mod notifications;

@@ -1,9 +1,11 @@
 //! Partitions by UTC day, made ahead of time, dropped whole.
 //!
 //! A statement of the host's that runs long must not be what new telemetry waits behind: whatever
-//! needs a strong lock gives up after [`LOCK_TIMEOUT`], and is tried again at the next tick.
+//! needs a strong lock gives up soon, and is tried again: a day to be dropped several times in a row, so that
+//! a host's transaction has to end only now and then, and all else at the next tick.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
@@ -13,10 +15,19 @@ use crate::store::StoreError;
 use crate::store::archive::Removal;
 use crate::store::partitions::{DayTable as Table, Expired, PartitionStore, Removed, bounds};
 
-/// How long we, and everybody who comes after us, wait for somebody else's lock.
-const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
-/// The same for a strong lock while holding another; the server looks for deadlocks after a second.
-const LOCK_TIMEOUT_WHILE_LOCKING: &str = "SET LOCAL lock_timeout = '500ms'";
+/// How long we, and everybody who comes after us, wait for somebody else's lock. And how long a statement may
+/// take, whatever the host's role allows its own, or a lease: a large day takes a while to be counted.
+const DDL_TIMEOUTS: &str = "SELECT set_config('lock_timeout', '2s', true),
+                                   set_config('statement_timeout', '5min', true)";
+/// How long to wait for the strong lock that dropping takes, each time: while holding another; the server looks
+/// for deadlocks after a second.
+const DROP_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
+/// How often that lock is tried for before the next tick.
+const DROP_TRIES: u32 = 10;
+/// Between two tries: everybody else has their turn. Shorter than a transaction under a lease may be idle.
+const DROP_PAUSE: Duration = Duration::from_millis(500);
+/// A partition so large, in bytes, is counted only where the number matters: that takes minutes.
+const COUNTED_BYTES_MAX: u64 = 64 << 20;
 /// Days whose strays one call moves, per table.
 const STRAY_DAYS_MAX: usize = 8;
 
@@ -99,17 +110,21 @@ impl Postgres<'_> {
         Ok(sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *self.connection).await?)
     }
 
-    /// Drops partitions that are wholly older and deletes older strays.
+    /// Drops the oldest partition if it is wholly older; where none is, deletes older strays.
     async fn expire_table(
         &mut self,
         table: Table,
         before: DateTime<Utc>,
         rows_max: u32,
     ) -> Result<Removed, StoreError> {
-        let mut removed = Removed::default();
         for day in days(self.connection, self.schema, table).await? {
-            if bounds(day).1 <= before {
-                removed += self.drop_partition(table, day).await?;
+            let removed = match bounds(day).1 <= before {
+                true => self.drop_partition(table, day).await?,
+                false => break,
+            };
+            // One a call, which may take a while.
+            if removed != Removed::default() {
+                return Ok(removed);
             }
         }
         let (schema, name, time, stays) = (self.schema, table.name(), table.time(), self.stays(table));
@@ -126,8 +141,7 @@ impl Postgres<'_> {
         );
         let statement = sqlx::query_as(AssertSqlSafe(sql)).bind(before).bind(i64::from(rows_max));
         let (rows, bytes): (i64, i64) = statement.fetch_one(&mut *self.connection).await?;
-        removed += Removed { rows: rows.unsigned_abs(), bytes: bytes.unsigned_abs(), partitions: 0 };
-        Ok(removed)
+        Ok(Removed { rows: rows.unsigned_abs(), bytes: bytes.unsigned_abs(), partitions: 0 })
     }
 
     /// Drops a partition, or what may leave of it.
@@ -139,7 +153,7 @@ impl Postgres<'_> {
         if !days(store.connection, schema, table).await?.contains(&day) {
             return Ok(Removed::default()); // another replica was faster
         }
-        let held = store.held(table, day).await?;
+        let held = store.held(table, day, COUNTED_BYTES_MAX).await?;
         if held.rows == 0 && held.kept > 0 {
             return Ok(Removed::default());
         }
@@ -163,28 +177,43 @@ impl Postgres<'_> {
         // From here on nothing is added; whoever wants to waits while rows are counted.
         let lock = format!("LOCK TABLE {}.{} IN SHARE MODE", self.schema, partition_name(table, day));
         execute(self.connection, lock).await?;
-        let held = self.held(table, day).await?;
+        let held = self.held(table, day, u64::MAX >> 1).await?;
         if (held.rows, held.samples) != (rows, samples) {
             return Ok(Removal::changed());
         }
         if held.rows == 0 && held.kept > 0 {
             return Ok(Removal::default());
         }
-        // Whoever waits holds what is needed now. Giving up before the server looks for deadlocks keeps it
-        // from choosing them.
-        execute(self.connection, LOCK_TIMEOUT_WHILE_LOCKING.to_owned()).await?;
         self.replace_partition(table, day, held.kept > 0).await?;
         let removed = Removed { rows: held.rows, bytes: held.bytes, partitions: 1 };
         Ok(Removal { removed, ..Removal::default() })
     }
 
-    /// Drops a partition, and makes one of what is to be kept of it.
+    /// Drops a partition, and makes one of what is to be kept of it. A host's transaction that has touched
+    /// the table keeps us from it, so it is tried several times, without counting the rows again.
     async fn replace_partition(
         &mut self,
         table: Table,
         day: NaiveDate,
         keep: bool,
     ) -> Result<(), StoreError> {
+        // Whoever waits may hold what is needed now. Giving up before the server looks for deadlocks keeps it
+        // from choosing them.
+        execute(self.connection, DROP_LOCK_TIMEOUT.to_owned()).await?;
+        for _ in 1..DROP_TRIES {
+            let mut attempt = self.connection.begin().await?;
+            let replaced = Postgres::new(&mut attempt, self.schema).try_to_replace(table, day, keep).await;
+            match replaced {
+                Ok(()) => return Ok(attempt.commit().await?),
+                Err(error) if error.is_locked_out() => attempt.rollback().await?,
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(DROP_PAUSE).await;
+        }
+        self.try_to_replace(table, day, keep).await
+    }
+
+    async fn try_to_replace(&mut self, table: Table, day: NaiveDate, keep: bool) -> Result<(), StoreError> {
         let (schema, parent, name) = (self.schema, table.name(), partition_name(table, day));
         let drop = format!("DROP TABLE IF EXISTS {schema}.{name}");
         if !keep {
@@ -206,20 +235,32 @@ impl Postgres<'_> {
         Ok(())
     }
 
-    /// What is in a partition.
-    async fn held(&mut self, table: Table, day: NaiveDate) -> Result<Held, StoreError> {
+    /// What is in a partition; if that is more than so many bytes, by the server's estimate.
+    async fn held(&mut self, table: Table, day: NaiveDate, bytes_max: u64) -> Result<Held, StoreError> {
         let (schema, name, stays) = (self.schema, partition_name(table, day), self.stays(table));
-        let samples = if table == Table::Chunks { "coalesce(sum(samples), 0)::bigint" } else { "0::bigint" };
+        let samples = match table {
+            Table::Chunks => format!("(SELECT coalesce(sum(samples), 0)::bigint FROM {schema}.{name})"),
+            Table::Events | Table::Samples => "0::bigint".to_owned(),
+        };
         let sql = format!(
-            "SELECT count(*) AS rows, {samples} AS samples,
+            "SELECT CASE WHEN is_counted
+                     THEN (SELECT count(*) FROM {schema}.{name})
+                     ELSE greatest(reltuples::bigint, pg_stat_get_live_tuples(oid), 1)
+                 END AS rows,
+                 CASE WHEN is_counted THEN {samples} ELSE 0 END AS samples,
                  (SELECT count(*) FROM {schema}.{name} AS stored WHERE {stays}) AS kept,
-                 pg_total_relation_size('{schema}.{name}') AS bytes
-             FROM {schema}.{name}"
+                 pg_total_relation_size(oid) AS bytes
+             FROM (
+                 SELECT oid, reltuples, pg_relation_size(oid) <= {bytes_max} AS is_counted
+                 FROM pg_catalog.pg_class
+                 WHERE oid = '{schema}.{name}'::regclass
+             ) AS partition"
         );
         let row = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_one(&mut *self.connection).await?;
         let number = |column| Ok::<_, StoreError>(row.try_get::<i64, _>(column)?.unsigned_abs());
         let kept = number("kept")?;
-        Ok(Held { rows: number("rows")? - kept, samples: number("samples")?, kept, bytes: number("bytes")? })
+        let rows = number("rows")?.saturating_sub(kept);
+        Ok(Held { rows, samples: number("samples")?, kept, bytes: number("bytes")? })
     }
 
     /// Of a row called `stored`, whether it stays however old it is.
@@ -288,7 +329,7 @@ async fn begin_ddl(connection: &mut PgConnection) -> Result<(), StoreError> {
     /// Identifies the lock among the database's advisory locks: the letters `monpart`.
     const LOCK: i64 = 0x6d_6f6e_7061_7274;
 
-    sqlx::query(LOCK_TIMEOUT).execute(&mut *connection).await?;
+    sqlx::query(DDL_TIMEOUTS).execute(&mut *connection).await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *connection).await?;
     Ok(())
 }
@@ -330,6 +371,19 @@ fn partition_day(table: Table, name: &str) -> Option<NaiveDate> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::test_server;
+
+    #[tokio::test]
+    async fn no_timeout_of_others_ends_the_counting_of_a_day() {
+        let Some(database) = test_server::database().await else { return };
+        let mut connection = PgConnection::connect(&database.url).await.unwrap();
+        let mut transaction = connection.begin().await.unwrap();
+        sqlx::query("SET LOCAL statement_timeout = '5s'").execute(&mut *transaction).await.unwrap();
+        begin_ddl(&mut transaction).await.unwrap();
+        let shown = sqlx::query_scalar("SHOW statement_timeout").fetch_one(&mut *transaction);
+        let shown: String = shown.await.unwrap();
+        assert_eq!(shown, "5min");
+    }
 
     #[test]
     fn a_partition_is_named_after_its_day() {

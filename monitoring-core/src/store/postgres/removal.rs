@@ -8,6 +8,7 @@ use super::metrics::numbers;
 use super::totals::total;
 use crate::model::{Series, SeriesId};
 use crate::store::StoreError;
+use crate::store::chunk::Chunk;
 use crate::store::chunks::SeriesSpan;
 use crate::store::removal::{CHUNKS_MAX, Deleted, Remains, RemovalStore, Span};
 use crate::store::totals::{COMMON_WRITER, Total};
@@ -28,7 +29,9 @@ impl RemovalStore for Postgres<'_> {
     ) -> Result<Deleted, StoreError> {
         let last = span.before - TimeDelta::microseconds(1);
         let packed = SeriesSpan { series_id: series.id, first: span.from, last };
-        let chunks_are_left = self.unpack(&[packed], CHUNKS_MAX).await?;
+        // What cannot be read goes as a whole; nobody knows what it adds to the total.
+        let stays = |chunk: &Chunk| chunk.start < span.from || chunk.end > last;
+        let chunks_are_left = self.unpack(&[packed], CHUNKS_MAX, stays).await?;
         let deleted = self.take_samples(series.id, span, limit).await?;
         let samples = u32::try_from(deleted.len()).unwrap_or(u32::MAX);
         let is_finished = samples < limit && !chunks_are_left;
@@ -47,26 +50,27 @@ impl RemovalStore for Postgres<'_> {
         Ok(Deleted { samples, is_finished })
     }
 
-    async fn silent_readings(
+    async fn silent_series(
         &mut self,
         before: DateTime<Utc>,
+        after: Option<SeriesId>,
         limit: u32,
     ) -> Result<Vec<SeriesId>, StoreError> {
         let sql = self.sql(
             "SELECT total.series_id
              FROM monitoring.metric_totals AS total
-             WHERE EXISTS (
-                 SELECT FROM monitoring.metric_series AS series
-                 WHERE series.id = total.series_id AND series.removed_at IS NULL
-                     AND (series.temporality <> 'delta' OR series.metric_type = 'gauge')
+             WHERE total.series_id > $2 AND EXISTS (
+                 SELECT FROM monitoring.metric_series
+                 WHERE id = total.series_id AND removed_at IS NULL
              )
              GROUP BY total.series_id
              HAVING max(total.timestamp) < $1
              ORDER BY total.series_id
-             LIMIT $2",
+             LIMIT $3",
         );
         let ids: Vec<i64> = sqlx::query_scalar(sql)
             .bind(before)
+            .bind(after.map_or(i64::MIN, SeriesId::as_i64))
             .bind(i64::from(limit))
             .fetch_all(&mut *self.connection)
             .await?;
@@ -80,21 +84,28 @@ impl RemovalStore for Postgres<'_> {
         now: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
         let ids = numbers(ids);
-        let sql =
-            self.sql("DELETE FROM monitoring.metric_totals WHERE series_id = ANY($1) AND timestamp < $2");
+        let sql = self.sql(
+            "DELETE FROM monitoring.metric_totals AS total
+             WHERE series_id = ANY($1) AND timestamp < $2 AND EXISTS (
+                 SELECT FROM monitoring.metric_series
+                 WHERE id = total.series_id AND removed_at IS NULL
+                     AND (temporality <> 'delta' OR metric_type = 'gauge')
+             )",
+        );
         sqlx::query(sql).bind(&ids).bind(before).execute(&mut *self.connection).await?;
         let sql = self.sql(
             "WITH gone AS (
                  UPDATE monitoring.metric_series AS series
                  SET removed_at = $2
                  WHERE id = ANY($1) AND removed_at IS NULL AND NOT EXISTS (
-                     SELECT FROM monitoring.metric_totals WHERE series_id = series.id
+                     SELECT FROM monitoring.metric_totals WHERE series_id = series.id AND timestamp >= $3
                  )
                  RETURNING id
              )
              SELECT count(DISTINCT id) FROM gone",
         );
-        let gone: i64 = sqlx::query_scalar(sql).bind(&ids).bind(now).fetch_one(&mut *self.connection).await?;
+        let gone = sqlx::query_scalar(sql).bind(&ids).bind(now).bind(before);
+        let gone: i64 = gone.fetch_one(&mut *self.connection).await?;
         Ok(gone.unsigned_abs())
     }
 

@@ -38,6 +38,40 @@ impl SeriesStore for Postgres<'_> {
         rows.iter().map(registered).collect()
     }
 
+    async fn registrations(
+        &mut self,
+        since: DateTime<Utc>,
+        after: Option<&(DateTime<Utc>, SeriesId)>,
+        limit: u32,
+    ) -> Result<Vec<(DateTime<Utc>, SeriesId)>, StoreError> {
+        let sql = self.sql(
+            "SELECT created_at, id
+             FROM monitoring.metric_series
+             WHERE created_at >= $1 AND (created_at, id) > ($2, $3) AND removed_at IS NULL
+             ORDER BY created_at, id, registered_by
+             LIMIT $4",
+        );
+        let rows: Vec<(DateTime<Utc>, i64)> = sqlx::query_as(sql)
+            .bind(since)
+            .bind(after.map_or(since, |(time, _)| *time))
+            .bind(after.map_or(i64::MIN, |(_, id)| id.as_i64()))
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.connection)
+            .await?;
+        Ok(rows.into_iter().map(|(time, id)| (time, SeriesId::new(id))).collect())
+    }
+
+    async fn present_series(&mut self, ids: &[SeriesId]) -> Result<Vec<RegisteredSeries>, StoreError> {
+        let sql = self.sql(
+            "SELECT id, name, metric_type, temporality, labels, bounds, created_at
+             FROM monitoring.metric_series
+             WHERE id = ANY ($1) AND removed_at IS NULL
+             ORDER BY created_at, id, registered_by",
+        );
+        let rows = sqlx::query(sql).bind(numbers(ids)).fetch_all(&mut *self.connection).await?;
+        rows.iter().map(registered).collect()
+    }
+
     async fn series_news(&mut self, since: DateTime<Utc>) -> Result<SeriesNews, StoreError> {
         let sql = self.sql(
             "SELECT (SELECT count(*) FROM monitoring.metric_series WHERE created_at >= $1 AND removed_at IS NULL)
@@ -46,6 +80,14 @@ impl SeriesStore for Postgres<'_> {
         );
         let row = sqlx::query(sql).bind(since).fetch_one(&mut *self.connection).await?;
         Ok(SeriesNews { registered: row.try_get("registered")?, removals: row.try_get("removals")? })
+    }
+
+    async fn series_before(&mut self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        let sql = self.sql(
+            "SELECT count(DISTINCT id) FROM monitoring.metric_series WHERE created_at < $1 AND removed_at IS NULL",
+        );
+        let count: i64 = sqlx::query_scalar(sql).bind(before).fetch_one(&mut *self.connection).await?;
+        Ok(count.unsigned_abs())
     }
 
     async fn samples_of_series(

@@ -15,7 +15,7 @@ use super::{Sqlite, time};
 use crate::model::{Event, Series, SeriesId, from_micros, to_micros};
 use crate::store::StoreError;
 use crate::store::archive::{ArchiveStore, ChunkKey, ChunkPage, DayChunk, EventKey, EventPage, Removal};
-use crate::store::chunks::unpack;
+use crate::store::chunks::unpack_or_keep;
 use crate::store::partitions::{DayTable, bounds};
 
 impl ArchiveStore for Sqlite<'_> {
@@ -94,7 +94,7 @@ impl ArchiveStore for Sqlite<'_> {
     ) -> Result<Vec<DayChunk>, StoreError> {
         let (from, to) = bounds(day);
         let rows = sqlx::query(
-            "SELECT series_id, end_time, data
+            "SELECT series_id, end_time, samples, data
              FROM monitoring_metric_chunks
              WHERE series_id IN (SELECT value FROM json_each(?1)) AND end_time >= ?2 AND end_time < ?3
                  AND (series_id, end_time) > (?4, ?5)
@@ -112,7 +112,9 @@ impl ArchiveStore for Sqlite<'_> {
         let chunk = |row: &SqliteRow| {
             let id = SeriesId::new(row.try_get("series_id")?);
             let end = time(row, "end_time", "monitoring_metric_chunks", id)?;
-            Ok(DayChunk { key: (id, end), samples: unpack(id, row.try_get("data")?)? })
+            let samples: i32 = row.try_get("samples")?;
+            let content = unpack_or_keep(id, row.try_get("data")?);
+            Ok(DayChunk { key: (id, end), samples: samples.unsigned_abs().into(), content })
         };
         rows.iter().map(chunk).collect()
     }

@@ -9,8 +9,10 @@ use super::metrics::{ROWS_MAX, push_series, value};
 use super::{Sqlite, time};
 use crate::model::{MetricFilter, Page, Sample, SeriesId, to_micros};
 use crate::store::StoreError;
-use crate::store::chunk::{Chunk, SAMPLES, pack};
-use crate::store::chunks::{ChunkStore, Compacted, NewestSamples, SPAN_MAX, SeriesSpan, spans, unpack};
+use crate::store::chunk::{Chunk, SAMPLES};
+use crate::store::chunks::{
+    ChunkStore, Compacted, NewestSamples, SPAN_MAX, SeriesSpan, pack_beside, spans, unpack, unpack_readable,
+};
 use crate::store::metrics::{SampleKey, instants, is_listed, sample_key, to_u64};
 
 /// Chunks looked at at once for a list.
@@ -31,10 +33,10 @@ impl ChunkStore for Sqlite<'_> {
         let taken = rows.len() as u64;
         let is_page = taken >= u64::from(rows_max);
         let next = rows.iter().map(sample_key).max().filter(|_| is_page);
-        let mut samples = self.take_unfinished(&spans(&rows)).await?;
+        let (mut samples, unreadable) = unpack_readable(self.take_unfinished(&spans(&rows)).await?);
         samples.extend(rows);
-        self.insert_chunks(&pack(samples)?).await?;
-        Ok(Compacted { samples: taken, next })
+        self.insert_chunks(&pack_beside(samples, unreadable)?).await?;
+        Ok(Compacted { samples: taken, next, is_busy: false })
     }
 }
 
@@ -68,7 +70,7 @@ impl Sqlite<'_> {
 
     /// Takes the chunks that go on in these spans, and the one before each if there is room in it. So
     /// chunks of a series never overlap.
-    async fn take_unfinished(&mut self, spans: &[SeriesSpan]) -> Result<Vec<Sample>, StoreError> {
+    async fn take_unfinished(&mut self, spans: &[SeriesSpan]) -> Result<Vec<Chunk>, StoreError> {
         let rows = sqlx::query(
             "DELETE FROM monitoring_metric_chunks
              WHERE (series_id, end_time) IN (
@@ -85,14 +87,14 @@ impl Sqlite<'_> {
                              WHERE series_id = span.value ->> 0 AND end_time < span.value ->> 1
                          ))
              )
-             RETURNING series_id, data",
+             RETURNING series_id, start_time, end_time, samples, data",
         )
         .bind(json_spans(spans))
         .bind(SAMPLES as i64)
         .bind(SPAN_MAX.num_microseconds())
         .fetch_all(&mut *self.connection)
         .await?;
-        unpacked(&rows)
+        rows.iter().map(chunk).collect()
     }
 
     async fn insert_chunks(&mut self, chunks: &[Chunk]) -> Result<(), StoreError> {
@@ -112,9 +114,15 @@ impl Sqlite<'_> {
         Ok(())
     }
 
-    /// Makes rows again of what chunks hold of these spans: of the oldest `chunks_max` of them.
-    /// Returns whether there are more.
-    pub(super) async fn unpack(&mut self, spans: &[SeriesSpan], chunks_max: u32) -> Result<bool, StoreError> {
+    /// Makes rows again of what chunks hold of these spans: of the oldest `chunks_max` of them. Of those
+    /// that cannot be read, the ones for which `stays` holds are left as they are, others are gone. Returns
+    /// whether there are more.
+    pub(super) async fn unpack(
+        &mut self,
+        spans: &[SeriesSpan],
+        chunks_max: u32,
+        stays: impl Fn(&Chunk) -> bool + Send,
+    ) -> Result<bool, StoreError> {
         if spans.is_empty() {
             return Ok(false);
         }
@@ -130,24 +138,29 @@ impl Sqlite<'_> {
                  ORDER BY chunk.end_time, chunk.series_id
                  LIMIT ?3
              )
-             RETURNING series_id, data",
+             RETURNING series_id, start_time, end_time, samples, data",
         )
         .bind(json_spans(spans))
         .bind(SPAN_MAX.num_microseconds())
         .bind(chunks_max)
         .fetch_all(&mut *self.connection)
         .await?;
-        let samples = unpacked(&rows)?;
+        let chunks = rows.iter().map(chunk).collect::<Result<Vec<_>, _>>()?;
+        let (samples, mut left) = unpack_readable(chunks);
+        left.retain(stays);
         if !samples.is_empty() {
             self.insert_samples(&samples).await?;
         }
-        Ok(rows.len() >= chunks_max as usize)
+        if !left.is_empty() {
+            self.insert_chunks(&left).await?;
+        }
+        Ok(rows.len() >= chunks_max as usize && left.len() < rows.len())
     }
 
-    /// The newest sample in a series' chunks.
+    /// The newest sample in a series' chunks, if it can be read.
     pub(super) async fn newest_packed(&mut self, id: SeriesId) -> Result<Option<Sample>, StoreError> {
         let row = sqlx::query(
-            "SELECT series_id, data
+            "SELECT series_id, start_time, end_time, samples, data
              FROM monitoring_metric_chunks
              WHERE series_id = ?1
              ORDER BY end_time DESC
@@ -156,7 +169,8 @@ impl Sqlite<'_> {
         .bind(id.as_i64())
         .fetch_optional(&mut *self.connection)
         .await?;
-        Ok(unpacked(row.as_slice())?.pop())
+        let chunk = row.as_ref().map(chunk).transpose()?;
+        Ok(unpack_readable(chunk.into_iter().collect()).0.pop())
     }
 
     /// Adds what chunks hold of a list.
@@ -214,6 +228,17 @@ fn unpacked(rows: &[SqliteRow]) -> Result<Vec<Sample>, StoreError> {
         samples.append(&mut unpack(SeriesId::new(row.try_get("series_id")?), row.try_get("data")?)?);
     }
     Ok(samples)
+}
+
+fn chunk(row: &SqliteRow) -> Result<Chunk, StoreError> {
+    let id: i64 = row.try_get("series_id")?;
+    Ok(Chunk {
+        series_id: SeriesId::new(id),
+        start: time(row, "start_time", "monitoring_metric_chunks", id)?,
+        end: time(row, "end_time", "monitoring_metric_chunks", id)?,
+        samples: row.try_get("samples")?,
+        data: row.try_get("data")?,
+    })
 }
 
 /// A row with all columns.

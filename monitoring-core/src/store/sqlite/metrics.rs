@@ -13,14 +13,14 @@ use sqlx::{QueryBuilder, Row as _, Sqlite as Database, TypeInfo as _, ValueRef a
 use super::Sqlite;
 use super::chunks::sample;
 use crate::model::{
-    Labels, Metric, MetricFilter, MetricMetadata, NameUse, Page, Sample, SampleValue, Series, SeriesId,
-    SeriesKind, Slice, to_micros,
+    Labels, Metric, MetricFilter, MetricMetadata, NameUse, Page, Sample, SampleValue, Series, SeriesCount,
+    SeriesId, SeriesKind, Slice, to_micros,
 };
 use crate::store::StoreError;
 use crate::store::chunks::{NewestSamples, maybe_compacted};
 use crate::store::metrics::{
-    MetricStore, SampleKey, columns, cursor_key, from_columns, in_key_order, listed, time_range, to_i64,
-    wanted,
+    MetricStore, Novelty, SampleKey, columns, counted, cursor_key, from_columns, in_key_order, listed,
+    time_range, to_i64, wanted,
 };
 use crate::store::totals::totals_of_inserted;
 
@@ -32,11 +32,14 @@ impl MetricStore for Sqlite<'_> {
         &mut self,
         series: &[Series],
         samples: &[Sample],
+        novelty: Novelty,
         writer: i64,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         self.register(series, writer, now).await?;
-        self.unpack(&maybe_compacted(series, samples, now), u32::MAX).await?;
+        if novelty == Novelty::MaybeRepeated {
+            self.unpack(&maybe_compacted(series, samples, now), u32::MAX, |_| true).await?;
+        }
         let inserted = self.insert_samples(samples).await?;
         let totals = totals_of_inserted(series, samples, inserted)?;
         self.merge_totals(totals, writer, now).await
@@ -85,7 +88,21 @@ impl MetricStore for Sqlite<'_> {
         rows.iter().map(|row| Ok((row.try_get("name")?, name_use(row)?))).collect()
     }
 
-    async fn samples(&mut self, filter: &MetricFilter, page: &Page) -> Result<Slice<Metric>, StoreError> {
+    async fn count_series(&mut self, max: usize) -> Result<SeriesCount, StoreError> {
+        let query = sqlx::query_as(
+            "SELECT count(*), coalesce(sum(length(CAST(labels AS BLOB))), 0)
+             FROM (SELECT labels FROM monitoring_metric_series WHERE removed_at IS NULL LIMIT ?1)",
+        );
+        let row = query.bind(limit(max)).fetch_one(&mut *self.connection).await?;
+        Ok(counted(row))
+    }
+
+    async fn samples(
+        &mut self,
+        filter: &MetricFilter,
+        page: &Page,
+        _now: DateTime<Utc>,
+    ) -> Result<Slice<Metric>, StoreError> {
         let (from, to) = time_range(filter, page);
         let mut newest = NewestSamples::new(wanted(page));
         for sample in self.samples_between(filter, page, (from, to)).await? {
@@ -139,6 +156,7 @@ impl Sqlite<'_> {
         // A statement must not meet a row of its own making.
         missing.sort_unstable_by_key(|series| series.id);
         missing.dedup_by_key(|series| series.id);
+        self.drop_outdated_totals(&missing).await?;
         for missing in missing.chunks(ROWS_MAX) {
             let mut sql = QueryBuilder::<Database>::new(
                 "INSERT INTO monitoring_metric_series
@@ -165,6 +183,33 @@ impl Sqlite<'_> {
         Ok(())
     }
 
+    /// A series that was forgotten and comes back as another kind of metric does not go on from its total.
+    async fn drop_outdated_totals(&mut self, missing: &[&Series]) -> Result<(), StoreError> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let kind =
+            |series: &&Series| (series.id.as_i64(), series.metric_type.as_str(), series.temporality.as_str());
+        sqlx::query(
+            "DELETE FROM monitoring_metric_totals WHERE series_id IN (
+                 SELECT missing.value ->> 0
+                 FROM json_each(?1) AS missing JOIN monitoring_metric_series AS known ON
+                     (known.id, known.registered_by) = (
+                         SELECT id, registered_by
+                         FROM monitoring_metric_series
+                         WHERE id = missing.value ->> 0
+                         ORDER BY created_at DESC, registered_by DESC
+                         LIMIT 1
+                     )
+                 WHERE known.metric_type <> missing.value ->> 1 OR known.temporality <> missing.value ->> 2
+             )",
+        )
+        .bind(Json(missing.iter().map(kind).collect::<Vec<_>>()))
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
     /// What series are, removed ones too.
     pub(super) async fn kinds_of(
         &mut self,
@@ -174,7 +219,7 @@ impl Sqlite<'_> {
             "SELECT id, metric_type, temporality
              FROM monitoring_metric_series
              WHERE id IN (SELECT value FROM json_each(?1))
-             ORDER BY id, created_at DESC, registered_by DESC",
+             ORDER BY id, removed_at IS NULL, created_at DESC, registered_by DESC",
         )
         .bind(numbers(ids))
         .fetch_all(&mut *self.connection)
@@ -249,7 +294,7 @@ impl Sqlite<'_> {
             "SELECT id, name, metric_type, temporality, labels, bounds
              FROM monitoring_metric_series
              WHERE id IN (SELECT value FROM json_each(?1))
-             ORDER BY id, created_at, registered_by",
+             ORDER BY id, removed_at IS NOT NULL, created_at, registered_by",
         )
         .bind(numbers(&ids))
         .fetch_all(&mut *self.connection)

@@ -9,6 +9,7 @@ use super::totals::total;
 use super::{Sqlite, time};
 use crate::model::{Series, SeriesId, to_micros};
 use crate::store::StoreError;
+use crate::store::chunk::Chunk;
 use crate::store::chunks::SeriesSpan;
 use crate::store::removal::{CHUNKS_MAX, Deleted, Remains, RemovalStore, Span};
 use crate::store::totals::{COMMON_WRITER, Total};
@@ -30,7 +31,9 @@ impl RemovalStore for Sqlite<'_> {
     ) -> Result<Deleted, StoreError> {
         let last = span.before - TimeDelta::microseconds(1);
         let packed = SeriesSpan { series_id: series.id, first: span.from, last };
-        let chunks_are_left = self.unpack(&[packed], CHUNKS_MAX).await?;
+        // What cannot be read goes as a whole; nobody knows what it adds to the total.
+        let stays = |chunk: &Chunk| chunk.start < span.from || chunk.end > last;
+        let chunks_are_left = self.unpack(&[packed], CHUNKS_MAX, stays).await?;
         let deleted = self.take_samples(series.id, span, limit).await?;
         let samples = u32::try_from(deleted.len()).unwrap_or(u32::MAX);
         let is_finished = samples < limit && !chunks_are_left;
@@ -49,25 +52,26 @@ impl RemovalStore for Sqlite<'_> {
         Ok(Deleted { samples, is_finished })
     }
 
-    async fn silent_readings(
+    async fn silent_series(
         &mut self,
         before: DateTime<Utc>,
+        after: Option<SeriesId>,
         limit: u32,
     ) -> Result<Vec<SeriesId>, StoreError> {
         let ids: Vec<i64> = sqlx::query_scalar(
             "SELECT total.series_id
              FROM monitoring_metric_totals AS total
-             WHERE EXISTS (
-                 SELECT 1 FROM monitoring_metric_series AS series
-                 WHERE series.id = total.series_id AND series.removed_at IS NULL
-                     AND (series.temporality <> 'delta' OR series.metric_type = 'gauge')
+             WHERE total.series_id > ?2 AND EXISTS (
+                 SELECT 1 FROM monitoring_metric_series
+                 WHERE id = total.series_id AND removed_at IS NULL
              )
              GROUP BY total.series_id
              HAVING max(total.timestamp) < ?1
              ORDER BY total.series_id
-             LIMIT ?2",
+             LIMIT ?3",
         )
         .bind(to_micros(before))
+        .bind(after.map_or(i64::MIN, SeriesId::as_i64))
         .bind(limit)
         .fetch_all(&mut *self.connection)
         .await?;
@@ -82,8 +86,12 @@ impl RemovalStore for Sqlite<'_> {
     ) -> Result<u64, StoreError> {
         let ids = numbers(ids);
         sqlx::query(
-            "DELETE FROM monitoring_metric_totals
-             WHERE series_id IN (SELECT value FROM json_each(?1)) AND timestamp < ?2",
+            "DELETE FROM monitoring_metric_totals AS total
+             WHERE series_id IN (SELECT value FROM json_each(?1)) AND timestamp < ?2 AND EXISTS (
+                 SELECT 1 FROM monitoring_metric_series
+                 WHERE id = total.series_id AND removed_at IS NULL
+                     AND (temporality <> 'delta' OR metric_type = 'gauge')
+             )",
         )
         .bind(&ids)
         .bind(to_micros(before))
@@ -93,12 +101,13 @@ impl RemovalStore for Sqlite<'_> {
             "UPDATE monitoring_metric_series AS series
              SET removed_at = ?2
              WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at IS NULL AND NOT EXISTS (
-                 SELECT 1 FROM monitoring_metric_totals WHERE series_id = series.id
+                 SELECT 1 FROM monitoring_metric_totals WHERE series_id = series.id AND timestamp >= ?3
              )
              RETURNING id",
         )
         .bind(&ids)
         .bind(to_micros(now))
+        .bind(to_micros(before))
         .fetch_all(&mut *self.connection)
         .await?;
         Ok(gone.into_iter().collect::<HashSet<_>>().len() as u64)

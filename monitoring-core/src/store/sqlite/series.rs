@@ -37,6 +37,46 @@ impl SeriesStore for Sqlite<'_> {
         rows.iter().map(registered).collect()
     }
 
+    async fn registrations(
+        &mut self,
+        since: DateTime<Utc>,
+        after: Option<&(DateTime<Utc>, SeriesId)>,
+        limit: u32,
+    ) -> Result<Vec<(DateTime<Utc>, SeriesId)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, created_at
+             FROM monitoring_metric_series
+             WHERE created_at >= ?1 AND (created_at, id) > (?2, ?3) AND removed_at IS NULL
+             ORDER BY created_at, id, registered_by
+             LIMIT ?4",
+        )
+        .bind(to_micros(since))
+        .bind(after.map_or(to_micros(since), |(time, _)| to_micros(*time)))
+        .bind(after.map_or(i64::MIN, |(_, id)| id.as_i64()))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let registration = |row: &SqliteRow| {
+            let id: i64 = row.try_get("id")?;
+            Ok((time(row, "created_at", "monitoring_metric_series", id)?, SeriesId::new(id)))
+        };
+        rows.iter().map(registration).collect()
+    }
+
+    async fn present_series(&mut self, ids: &[SeriesId]) -> Result<Vec<RegisteredSeries>, StoreError> {
+        let ids: Vec<_> = ids.iter().map(|id| id.as_i64()).collect();
+        let rows = sqlx::query(
+            "SELECT id, name, metric_type, temporality, labels, bounds, created_at
+             FROM monitoring_metric_series
+             WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at IS NULL
+             ORDER BY created_at, id, registered_by",
+        )
+        .bind(serde_json::json!(ids))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        rows.iter().map(registered).collect()
+    }
+
     async fn series_news(&mut self, since: DateTime<Utc>) -> Result<SeriesNews, StoreError> {
         let row = sqlx::query(
             "SELECT (SELECT count(*) FROM monitoring_metric_series WHERE created_at >= ?1 AND removed_at IS NULL)
@@ -47,6 +87,14 @@ impl SeriesStore for Sqlite<'_> {
         .fetch_one(&mut *self.connection)
         .await?;
         Ok(SeriesNews { registered: row.try_get("registered")?, removals: row.try_get("removals")? })
+    }
+
+    async fn series_before(&mut self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        let count = sqlx::query_scalar(
+            "SELECT count(DISTINCT id) FROM monitoring_metric_series WHERE created_at < ?1 AND removed_at IS NULL",
+        );
+        let count: i64 = count.bind(to_micros(before)).fetch_one(&mut *self.connection).await?;
+        Ok(count.unsigned_abs())
     }
 
     async fn samples_of_series(

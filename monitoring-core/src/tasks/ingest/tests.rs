@@ -9,8 +9,8 @@ use crate::config::Settings;
 use crate::error::Error;
 use crate::ingest::{Recorder, SeriesSample, ShedReason};
 use crate::model::{
-    CreateEventRequest, CreateMetricRequest, Event, EventType, MetricType, NameUse, SampleValue, SeriesId,
-    SeriesKind,
+    CreateEventRequest, CreateMetricRequest, Event, EventType, MetricType, NameUse, SampleValue, SeriesCount,
+    SeriesId, SeriesKind,
 };
 use crate::store::{Context, StoreError};
 use crate::tasks::Supervisor;
@@ -141,6 +141,13 @@ impl Destination for Arc<Memory> {
         let samples = self.samples.lock().unwrap();
         let known = samples.iter().filter(|(series, _)| ids.contains(&series.id));
         Ok(known.map(|(series, _)| (series.id, series.kind())).collect())
+    }
+
+    async fn count_series(&self, _max: usize) -> Result<SeriesCount, StoreError> {
+        let samples = self.samples.lock().unwrap();
+        let series: HashMap<_, _> =
+            samples.iter().map(|(series, _)| (series.id, series.label_bytes())).collect();
+        Ok(SeriesCount { series: series.len(), label_bytes: series.values().sum() })
     }
 
     async fn name_uses(&self, names: &[String], _max: usize) -> Result<HashMap<String, NameUse>, StoreError> {

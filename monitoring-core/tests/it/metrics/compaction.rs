@@ -18,6 +18,9 @@ on_each_database! {
     what_is_packed_leaves_with_age_and_stays_counted,
     nothing_is_lost_while_replicas_write_and_pack,
     what_has_not_settled_is_left_alone,
+    a_chunk_that_cannot_be_read_keeps_no_other_from_being_packed,
+    what_happened_when_an_unreadable_chunk_ends_is_packed_beside_it,
+    a_chunk_that_cannot_be_read_is_removed_with_its_series,
 }
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -250,4 +253,87 @@ async fn what_has_not_settled_is_left_alone(database: &Database) {
     assert_eq!(pack(&monitoring).await, 0);
     clock.advance(Duration::from_millis(1));
     assert!(pack(&monitoring).await > 0);
+}
+
+async fn a_chunk_that_cannot_be_read_keeps_no_other_from_being_packed(database: &Database) {
+    let (monitoring, clock) = start(database).await;
+    let load = || ["a", "b"].map(|host| gauge("load", &[("host", host)], 1.0)).to_vec();
+    create_all(&monitoring, load()).await;
+    clock.advance(HOUR / 4);
+    assert!(pack(&monitoring).await >= 2);
+    let chunks = database.table("metric_chunks");
+    let of_load = format!("SELECT id FROM {} WHERE name = 'load'", database.table("metric_series"));
+    let one = format!("{of_load} ORDER BY id LIMIT 1");
+    database
+        .execute(format!("UPDATE {chunks} SET data = substr(data, 1, 3) WHERE series_id = ({one})"))
+        .await;
+    create_all(&monitoring, load()).await;
+    clock.advance(HOUR / 4);
+    assert!(pack(&monitoring).await >= 2);
+    let rows = database.number(format!("SELECT count(*) FROM {}", database.table("metric_samples"))).await;
+    assert_eq!(rows, 0, "all are packed");
+    let damaged = format!("SELECT count(*) FROM {chunks} WHERE length(data) = 3 AND samples = 1");
+    assert_eq!(database.number(damaged).await, 1, "what cannot be read is left for who can");
+    let all = format!("SELECT count(*) FROM {chunks} WHERE series_id IN ({of_load})");
+    assert_eq!(database.number(all).await, 3, "one goes on where there was room, the other begins anew");
+}
+
+/// Packs `load` as of the start, and spoils what comes of it; returns where chunks are.
+async fn spoil(database: &Database, monitoring: &Monitoring, clock: &Clock) -> String {
+    create_all(monitoring, vec![gauge("load", &[], 1.0), counter("orders_total", &[], 1.0)]).await;
+    clock.advance(HOUR / 4);
+    pack(monitoring).await;
+    let (chunks, series) = (database.table("metric_chunks"), database.table("metric_series"));
+    let ours = format!("SELECT id FROM {series} WHERE name IN ('load', 'orders_total')");
+    let damage = format!("UPDATE {chunks} SET data = substr(data, 1, 3) WHERE series_id IN ({ours})");
+    database.execute(damage).await;
+    format!("{chunks} WHERE series_id IN ({ours})")
+}
+
+async fn what_happened_when_an_unreadable_chunk_ends_is_packed_beside_it(database: &Database) {
+    let (monitoring, clock) = start(database).await;
+    let chunks = spoil(database, &monitoring, &clock).await;
+    for _ in 0..2 {
+        let again = [gauge("load", &[], 2.0), counter("orders_total", &[], 2.0)];
+        create_all(&monitoring, again.map(|request| at(start_time(), request)).to_vec()).await;
+        assert!(pack(&monitoring).await >= 2);
+    }
+    assert_eq!(database.number(format!("SELECT count(*) FROM {chunks}")).await, 4);
+    assert_eq!(database.number(format!("SELECT sum(samples) FROM {chunks}")).await, 6);
+    assert_eq!(database.number(format!("SELECT count(*) FROM {chunks} AND length(data) = 3")).await, 2);
+}
+
+async fn a_chunk_that_cannot_be_read_is_removed_with_its_series(database: &Database) {
+    let (monitoring, clock) = start(database).await;
+    let chunks = spoil(database, &monitoring, &clock).await;
+    for selector in ["load", "orders_total"] {
+        let deletion = SeriesDeletion { selectors: vec![selector.to_owned()], start: None, end: None };
+        let mut conn = monitoring.acquire().await.unwrap();
+        services::delete_series(&mut conn, &deletion, None).await.unwrap();
+    }
+    assert_eq!(database.number(format!("SELECT count(*) FROM {chunks}")).await, 0);
+    assert!(!scrape(&monitoring).await.has("orders_total"));
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn an_old_observation_in_an_open_transaction_is_in_nobodys_way() {
+    use sqlx::Connection as _;
+
+    let Some(database) = Database::postgres().await else { return };
+    let (monitoring, _) = start(&database).await;
+    let order = |seconds: i64| at(after(-seconds), counter("orders_total", &[], 1.0));
+    create_all(&monitoring, vec![order(3_600)]).await;
+    pack(&monitoring).await;
+    create_all(&monitoring, vec![at(after(-1_200), gauge("load", &[], 1.0))]).await;
+    let mut host = sqlx::PgConnection::connect(&database.url()).await.unwrap();
+    let mut transaction = host.begin().await.unwrap();
+    let mut connection = monitoring.connection(&mut transaction);
+    services::create_metric(&mut connection, order(3_600)).await.unwrap();
+    assert!(pack(&monitoring).await > 0);
+    create_all(&monitoring, vec![order(3_600)]).await;
+    transaction.commit().await.unwrap();
+    assert!(pack(&monitoring).await > 0);
+    assert_eq!(scrape(&monitoring).await.value("orders_total"), 3.0);
+    assert_eq!(listed(&monitoring, &named("orders_total"), 10).await.len(), 3);
 }

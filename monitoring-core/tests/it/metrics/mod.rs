@@ -12,6 +12,7 @@ mod promql;
 mod query;
 mod redaction;
 mod removal;
+mod room;
 mod rules;
 mod stats;
 mod totals;

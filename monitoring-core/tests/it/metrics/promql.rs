@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use monitoring_core::{Clock, Monitoring, QueryError, QueryValue, Retention};
+use monitoring_core::{Clock, Monitoring, QueryError, QueryLimits, QueryValue, Retention};
 
-use super::fixture::{at, builder, counter, create, create_all, gauge, histogram, start, start_time};
+use super::fixture::{
+    at, builder, counter, create, create_all, gauge, histogram, start, start_later, start_time,
+};
 use crate::support::database::{Database, on_each_database};
 
 on_each_database! {
@@ -26,6 +28,8 @@ on_each_database! {
     of_equal_values_the_first_by_labels_is_chosen,
     labels_are_set_under_names_that_labels_may_have,
     only_what_was_there_in_between_is_listed,
+    what_came_later_is_read_in_parts_a_query_may_hold,
+    a_series_is_found_whatever_clock_registered_it,
 }
 
 /// The values of an instant query, by labels.
@@ -288,4 +292,49 @@ async fn only_what_was_there_in_between_is_listed(database: &Database) {
             assert_eq!(names.is_empty(), jobs.is_empty(), "{span:?}");
         }
     }
+}
+
+async fn what_came_later_is_read_in_parts_a_query_may_hold(database: &Database) {
+    const DAY: i64 = 86_400;
+    let monitoring = start(database).await;
+    for day in 0..3 {
+        let orders = (0..60).map(|n| at(after(-day * DAY - 60 * n), counter("orders_total", &[], 1.0)));
+        create_all(&monitoring, orders.collect()).await;
+    }
+    let readings = (0..150).map(|n| at(after(-n), gauge("orders_open", &[], 1.0)));
+    create_all(&monitoring, readings.collect()).await;
+    let ask = async |samples_max| {
+        let mut limits = QueryLimits::default();
+        limits.samples_max = samples_max;
+        let promql = monitoring.promql().with_limits(limits);
+        promql.instant(r#"sum({__name__=~"orders_.*"})"#, after(1 - 2 * DAY)).await
+    };
+    let QueryValue::Vector(series) = ask(100).await.unwrap().value else { panic!("a sum is a vector") };
+    assert_eq!(series[0].samples[0].1, 60.0);
+    let refused = ask(50).await.unwrap_err();
+    assert!(
+        matches!(&refused, QueryError::Execution(text) if text.contains("too many samples")),
+        "{refused}"
+    );
+}
+
+async fn a_series_is_found_whatever_clock_registered_it(database: &Database) {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let clock = Clock::fixed(start_time());
+    let monitoring = builder(database).clock(clock.clone()).start().await.unwrap();
+    let ahead = start_later(database, HOUR / 2).await;
+    let behind = builder(database).clock(Clock::fixed(start_time() - 3 * HOUR)).start().await.unwrap();
+    let known = async || {
+        let metrics = monitoring.promql().metadata(None, 1_000).await.unwrap();
+        let names = metrics.into_iter().map(|metric| metric.name);
+        names.filter(|name| !name.starts_with("monitoring_")).collect::<Vec<_>>()
+    };
+    create(&ahead, gauge("ahead", &[], 1.0)).await;
+    assert_eq!(known().await, ["ahead"]);
+    create(&monitoring, gauge("on_time", &[], 1.0)).await;
+    assert_eq!(known().await, ["ahead", "on_time"]);
+    // As one whose transaction was open for long.
+    create(&behind, gauge("behind", &[], 1.0)).await;
+    clock.advance(HOUR / 6);
+    assert_eq!(known().await, ["ahead", "behind", "on_time"]);
 }

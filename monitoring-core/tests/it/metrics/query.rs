@@ -16,6 +16,7 @@ on_each_database! {
     old_samples_are_found,
     filters_hold_together,
     an_empty_label_means_its_absence,
+    a_list_of_everything_asks_nothing_of_the_totals,
 }
 
 async fn query(monitoring: &Monitoring, filter: &MetricFilter, page: &Page) -> Slice<Metric> {
@@ -167,4 +168,16 @@ async fn an_empty_label_means_its_absence(database: &Database) {
     let mut filter = named("g");
     filter.labels = vec![("a".to_owned(), String::new())];
     assert_eq!(values(&query(&monitoring, &filter, &Page::first(10)).await), [1.0]);
+}
+
+async fn a_list_of_everything_asks_nothing_of_the_totals(database: &Database) {
+    let monitoring = start(database).await;
+    for (name, hours) in [("now", 0), ("soon", 12), ("long_ago", -72)] {
+        create(&monitoring, at(start_time() + TimeDelta::hours(hours), gauge(name, &[], 1.0))).await;
+    }
+    database.execute(format!("ALTER TABLE {} RENAME TO hidden", database.table("metric_totals"))).await;
+    let all = query(&monitoring, &MetricFilter::default(), &Page::default()).await;
+    let names: Vec<_> = all.items.iter().map(|metric| &*metric.name).collect();
+    let ours: Vec<_> = names.into_iter().filter(|name| !name.starts_with("monitoring_")).collect();
+    assert_eq!(ours, ["soon", "now", "long_ago"]);
 }

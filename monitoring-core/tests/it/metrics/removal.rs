@@ -1,11 +1,18 @@
 //! Samples that somebody removes are gone from everything that is made of them.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use monitoring_core::services::{self, SeriesDeletion};
-use monitoring_core::{Error, MetricFilter, Monitoring, Page, QueryValue, Retention};
+use monitoring_core::{
+    Clock, CreateMetricRequest, Error, Limits, MetricFilter, MetricType, Monitoring, Page, QueryValue,
+    Retention,
+};
 use uuid::Uuid;
 
-use super::fixture::{at, builder, counter, create, create_all, gauge, histogram, scrape, start, start_time};
+use super::fixture::{
+    at, builder, counter, create, create_all, gauge, histogram, refusal, request, scrape, start, start_time,
+};
 use crate::support::database::{Database, on_each_database};
 
 on_each_database! {
@@ -21,6 +28,8 @@ on_each_database! {
     increments_made_meanwhile_are_not_lost,
     a_removal_is_written_down,
     what_names_no_series_is_refused,
+    a_series_silent_for_long_makes_room_and_goes_on_from_its_total,
+    a_forgotten_name_may_become_another_metric,
 }
 
 fn after(seconds: i64) -> DateTime<Utc> {
@@ -243,4 +252,44 @@ async fn what_names_no_series_is_refused(database: &Database) {
         assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
     assert!(services::query_audit_log(&mut conn, &Page::default()).await.unwrap().items.is_empty());
+}
+
+/// A system in which 40 days have passed since `request`, and retention has seen to it.
+async fn after_silence(database: &Database, request: CreateMetricRequest) -> (Monitoring, Clock) {
+    let clock = Clock::fixed(start_time());
+    let mut limits = Limits::default();
+    limits.series_per_metric_max = 2;
+    let builder = builder(database).clock(clock.clone()).limits(limits).retention(Retention::days(30, 30));
+    let monitoring = builder.start().await.unwrap();
+    create(&monitoring, CreateMetricRequest { labels: HashMap::new(), ..request.clone() }).await;
+    create(&monitoring, request).await;
+    clock.advance(std::time::Duration::from_secs(40 * 86_400));
+    let tasks = crate::monitoring::handlers::Tasks::of_monitoring(&monitoring).await;
+    tasks.run("monitoring_data_retention", serde_json::Value::Null).await.unwrap();
+    (monitoring, clock)
+}
+
+async fn a_series_silent_for_long_makes_room_and_goes_on_from_its_total(database: &Database) {
+    let (monitoring, _) = after_silence(database, counter("orders_total", &[("pod", "1")], 3.0)).await;
+    assert!(!scrape(&monitoring).await.has(r#"orders_total{pod="1"}"#));
+    let now = 40 * 86_400;
+    assert!(values(&monitoring, "orders_total", now).await.is_empty());
+    services::fold_metric_totals(&mut monitoring.acquire().await.unwrap()).await.unwrap();
+    create(&monitoring, counter("orders_total", &[("pod", "2")], 1.0)).await;
+    create(&monitoring, counter("orders_total", &[("pod", "1")], 2.0)).await;
+    assert_eq!(scrape(&monitoring).await.value(r#"orders_total{pod="1"}"#), 5.0);
+    assert_eq!(values(&monitoring, r#"orders_total{pod="1"}"#, now).await, [5.0]);
+    assert_eq!(values(&monitoring, r#"increase(orders_total{pod="1"}[1h])"#, now).await, [2.0]);
+    let refused = refusal(&monitoring, counter("orders_total", &[("pod", "3")], 1.0)).await;
+    assert!(refused.contains("limit of 2 series"), "{refused}");
+}
+
+async fn a_forgotten_name_may_become_another_metric(database: &Database) {
+    let (monitoring, clock) = after_silence(database, counter("load", &[("core", "1")], 3.0)).await;
+    create(&monitoring, request(MetricType::Summary, "load", &[("core", "1")], 0.5)).await;
+    clock.advance(std::time::Duration::from_secs(3_600));
+    services::fold_metric_totals(&mut monitoring.acquire().await.unwrap()).await.unwrap();
+    let scrape = scrape(&monitoring).await;
+    assert_eq!(scrape.value(r#"load_count{core="1"}"#), 1.0);
+    assert_eq!(scrape.value(r#"load_sum{core="1"}"#), 0.5);
 }

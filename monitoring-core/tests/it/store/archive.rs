@@ -27,6 +27,8 @@ on_each_database!(
     what_comes_after_its_day_was_archived_is_added,
     several_at_once_write_everything_once,
     an_event_of_an_open_incident_is_neither_archived_nor_removed,
+    packed_samples_that_cannot_be_read_are_archived_as_they_are,
+    a_day_that_cannot_be_written_keeps_no_other,
 );
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -156,8 +158,9 @@ async fn samples_are_archived_whether_they_were_packed_or_not(database: &Databas
     let left = services::query_metrics(&mut conn, &filter, &Page::default()).await.unwrap();
     assert!(left.items.is_empty());
     drop(conn);
+    measure(&fixture, MetricType::Counter, "orders_total", 1.0, fixture.clock.now()).await;
     let total = fixture.monitoring.promql().instant("orders_total", fixture.clock.now()).await.unwrap();
-    assert!(format!("{:?}", total.value).contains("307"), "the total stays: {:?}", total.value);
+    assert!(format!("{:?}", total.value).contains("308"), "the total stays: {:?}", total.value);
 }
 
 async fn where_nothing_can_be_written_nothing_leaves(database: &Database) {
@@ -297,4 +300,50 @@ async fn an_event_of_an_open_incident_is_neither_archived_nor_removed(database: 
     let mut conn = fixture.conn().await;
     let attached = services::attached_events(&mut conn, incident.id, &Page::default()).await.unwrap();
     assert_eq!(attached.items, [events[2].clone()], "the incident's own copy stays for good");
+}
+
+async fn packed_samples_that_cannot_be_read_are_archived_as_they_are(database: &Database) {
+    let folder = Folder::new();
+    let fixture = start(database, &folder.path).await;
+    for name in ["depth", "load"] {
+        measure(&fixture, MetricType::Gauge, name, 1.0, noon() - TimeDelta::hours(1)).await;
+    }
+    retain(&fixture).await.unwrap();
+    let (chunks, series) = (database.table("metric_chunks"), database.table("metric_series"));
+    let damage = format!(
+        "UPDATE {chunks} SET data = substr(data, 1, 3)
+         WHERE series_id IN (SELECT id FROM {series} WHERE name = 'depth')"
+    );
+    database.execute(damage).await;
+    fixture.clock.advance(32 * DAY);
+    let report = retain(&fixture).await.unwrap();
+    assert_eq!(report["tables"]["metric_chunks"]["files"], 2, "{report}");
+    assert_eq!(database.number(format!("SELECT count(*) FROM {chunks}")).await, 0);
+    let left = lines(&folder.path, "metric_chunks-2026-06-15.jsonl.gz");
+    assert_eq!(
+        (left.len(), &left[0]["name"], &left[0]["labels"]),
+        (1, &json!("depth"), &json!({"shop": "a"}))
+    );
+    assert_eq!(left[0]["end_time"], "2026-06-15T11:00:00Z");
+    assert_eq!(left[0]["data"].as_str().unwrap().len(), 6, "three bytes");
+    let readable = "metric_samples-2026-06-15.jsonl.gz";
+    assert_eq!(samples(&folder.path, readable, "load").len(), 1);
+    assert!(samples(&folder.path, readable, "depth").is_empty());
+}
+
+async fn a_day_that_cannot_be_written_keeps_no_other(database: &Database) {
+    let folder = Folder::new();
+    let fixture = start(database, &folder.path).await;
+    tell(&fixture, "earlier", 3, 2).await;
+    tell(&fixture, "old", 0, 2).await;
+    measure(&fixture, MetricType::Gauge, "depth", 1.0, noon()).await;
+    fs::write(folder.path.join("events-2026-06-12.jsonl.gz"), "somebody's notes").unwrap();
+    fixture.clock.advance(34 * DAY);
+    let error = retain(&fixture).await.unwrap_err();
+    assert!(matches!(error, Error::Archive { .. }), "{error}");
+    assert_eq!(stored(&fixture).await, ["earlier"; 2]);
+    assert_eq!(lines(&folder.path, "events-2026-06-15.jsonl.gz").len(), 2);
+    assert_eq!(samples(&folder.path, "metric_samples-2026-06-15.jsonl.gz", "depth").len(), 1);
+    let known = fixture.monitoring.promql().metadata(Some("depth"), 9).await.unwrap();
+    assert!(known.is_empty(), "it fell silent");
 }

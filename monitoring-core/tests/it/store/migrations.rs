@@ -81,7 +81,7 @@ async fn the_command_line_recognises_ours(database: &Database) {
 async fn ten_starts_at_once_all_succeed(database: &Database) {
     let starts = futures_util::future::join_all((0..10).map(|_| start(database))).await;
     for started in starts {
-        started.unwrap();
+        drop(started.unwrap());
     }
     is_usable(database).await;
 }
@@ -111,7 +111,7 @@ async fn ten_processes_starting_at_once_all_succeed(database: &Database) {
 #[tokio::test]
 async fn started_by_another_test() {
     if let Ok(url) = std::env::var(URL_VARIABLE) {
-        Monitoring::builder().database_url(url).start().await.unwrap();
+        drop(Monitoring::builder().database_url(url).start().await.unwrap());
     }
 }
 
@@ -179,7 +179,7 @@ async fn another_schema_holds_everything() {
     let strays = "SELECT count(*) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
                   WHERE nspname IN ('public', 'monitoring')";
     assert_eq!(database.number(strays).await, 0);
-    start("watch_1").await;
+    drop(start("watch_1").await);
 }
 
 /// As for a role that is named like our schema.
@@ -189,11 +189,36 @@ async fn books_are_found_again_where_our_schema_comes_first_in_the_path() {
     let Some(database) = Database::postgres().await else { return };
     let url = format!("{}&options=-c%20search_path%3Dmonitoring,public", database.url());
     for _ in 0..2 {
-        Monitoring::builder().database_url(&url).start().await.unwrap();
+        drop(Monitoring::builder().database_url(&url).start().await.unwrap());
     }
     let books = "SELECT count(*) FROM pg_class WHERE relname = '_monitoring_migrations'";
     assert_eq!(database.number(books).await, 1);
     database.migrate(&command_line_migrator(&database).await).await.unwrap();
+}
+
+/// A role that may create a schema, but nothing in `public`, as it is by default since version 15.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_role_needs_no_rights_in_public_and_fewer_after_the_first_start() {
+    let Some(database) = Database::postgres().await else { return };
+    let role = format!("guest_{}", uuid::Uuid::new_v4().simple());
+    let name = "(SELECT quote_ident(current_database()))";
+    let on_database = |grant: &str| format!("DO $$ BEGIN EXECUTE format('{grant}', {name}); END $$");
+    database.execute(format!("CREATE ROLE {role}; REVOKE CREATE ON SCHEMA public FROM PUBLIC")).await;
+    database.execute(on_database(&format!("GRANT CREATE ON DATABASE %s TO {role}"))).await;
+    let url = format!("{}&options=-c%20role%3D{role}", database.url());
+    let start = || Monitoring::builder().database_url(&url).start();
+    start().await.unwrap().shutdown(std::time::Duration::from_secs(5)).await;
+    database.execute(on_database(&format!("REVOKE CREATE ON DATABASE %s FROM {role}"))).await;
+    let again = start().await.unwrap();
+    let mut conn = again.acquire().await.unwrap();
+    let created = services::create_event(&mut conn, request("s")).await.unwrap();
+    assert_eq!(services::event(&mut conn, created.id).await.unwrap(), created);
+    drop(conn);
+    again.shutdown(std::time::Duration::from_secs(5)).await;
+    let books = "SELECT count(*) FROM monitoring._monitoring_migrations";
+    assert!(database.number(books).await > 0);
+    database.execute(format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
 }
 
 /// By the search path of a role that is named like the schema, and by one that says so itself.

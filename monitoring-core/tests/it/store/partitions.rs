@@ -161,3 +161,28 @@ async fn a_long_statement_of_the_hosts_stops_neither_start_nor_events() {
     Fixture::start_with(&database, |builder| builder.clock(first.clock.clone())).await;
     assert_eq!(partitions(&database, "events").await.len(), 13);
 }
+
+#[tokio::test]
+async fn a_day_is_dropped_once_a_transaction_of_the_hosts_has_ended() {
+    let Some(database) = Database::postgres().await else { return };
+    let fixture = Fixture::start_with(&database, |builder| builder.retain_on_demand_only()).await;
+    create(&fixture, TimeDelta::zero()).await;
+    fixture.clock.advance(40 * DAY);
+    let tasks = Tasks::of(&fixture).await;
+    let mut host = PgConnection::connect(&database.url()).await.unwrap();
+    let mut transaction = host.begin().await.unwrap();
+    sqlx::query("SELECT count(*) FROM monitoring.events").execute(&mut *transaction).await.unwrap();
+    let waiting = async || {
+        let locks = "SELECT count(*) FROM pg_locks
+                     WHERE NOT granted AND relation = 'monitoring.events'::regclass";
+        database.number(locks).await > 0
+    };
+    let ending = async {
+        until("the day is to be dropped", waiting).await;
+        until("that is given up for now", async || !waiting().await).await;
+        transaction.rollback().await.unwrap();
+    };
+    let (removed, ()) = tokio::join!(tasks.run("monitoring_data_retention", Value::Null), ending);
+    assert_eq!(removed.unwrap()["events_deleted"], 1);
+    assert!(!partitions(&database, "events").await.contains(&"events_20260615".to_owned()));
+}

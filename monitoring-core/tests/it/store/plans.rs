@@ -19,7 +19,7 @@ use crate::support::fixture::{Fixture, noon, request};
 const EVENTS: usize = 20_000;
 
 /// What is looked up, and the indexes that lead there: on PostgreSQL, and on SQLite.
-const LOOKUPS: [(Lookup, &str, &str); 10] = [
+const LOOKUPS: [(Lookup, &str, &str); 11] = [
     (Lookup::Id, "events_pkey", "monitoring_events_id"),
     (Lookup::Newest, "events_pkey", "monitoring_events_id"),
     (Lookup::Hour, "events_pkey", "monitoring_events_id"),
@@ -28,6 +28,7 @@ const LOOKUPS: [(Lookup, &str, &str); 10] = [
     (Lookup::Request, "events_request", "monitoring_events_request"),
     (Lookup::Trace, "events_trace", "monitoring_events_trace"),
     (Lookup::Tag, "events_tags", "monitoring_event_tags"),
+    (Lookup::Author, "events_author", "monitoring_events_author"),
     (Lookup::Arrivals, "events_arrival", "INTEGER PRIMARY KEY"),
     (Lookup::History, "alert_transitions_rule", "monitoring_alert_transitions_rule"),
 ];
@@ -42,6 +43,7 @@ enum Lookup {
     Request,
     Trace,
     Tag,
+    Author,
     Arrivals,
     History,
 }
@@ -62,6 +64,9 @@ impl Stored {
         for half in [0, EVENTS / 2] {
             let requests = (half..half + EVENTS / 2).map(nth).collect();
             id = Some(services::create_events(&mut conn, requests).await.unwrap()[0].id);
+        }
+        for n in 0..20 {
+            services::create_event_as(&mut conn, nth(1_000 * n), Some(AUTHOR)).await.unwrap();
         }
         let position = services::event_position(&mut conn).await.unwrap();
         services::create_event(&mut conn, request("late")).await.unwrap();
@@ -96,12 +101,16 @@ impl Stored {
             Lookup::Errors => filter.level = Some(Level::Error),
             Lookup::Request => filter.request_id = Some("request-77".to_owned()),
             Lookup::Trace => filter.trace_id = Some(format!("{:032x}", 77)),
+            Lookup::Author => filter.created_by = Some(AUTHOR),
             Lookup::Tag => filter.tags = [("order_id".to_owned(), "77".to_owned())].into(),
         }
         let found = services::query_events(conn, &filter, &Page::default()).await.unwrap();
         assert!(!found.items.is_empty(), "{lookup:?}");
     }
 }
+
+/// Somebody who has sent little.
+const AUTHOR: uuid::Uuid = uuid::Uuid::from_u128(8);
 
 /// A rule whose alerts change rarely, among many others.
 const QUIET_RULE: uuid::Uuid = uuid::Uuid::from_u128(7);

@@ -7,11 +7,24 @@ use monitoring_core::{Error, EventFilter, Monitoring, Page, StoreError, services
 use crate::support::database::{Database, on_each_database};
 use crate::support::fixture::request;
 
-on_each_database!(what_is_written_is_read_through_another_connection);
+on_each_database!(what_is_written_is_read_through_another_connection, what_is_lent_comes_back);
 
 async fn what_is_written_is_read_through_another_connection(database: &Database) {
     let monitoring = Monitoring::builder().database_url(database.url()).start().await.unwrap();
     works(&monitoring).await;
+}
+
+/// More often than there are connections.
+async fn what_is_lent_comes_back(database: &Database) {
+    const ENOUGH: Duration = Duration::from_secs(60);
+    let monitoring = Monitoring::builder().database_url(database.url()).start().await.unwrap();
+    for _ in 0..20 {
+        let mut lent = monitoring.lend_read(ENOUGH).await.unwrap();
+        services::query_events(&mut lent, &EventFilter::default(), &Page::default()).await.unwrap();
+    }
+    let still_out = monitoring.lend_read(ENOUGH).await.unwrap();
+    drop(still_out);
+    assert_eq!(monitoring.shutdown(ENOUGH).await.unwritten, 0);
 }
 
 async fn works(monitoring: &Monitoring) {

@@ -19,7 +19,7 @@ on_each_database!(
     samples_leave_by_their_own_age_and_totals_stay,
     more_than_one_bite_is_removed,
     events_attached_to_an_open_incident_stay_until_it_is_resolved,
-    readings_that_are_gone_are_forgotten_and_counters_are_not,
+    series_that_are_gone_are_forgotten_and_totals_are_not,
     a_report_says_of_each_table_what_is_gone,
 );
 
@@ -182,7 +182,7 @@ async fn events_attached_to_an_open_incident_stay_until_it_is_resolved(database:
     assert_eq!(attached.items.len(), 2, "the incident has copies");
 }
 
-async fn readings_that_are_gone_are_forgotten_and_counters_are_not(database: &Database) {
+async fn series_that_are_gone_are_forgotten_and_totals_are_not(database: &Database) {
     let fixture = Fixture::start_with(database, |builder| {
         builder.retention(Retention::days(30, 30)).retain_on_demand_only()
     })
@@ -212,13 +212,16 @@ async fn readings_that_are_gone_are_forgotten_and_counters_are_not(database: &Da
     read("young", 3.0).await;
     fixture.clock.advance(12 * DAY);
     let report = tasks.run("monitoring_data_retention", Value::Null).await.unwrap();
-    assert!(report["series_forgotten"].as_u64() >= Some(2), "{report}");
-    assert_eq!(known().await, ["jobs_total", "young"]);
+    assert!(report["series_forgotten"].as_u64() >= Some(3), "{report}");
+    assert_eq!(known().await, ["young"]);
 
     read("back", 4.0).await;
+    count(&fixture, fixture.clock.now()).await;
     assert_eq!(known().await, ["back", "jobs_total", "young"]);
-    let answer = fixture.monitoring.promql().instant("back", fixture.clock.now()).await.unwrap();
-    assert!(format!("{:?}", answer.value).contains("4.0"), "{:?}", answer.value);
+    for (query, value) in [("back", "4.0"), ("jobs_total", "2.0"), ("increase(jobs_total[1h])", "1.0")] {
+        let answer = fixture.monitoring.promql().instant(query, fixture.clock.now()).await.unwrap();
+        assert!(format!("{:?}", answer.value).contains(value), "{query}: {:?}", answer.value);
+    }
     let again = tasks.run("monitoring_data_retention", Value::Null).await.unwrap();
     assert_eq!(again["series_forgotten"], 0);
     assert_eq!(known().await, ["back", "jobs_total", "young"]);

@@ -3,6 +3,10 @@
 //! Two bytes are enough for a series without anything in it, or for a label or sample; decoded they
 //! are dozens. And in version 2.0 one byte names a text of any length, any number of times. So a body
 //! within all other bounds could still ask for terabytes.
+//!
+//! What is counted must be what is decoded. Where a message is none throughout, decoding may read it in
+//! another way before it fails, such as a field beyond the end of its message; and what no sender of
+//! these messages uses, groups, would have to be skipped as decoding skips it. Both are refused.
 
 use crate::router::error::{Answer, Code, Problem};
 
@@ -14,11 +18,11 @@ const PARTS_MAX: usize = 1_000_000;
 pub(super) fn check_one(content: &[u8]) -> Answer<()> {
     const SERIES: u64 = 1;
     const EXEMPLAR: u64 = 3;
-    let parts = |series| {
-        let of_exemplars: usize = messages(series, EXEMPLAR).map(|exemplar| Fields(exemplar).count()).sum();
-        Fields(series).count() + of_exemplars
+    let parts = |series: &[u8]| -> Answer<usize> {
+        let of_exemplars = messages(series, EXEMPLAR)?.map(count).sum::<Answer<usize>>()?;
+        Ok(count(series)? + of_exemplars)
     };
-    check_parts(messages(content, SERIES).map(parts))
+    check_parts(messages(content, SERIES)?.map(parts))
 }
 
 /// Refuses a message of version 2.0 that would be too large, or in which all the labels together,
@@ -28,21 +32,22 @@ pub(super) fn check_two(content: &[u8], bytes_max: usize) -> Answer<()> {
     const SERIES: u64 = 5;
     const LABELS: u64 = 1;
     const EXEMPLAR: u64 = 4;
-    check_parts(messages(content, SYMBOL).map(|_| 0))?;
-    let symbols: Vec<_> = messages(content, SYMBOL).map(<[u8]>::len).collect();
-    let named = |message| numbers(message, LABELS).count();
-    let parts = |series| {
-        Fields(series).count() + named(series) + messages(series, EXEMPLAR).map(named).sum::<usize>()
+    check_parts(messages(content, SYMBOL)?.map(|_| Ok(0)))?;
+    let symbols: Vec<_> = messages(content, SYMBOL)?.map(<[u8]>::len).collect();
+    let named = |message: &[u8]| -> Answer<usize> { Ok(numbers(message, LABELS)?.count()) };
+    let parts = |series: &[u8]| -> Answer<usize> {
+        let of_exemplars = messages(series, EXEMPLAR)?.map(named).sum::<Answer<usize>>()?;
+        Ok(count(series)? + named(series)? + of_exemplars)
     };
-    check_parts(messages(content, SERIES).map(parts))?;
-    let named_bytes = |message| {
-        let length = |number: u64| usize::try_from(number).ok().and_then(|number| symbols.get(number));
-        numbers(message, LABELS).filter_map(length).sum::<usize>()
+    check_parts(messages(content, SERIES)?.map(parts))?;
+    let named_bytes = |message: &[u8]| -> Answer<usize> {
+        let length = |number: u32| symbols.get(number as usize);
+        Ok(numbers(message, LABELS)?.filter_map(length).sum::<usize>())
     };
     let mut bytes = 0_usize;
-    for series in messages(content, SERIES) {
-        let of_exemplars: usize = messages(series, EXEMPLAR).map(named_bytes).sum();
-        bytes = bytes.saturating_add(named_bytes(series)).saturating_add(of_exemplars);
+    for series in messages(content, SERIES)? {
+        let of_exemplars = messages(series, EXEMPLAR)?.map(named_bytes).sum::<Answer<usize>>()?;
+        bytes = bytes.saturating_add(named_bytes(series)?).saturating_add(of_exemplars);
         if bytes > bytes_max {
             let detail = format!("the labels must have at most {bytes_max} bytes when they are written out");
             return Err(Problem::new(Code::PayloadTooLarge, detail));
@@ -52,10 +57,10 @@ pub(super) fn check_two(content: &[u8], bytes_max: usize) -> Answer<()> {
 }
 
 /// Takes the number of parts of each message; it is one itself.
-fn check_parts(messages: impl Iterator<Item = usize>) -> Answer<()> {
+fn check_parts(messages: impl Iterator<Item = Answer<usize>>) -> Answer<()> {
     let mut parts = 0;
     for of_message in messages {
-        parts += 1 + of_message;
+        parts += 1 + of_message?;
         if parts > PARTS_MAX {
             let detail = format!("the body must have at most {PARTS_MAX} series, labels and samples");
             return Err(Problem::new(Code::PayloadTooLarge, detail));
@@ -65,27 +70,43 @@ fn check_parts(messages: impl Iterator<Item = usize>) -> Answer<()> {
 }
 
 /// The messages and texts under a tag.
-fn messages(content: &[u8], tag: u64) -> impl Iterator<Item = &[u8]> {
-    Fields(content).filter_map(move |field| match field {
+fn messages(content: &[u8], tag: u64) -> Answer<impl Iterator<Item = &[u8]>> {
+    Ok(fields(content)?.filter_map(move |field| match field {
         (found, Value::Bytes(bytes)) if found == tag => Some(bytes),
         _ => None,
-    })
+    }))
 }
 
-/// The numbers under a tag, packed or one by one.
-fn numbers(content: &[u8], tag: u64) -> impl Iterator<Item = u64> {
-    let under_tag = Fields(content).filter(move |(found, _)| *found == tag);
-    under_tag.flat_map(|(_, value)| {
+/// The numbers under a tag, packed or one by one; of too large ones the lower half, as decoding has it.
+fn numbers(content: &[u8], tag: u64) -> Answer<impl Iterator<Item = u32>> {
+    let under_tag = fields(content)?.filter(move |(found, _)| *found == tag);
+    let numbers = under_tag.flat_map(|(_, value)| {
         let (one, mut packed) = match value {
             Value::Number(number) => (Some(number), &[][..]),
             Value::Bytes(bytes) => (None, bytes),
             Value::Fixed => (None, &[][..]),
         };
         one.into_iter().chain(std::iter::from_fn(move || varint(&mut packed)))
-    })
+    });
+    #[allow(clippy::cast_possible_truncation)]
+    Ok(numbers.map(|number| number as u32))
 }
 
-/// The fields of a message up to where it is none, which decoding will tell.
+fn count(content: &[u8]) -> Answer<usize> {
+    Ok(fields(content)?.count())
+}
+
+/// The fields of a message, if it is one throughout.
+fn fields(content: &[u8]) -> Answer<Fields<'_>> {
+    let mut rest = Fields(content);
+    rest.by_ref().for_each(drop);
+    match rest.0 {
+        [] => Ok(Fields(content)),
+        _ => Err(Problem::field("body", "is no such message: a field is cut off or of an unknown kind")),
+    }
+}
+
+/// The fields of a message up to where it is none; the rest of it stays.
 struct Fields<'c>(&'c [u8]);
 
 enum Value<'c> {
@@ -98,17 +119,19 @@ impl<'c> Iterator for Fields<'c> {
     type Item = (u64, Value<'c>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let key = varint(&mut self.0)?;
+        let mut rest = self.0;
+        let key = varint(&mut rest)?;
         let value = match key & 7 {
-            0 => Value::Number(varint(&mut self.0)?),
-            1 => take(&mut self.0, 8).map(|_| Value::Fixed)?,
+            0 => Value::Number(varint(&mut rest)?),
+            1 => take(&mut rest, 8).map(|_| Value::Fixed)?,
             2 => {
-                let length = varint(&mut self.0)?;
-                Value::Bytes(take(&mut self.0, usize::try_from(length).ok()?)?)
+                let length = varint(&mut rest)?;
+                Value::Bytes(take(&mut rest, usize::try_from(length).ok()?)?)
             }
-            5 => take(&mut self.0, 4).map(|_| Value::Fixed)?,
+            5 => take(&mut rest, 4).map(|_| Value::Fixed)?,
             _ => return None,
         };
+        self.0 = rest;
         Some((key >> 3, value))
     }
 }
@@ -175,9 +198,40 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_left_to_the_decoder() {
-        for content in [&[0xff; 20][..], &[0x0a, 0x05, 1], &[0x0b], &[]] {
-            assert!(check_one(content).is_ok() && check_two(content, 0).is_ok());
+    fn what_is_no_message_throughout_is_refused() {
+        for content in [&[0xff; 20][..], &[0x0a, 0x05, 1], &[0x0b], &[0x0e], &[0x08, 0x80]] {
+            assert!(check_one(content).is_err() && check_two(content, 0).is_err());
         }
+        assert!(check_one(&[]).is_ok() && check_two(&[], 0).is_ok());
+    }
+
+    #[test]
+    fn nothing_hides_behind_a_group() {
+        let behind = |content: &[u8]| [&[0x7b, 0x7c][..], content].concat();
+        let series = message(1, &message(3, &[]));
+        assert!(check_one(&series).is_ok());
+        assert!(check_one(&behind(&series)).is_err());
+        assert!(check_one(&message(1, &behind(&[]))).is_err(), "in a series");
+        assert!(check_one(&message(1, &message(3, &behind(&[])))).is_err(), "in an exemplar");
+        assert!(check_two(&repeating(1), MIB).is_ok());
+        assert!(check_two(&behind(&repeating(1)), MIB).is_err());
+        assert!(check_two(&message(5, &behind(&[])), MIB).is_err(), "in a series");
+        assert!(check_two(&message(5, &message(4, &behind(&[]))), MIB).is_err(), "in an exemplar");
+    }
+
+    #[test]
+    fn nothing_hides_in_a_field_that_is_longer_than_its_message() {
+        // An exemplar of more bytes than its series has: decoding reads on behind the series.
+        let series = [&[3 << 3 | 2, 100][..], &[0x0a, 0].repeat(10)].concat();
+        assert!(check_one(&message(1, &series)).is_err());
+    }
+
+    #[test]
+    fn a_reference_past_32_bits_counts_as_what_decoding_makes_of_it() {
+        // 2^32, of which decoding leaves nothing: the first symbol.
+        let references = message(1, &[0x80, 0x80, 0x80, 0x80, 0x10]);
+        let content = [message(4, &[b'x'; 1_000]), message(5, &references)].concat();
+        assert!(check_two(&content, 1_000).is_ok());
+        assert!(check_two(&content, 999).is_err());
     }
 }

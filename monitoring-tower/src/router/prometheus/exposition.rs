@@ -21,7 +21,7 @@ use crate::router::state::RouterState;
 /// Everything measured, in the text format of Prometheus or in OpenMetrics, as `accept` prefers: the
 /// totals of the cluster, or with `scope=process` what this replica has counted itself.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/metrics/prometheus", tag = "metrics",
-    params(crate::router::openapi::ScopeQuery),
+    params(crate::router::openapi_params::ScopeQuery),
     responses((status = 200, description = "The exposition", body = String, content_type = "text/plain"))))]
 pub(in crate::router) async fn expose(
     State(state): State<RouterState>,
@@ -94,7 +94,7 @@ struct Scrape {
 impl Scrape {
     /// Takes a connection for each portion, so that a scraper that reads slowly holds none.
     async fn next_chunk(&mut self) -> Result<Option<String>, Error> {
-        let mut connection = self.state.monitoring().acquire_read().await?;
+        let mut connection = self.state.lend().await?;
         self.exposition.next_chunk(&mut connection).await
     }
 }

@@ -7,17 +7,26 @@ use axum::body::Body;
 use futures_util::FutureExt as _;
 use monitoring_core::services::SentSeries;
 
+use super::snappy::EXPANSION_MAX;
 use super::write::Version;
 
 /// Bytes of a body. What a body may become is bounded by a multiple of it.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// What a body says in the message of either version; `None` where it says nothing in it.
+///
+/// # Panics
+///
+/// The bounds let more through than they say.
 #[must_use]
 pub fn received(body: &[u8]) -> [Option<Vec<SentSeries>>; 2] {
     [Version::One, Version::Two].map(|version| {
         let read = version.read(Body::from(body.to_vec()), BODY_BYTES_MAX).now_or_never();
-        read.expect("a body in memory is there at once").ok().map(|sent| sent.series)
+        let sent = read.expect("a body in memory is there at once").ok()?;
+        let labels = sent.series.iter().flat_map(|series| &series.labels);
+        let bytes: usize = labels.map(|(name, value)| name.len() + value.len()).sum();
+        assert!(bytes <= BODY_BYTES_MAX * EXPANSION_MAX, "{bytes} bytes of labels got past the bounds");
+        Some(sent.series)
     })
 }
 

@@ -13,6 +13,8 @@ mod form;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod json;
+mod parts;
+mod portions;
 mod query;
 mod read;
 mod rules;

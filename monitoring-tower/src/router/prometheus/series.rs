@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{PromAnswer, PromData, PromError};
 use super::form::Form;
-use super::json::labels as written;
+use super::json::{labels as written, quoted, write_list};
 use crate::router::state::RouterState;
 
 /// Items in one answer, where the request names no bound.
@@ -19,17 +19,18 @@ pub(super) async fn series(State(state): State<RouterState>, form: Form) -> Prom
         return Err(PromError::bad_data("no match[] parameter provided"));
     }
     state.flush().await;
-    let found = promql.series(&selectors, limit).await.map_err(PromError::about_match)?;
-    let found: Vec<_> = found.iter().map(written).collect();
-    Ok(PromData::written(format!("[{}]", found.join(","))))
+    let turn = promql.turn().await?;
+    let found = turn.series(&selectors, limit).await.map_err(PromError::about_match)?;
+    list(found, written).await
 }
 
 /// The names of labels.
 pub(super) async fn labels(State(state): State<RouterState>, form: Form) -> PromAnswer {
     let Selection { promql, selectors, limit } = selection(&state, &form)?;
     state.flush().await;
-    let names = promql.label_names(&selectors, limit).await.map_err(PromError::about_match)?;
-    Ok(json!(names).into())
+    let turn = promql.turn().await?;
+    let names = turn.label_names(&selectors, limit).await.map_err(PromError::about_match)?;
+    list(names, |name| quoted(name)).await
 }
 
 /// The values of one label.
@@ -43,8 +44,16 @@ pub(super) async fn label_values(
         return Err(PromError::bad_data(format!("invalid label name: {name:?}")));
     }
     state.flush().await;
-    let values = promql.label_values(&unescaped(&name), &selectors, limit).await;
-    Ok(json!(values.map_err(PromError::about_match)?).into())
+    let turn = promql.turn().await?;
+    let values = turn.label_values(&unescaped(&name), &selectors, limit).await;
+    list(values.map_err(PromError::about_match)?, |value| quoted(value)).await
+}
+
+/// An array of items. It is to be written in the turn they were found in.
+async fn list<T: Send>(items: Vec<T>, written: impl Fn(&T) -> String + Send + Sync) -> PromAnswer {
+    let mut portions = PromData::portions();
+    write_list(&mut portions, items, |text, item| text.push_str(&written(&item))).await?;
+    Ok(PromData::of(portions))
 }
 
 /// Type, help and unit of metrics.

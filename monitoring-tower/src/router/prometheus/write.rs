@@ -5,9 +5,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use monitoring_core::services;
+use monitoring_core::services::{self, SentReport};
 use prost::Message;
 
+use super::parts::{SAMPLES_MAX, parts};
 use super::wire::{Request, Sent, WriteRequest};
 use super::{bounds, snappy};
 use crate::router::error::{Answer, Code, Problem};
@@ -23,8 +24,11 @@ pub(super) async fn write(
 ) -> Answer<Response> {
     let version = Version::of(&headers)?;
     let sent = version.read(body, state.monitoring().limits().body_bytes_max).await?;
-    let mut connection = state.write().await?;
-    let mut report = services::store_samples(&mut connection, sent.series).await?;
+    let mut report = SentReport::default();
+    for part in parts(sent.series, SAMPLES_MAX) {
+        // A connection for each: whoever waits for one comes in between.
+        report.add(services::store_samples(&mut state.write().await?, part).await?);
+    }
     let unreadable = sent.histograms + sent.malformed;
     if sent.histograms > 0 {
         report.reasons.push(format!("{} native histograms, which cannot be stored", sent.histograms));

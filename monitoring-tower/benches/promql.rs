@@ -13,9 +13,8 @@
 //! end it.
 
 use std::error::Error;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{TimeDelta, Utc};
@@ -24,12 +23,17 @@ use monitoring_tower::FromExtensions;
 use prost::Message;
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
+use tokio::net::TcpListener;
 
+use self::api::Api;
+use self::prometheus::Prometheus;
+
+#[path = "../../monitoring-core/benches/evaluation/api.rs"]
+mod api;
 #[path = "../../monitoring-core/tests/it/support/postgres.rs"]
 mod postgres;
+#[path = "../../monitoring-core/benches/evaluation/prometheus.rs"]
+mod prometheus;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -51,17 +55,17 @@ async fn main() -> Outcome<()> {
 async fn run(folder: &Path) -> Outcome<()> {
     let percent: i64 = std::env::var("PROMQL_BENCH_PERCENT").map_or(Ok(100), |text| text.parse())?;
     let database = postgres::database().await.ok_or("the comparison needs PostgreSQL")?;
-    let (prometheus, child) = Server::prometheus(folder).await?;
+    let prometheus = Prometheus::start(folder, "groups: []").await?;
     let end = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
     let end = end - end % STEP_MILLIS;
 
-    let (ours, monitoring) = Server::ours(&database.url).await?;
+    let (api, monitoring) = ours(&database.url).await?;
     let sets = Set::all();
-    let took = load(&sets, end, percent, [&prometheus, &ours]).await?;
+    let took = load(&sets, end, percent, [&prometheus.api, &api]).await?;
     report_load(sets.iter().map(|set| set.series.len() as i64 * set.steps(percent)).sum(), took);
     monitoring.shutdown(Duration::from_secs(30)).await;
     // What runs at its start packs what has settled.
-    let (ours, _monitoring) = Server::ours(&database.url).await?;
+    let (api, _monitoring) = ours(&database.url).await?;
     let begin = Instant::now();
     wait_until_packed(&database.url).await?;
     report_packed(begin.elapsed());
@@ -71,7 +75,7 @@ async fn run(folder: &Path) -> Outcome<()> {
         let mut times = [Vec::new(), Vec::new()];
         for round in 0..=ROUNDS {
             let mut answers = [Value::Null, Value::Null];
-            let servers = [&prometheus, &ours];
+            let servers = [&prometheus.api, &api];
             for server in [round % 2, 1 - round % 2] {
                 let begin = Instant::now();
                 let body = servers[server].get(&question.path).await?;
@@ -82,10 +86,7 @@ async fn run(folder: &Path) -> Outcome<()> {
         }
         report(&question, times.map(|times| times[1..].to_vec()));
     }
-    report_memory(
-        memory("/proc/self/status")?,
-        memory(&format!("/proc/{}/status", child.id().unwrap_or(1)))?,
-    );
+    report_memory(memory("/proc/self/status")?, memory(&format!("/proc/{}/status", prometheus.id()?))?);
     Ok(())
 }
 
@@ -140,7 +141,7 @@ impl Set {
 }
 
 /// Writes the same to both, in the order of time; returns how long each took.
-async fn load(sets: &[Set], end: i64, percent: i64, servers: [&Server; 2]) -> Outcome<[Duration; 2]> {
+async fn load(sets: &[Set], end: i64, percent: i64, servers: [&Api; 2]) -> Outcome<[Duration; 2]> {
     let steps = sets.iter().map(|set| set.steps(percent)).max().unwrap_or(1);
     let start = end - (steps - 1) * STEP_MILLIS;
     let mut took = [Duration::ZERO; 2];
@@ -218,73 +219,14 @@ fn questions(end: i64) -> Vec<Question> {
     ]
 }
 
-/// A server and what its addresses begin with.
-struct Server {
-    address: SocketAddr,
-    base: &'static str,
-}
-
-impl Server {
-    async fn ours(url: &str) -> Outcome<(Self, Monitoring)> {
-        let monitoring = Monitoring::builder().database_url(url).start().await?;
-        let principal = Principal::new(uuid::Uuid::nil(), Role::Admin);
-        let router = monitoring_tower::router(&monitoring, FromExtensions).layer(axum::Extension(principal));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok((Self { address, base: "/prometheus/api/v1" }, monitoring))
-    }
-
-    async fn prometheus(folder: &Path) -> Outcome<(Self, Child)> {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?;
-        let config = folder.join("prometheus.yml");
-        std::fs::write(&config, "global: {}\n")?;
-        let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .arg("--web.enable-remote-write-receiver")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
-        let server = Self { address, base: "/api/v1" };
-        while server.get("/status/buildinfo").await.is_err() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Ok((server, child))
-    }
-
-    async fn get(&self, path: &str) -> Outcome<Vec<u8>> {
-        self.send(format!("GET {}{path} HTTP/1.0\r\n\r\n", self.base).into_bytes()).await
-    }
-
-    async fn write(&self, body: &[u8]) -> Outcome<()> {
-        let mut request = format!(
-            "POST {}/write HTTP/1.0\r\ncontent-encoding: snappy\r\ncontent-type: application/x-protobuf\r\n\
-             x-prometheus-remote-write-version: 0.1.0\r\ncontent-length: {}\r\n\r\n",
-            self.base,
-            body.len()
-        )
-        .into_bytes();
-        request.extend(body);
-        self.send(request).await.map(drop)
-    }
-
-    /// Sends a request and returns the body of the answer.
-    async fn send(&self, request: Vec<u8>) -> Outcome<Vec<u8>> {
-        let mut stream = TcpStream::connect(self.address).await?;
-        stream.write_all(&request).await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or("no answer")? + 4;
-        let head = String::from_utf8_lossy(&answer[..end]);
-        if head.split(' ').nth(1).is_none_or(|status| !status.starts_with('2')) {
-            return Err(format!("{head}{}", String::from_utf8_lossy(&answer[end..])).into());
-        }
-        answer.drain(..end);
-        Ok(answer)
-    }
+async fn ours(url: &str) -> Outcome<(Api, Monitoring)> {
+    let monitoring = Monitoring::builder().database_url(url).start().await?;
+    let principal = Principal::new(uuid::Uuid::nil(), Role::Admin);
+    let router = monitoring_tower::router(&monitoring, FromExtensions).layer(axum::Extension(principal));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok((Api { address, base: "/prometheus/api/v1" }, monitoring))
 }
 
 fn percent_encoded(text: &str) -> String {

@@ -1,4 +1,8 @@
 //! Request monitoring for tower and axum, and the HTTP interface of `monitoring-core`.
+//!
+//! [`MonitoringLayer`] gives each request an id, continues its trace, and records one event and the metrics of
+//! OpenTelemetry's HTTP conventions when its response has ended, however it ends. `router` serves what is stored,
+//! to whom the host says may see it.
 
 mod middleware;
 #[cfg(feature = "api")]

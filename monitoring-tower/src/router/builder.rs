@@ -92,6 +92,10 @@ impl RouterBuilder {
     /// Ends all event streams when `shutdown` resolves. A server that shuts down gracefully waits
     /// for its connections, and a stream would keep its own open for minutes: pass here what the
     /// server's graceful shutdown waits for.
+    ///
+    /// A stream ends where it is read. A client that has stopped reading, such as a laptop that sleeps, keeps
+    /// its connection open all the same, as it could any other answer. So bound the server's shutdown in time,
+    /// and call [`Monitoring::shutdown`](monitoring_core::Monitoring::shutdown) after it, however it ended.
     pub fn shutdown_on(mut self, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
         self.options.shutdown = shutdown.boxed().shared();
         self

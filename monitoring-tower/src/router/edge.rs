@@ -5,11 +5,12 @@ use axum::body::Body;
 use axum::extract::{OriginalUri, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue};
 use monitoring_core::own_work::{self, OwnWork};
 
 use super::error::Problem;
+use super::face::Face;
 use super::state::RouterState;
 use crate::middleware::{OfOwnRouter, RequestContext, RequestId};
 
@@ -19,13 +20,18 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) async fn pass(State(state): State<RouterState>, request: Request, next: Next) -> Response {
     let request_id = request_id(&request);
     let instance = path(&request);
+    let face = Face::of(request.uri().path());
     let method = request.method().clone();
     let served = tokio::time::timeout(state.options().request_timeout, next.run(request)).await;
     let mut response = served.unwrap_or_else(|_| Problem::timed_out(&method).into_response());
     response.extensions_mut().insert(OfOwnRouter);
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        *response.body_mut() = Body::from(problem.render(&instance, request_id.as_str()));
-        response.headers_mut().remove(http::header::CONTENT_LENGTH);
+        let (media_type, body) = face.write(problem, &instance, request_id.as_str());
+        *response.body_mut() = Body::from(body);
+        response.headers_mut().remove(CONTENT_LENGTH);
+        if let Some(media_type) = media_type {
+            response.headers_mut().insert(CONTENT_TYPE, media_type);
+        }
     }
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

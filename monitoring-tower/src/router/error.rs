@@ -118,6 +118,15 @@ impl Problem {
         Self { retry_after: None, ..Self::new(Code::TimedOut, detail) }
     }
 
+    pub(super) const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What went wrong, in a sentence.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// One field that breaks a rule.
     pub(super) fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Invalid::field(field, message).into()

@@ -121,7 +121,7 @@ fn too_large(max: usize) -> Problem {
 }
 
 /// `application/json` or any `application/*+json`, with or without parameters.
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
         return false;
     };

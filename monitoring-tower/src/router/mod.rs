@@ -12,9 +12,12 @@ mod builder;
 mod edge;
 mod error;
 mod extract;
+mod face;
 mod open_streams;
 #[cfg(feature = "openapi")]
 mod openapi;
+#[cfg(feature = "openapi")]
+mod openapi_params;
 mod params;
 #[cfg(feature = "prometheus")]
 mod prometheus;

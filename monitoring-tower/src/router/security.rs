@@ -3,7 +3,7 @@
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use monitoring_core::{Incident, Permission, Principal};
@@ -64,14 +64,29 @@ async fn admit(state: &RouterState, parts: &Parts, access: Access) -> Answer<Cal
 
 /// Refuses a change that a browser was made to send by a page of another origin. The host may know
 /// its users by cookies, which browsers add unasked as they do passwords; tokens they do not.
+///
+/// Browsers say where a request comes from if the connection is encrypted or local. Else, and of old, there
+/// is only the origin of the page, which has to be this host; what sends neither is no browser's doing.
 fn refuse_foreign_change(parts: &Parts) -> Answer<()> {
     if parts.method.is_safe() || parts.headers.get(AUTHORIZATION).is_some_and(sent_on_purpose) {
         return Ok(());
     }
-    match parts.headers.get(&SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
-        None | Some(b"same-origin" | b"none") => Ok(()),
-        Some(_) => Err(Problem::new(Code::Forbidden, "a page of another origin may not change anything")),
+    let is_ours = match parts.headers.get(&SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
+        Some(site) => matches!(site, b"same-origin" | b"none"),
+        None => parts.headers.get(ORIGIN).is_none_or(|origin| is_of_host(origin, parts)),
+    };
+    match is_ours {
+        true => Ok(()),
+        false => Err(Problem::new(Code::Forbidden, "a page of another origin may not change anything")),
     }
+}
+
+/// Whether the origin's host and port are those the request was sent to. The scheme is not known here.
+fn is_of_host(origin: &HeaderValue, parts: &Parts) -> bool {
+    let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
+    let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str().as_bytes()));
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    matches!((origin, host), (Some((_, of)), Some(host)) if of.as_bytes().eq_ignore_ascii_case(host))
 }
 
 fn sent_on_purpose(authorization: &HeaderValue) -> bool {

@@ -116,6 +116,35 @@ async fn a_change_from_another_sites_page_is_refused() {
     }
 }
 
+/// Browsers name no site where the connection is not encrypted, and old ones nowhere.
+#[tokio::test]
+async fn a_change_from_another_origin_is_refused() {
+    let service = Service::sqlite().await;
+    let app = monitoring_tower::router(&service.monitoring, FromExtensions)
+        .layer(axum::Extension(Principal::new(ADMIN.id, ADMIN.role)));
+    let enable = "/alerts/00000000-0000-7000-8000-000000000001/enable";
+    let status = async |headers: &[(&str, &str)]| {
+        let mut request = Request::builder().method(Method::POST).uri(enable);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        exchange(&app, request.body(Body::empty()).unwrap()).await.status
+    };
+    let host = ("host", "mon.example:8080");
+    for origin in ["http://evil.example", "http://mon.example", "http://mon.example:80801", "null", ""] {
+        assert_eq!(status(&[host, ("origin", origin)]).await, StatusCode::FORBIDDEN, "{origin}");
+        let token = ("authorization", "Bearer t");
+        assert_eq!(status(&[host, ("origin", origin), token]).await, StatusCode::NOT_FOUND, "{origin}");
+    }
+    for origin in ["http://mon.example:8080", "https://MON.example:8080"] {
+        assert_eq!(status(&[host, ("origin", origin)]).await, StatusCode::NOT_FOUND, "{origin}");
+    }
+    assert_eq!(status(&[("origin", "http://mon.example")]).await, StatusCode::FORBIDDEN, "no host");
+    assert_eq!(status(&[host]).await, StatusCode::NOT_FOUND, "no browser");
+    let says_so = [host, ("origin", "http://proxied.example"), ("sec-fetch-site", "same-origin")];
+    assert_eq!(status(&says_so).await, StatusCode::NOT_FOUND, "the browser knows better");
+}
+
 #[tokio::test]
 async fn a_refusal_names_the_role_that_is_missing() {
     let service = Service::sqlite().await;
@@ -137,7 +166,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
     for endpoint in endpoints() {
         let path = path(&endpoint);
         let answer = send(&service.app, Method::TRACE, &path, Some(ADMIN), None).await;
-        answer.problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
         let allowed: Vec<_> = answer.header("allow").split(',').map(str::trim).collect();
         assert!(allowed.contains(&endpoint.method.as_str()), "{path}: {allowed:?}");
     }

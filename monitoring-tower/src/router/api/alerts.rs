@@ -36,7 +36,7 @@ pub(in crate::router) async fn create(
 
 /// Rules, newest first, and how they stand: their health, their alerts, how often these changed.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/alerts", tag = "alerts",
-    params(crate::router::openapi::AlertQuery, crate::router::openapi::PageQuery),
+    params(crate::router::openapi_params::AlertQuery, crate::router::openapi_params::PageQuery),
     responses((status = 200, body = respond::List<monitoring_core::AlertRuleView>))))]
 pub(in crate::router) async fn list(
     State(state): State<RouterState>,
@@ -67,7 +67,7 @@ pub(in crate::router) async fn show(
 
 /// Changes what the body names; the rest stays.
 #[cfg_attr(feature = "openapi", utoipa::path(put, path = "/alerts/{id}", tag = "alerts",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::Expected),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::Expected),
     request_body = UpdateAlertRequest,
     responses((status = 200, body = respond::Success<monitoring_core::AlertRule>))))]
 pub(in crate::router) async fn update(
@@ -82,7 +82,7 @@ pub(in crate::router) async fn update(
 
 /// The same as `PUT`.
 #[cfg_attr(feature = "openapi", utoipa::path(patch, path = "/alerts/{id}", tag = "alerts",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::Expected),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::Expected),
     request_body = UpdateAlertRequest,
     responses((status = 200, body = respond::Success<monitoring_core::AlertRule>))))]
 pub(in crate::router) async fn patch(
@@ -97,7 +97,7 @@ pub(in crate::router) async fn patch(
 
 /// Has the rule evaluated.
 #[cfg_attr(feature = "openapi", utoipa::path(post, path = "/alerts/{id}/enable", tag = "alerts",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::Expected),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::Expected),
     responses((status = 200, body = respond::Success<monitoring_core::AlertRule>))))]
 pub(in crate::router) async fn enable(
     State(state): State<RouterState>,
@@ -111,7 +111,7 @@ pub(in crate::router) async fn enable(
 
 /// Keeps the rule, but has it evaluated no more.
 #[cfg_attr(feature = "openapi", utoipa::path(post, path = "/alerts/{id}/disable", tag = "alerts",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::Expected),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::Expected),
     responses((status = 200, body = respond::Success<monitoring_core::AlertRule>))))]
 pub(in crate::router) async fn disable(
     State(state): State<RouterState>,
@@ -125,7 +125,7 @@ pub(in crate::router) async fn disable(
 
 /// Removes a rule.
 #[cfg_attr(feature = "openapi", utoipa::path(delete, path = "/alerts/{id}", tag = "alerts",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::Expected),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::Expected),
     responses((status = 204, description = "Done"))))]
 pub(in crate::router) async fn delete(
     State(state): State<RouterState>,
@@ -142,7 +142,7 @@ pub(in crate::router) async fn delete(
 
 /// Alerts that are pending or firing, of all rules.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/alerts/active", tag = "alerts",
-    params(crate::router::openapi::ActiveAlertQuery),
+    params(crate::router::openapi_params::ActiveAlertQuery),
     responses((status = 200, body = respond::Success<Vec<monitoring_core::AlertInstance>>))))]
 pub(in crate::router) async fn active(
     State(state): State<RouterState>,
@@ -157,8 +157,8 @@ pub(in crate::router) async fn active(
 
 /// Every change of state of the rule's alerts, newest first. It stays when the rule is removed.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/alerts/{id}/history", tag = "alerts",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::AlertHistoryQuery,
-        crate::router::openapi::PageQuery),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::AlertHistoryQuery,
+        crate::router::openapi_params::PageQuery),
     responses((status = 200, body = respond::List<monitoring_core::AlertTransition>))))]
 pub(in crate::router) async fn history(
     State(state): State<RouterState>,

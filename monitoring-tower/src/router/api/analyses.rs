@@ -32,7 +32,7 @@ pub(in crate::router) async fn analyze(
 
 /// Analyses of the incident, newest first.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/incidents/{id}/analysis", tag = "incidents",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::PageQuery),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::PageQuery),
     responses((status = 200, body = respond::List<Analysis>))))]
 pub(in crate::router) async fn list(
     State(state): State<RouterState>,

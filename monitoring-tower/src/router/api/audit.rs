@@ -12,7 +12,7 @@ use crate::router::state::RouterState;
 
 /// Who did what, newest first. Reading this is on the log too.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/audit", tag = "audit",
-    params(crate::router::openapi::PageQuery),
+    params(crate::router::openapi_params::PageQuery),
     responses((status = 200, body = respond::List<monitoring_core::AuditEntry>))))]
 pub(in crate::router) async fn list(
     State(state): State<RouterState>,

@@ -37,7 +37,7 @@ pub(in crate::router) async fn create(
 
 /// Events, newest first. Plain users see those they have sent.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/events", tag = "events",
-    params(crate::router::openapi::EventQuery, crate::router::openapi::PageQuery),
+    params(crate::router::openapi_params::EventQuery, crate::router::openapi_params::PageQuery),
     responses((status = 200, body = respond::List<Event>))))]
 pub(in crate::router) async fn list(
     State(state): State<RouterState>,

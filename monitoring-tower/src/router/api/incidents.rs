@@ -53,7 +53,7 @@ pub(in crate::router) async fn create(
 
 /// Incidents, newest first.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/incidents", tag = "incidents",
-    params(crate::router::openapi::IncidentQuery, crate::router::openapi::PageQuery),
+    params(crate::router::openapi_params::IncidentQuery, crate::router::openapi_params::PageQuery),
     responses((status = 200, body = respond::List<Incident>))))]
 pub(in crate::router) async fn list(
     State(state): State<RouterState>,
@@ -90,7 +90,7 @@ pub(in crate::router) async fn show(
 
 /// Changes what the body names; the rest stays.
 #[cfg_attr(feature = "openapi", utoipa::path(put, path = "/incidents/{id}", tag = "incidents",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::Expected),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::Expected),
     request_body = UpdateIncidentRequest,
     responses((status = 200, body = respond::Success<Incident>))))]
 pub(in crate::router) async fn update(
@@ -105,7 +105,7 @@ pub(in crate::router) async fn update(
 
 /// The same as `PUT`.
 #[cfg_attr(feature = "openapi", utoipa::path(patch, path = "/incidents/{id}", tag = "incidents",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::Expected),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::Expected),
     request_body = UpdateIncidentRequest,
     responses((status = 200, body = respond::Success<Incident>))))]
 pub(in crate::router) async fn patch(
@@ -151,7 +151,7 @@ pub(in crate::router) async fn comment(
 
 /// Remarks, oldest first.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/incidents/{id}/comments", tag = "incidents",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::PageQuery),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::PageQuery),
     responses((status = 200, body = respond::List<monitoring_core::Comment>))))]
 pub(in crate::router) async fn comments(
     State(state): State<RouterState>,
@@ -186,7 +186,7 @@ pub(in crate::router) async fn attach(
 
 /// Attached events, oldest first.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/incidents/{id}/events", tag = "incidents",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::PageQuery),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::PageQuery),
     responses((status = 200, body = respond::List<monitoring_core::Event>))))]
 pub(in crate::router) async fn events(
     State(state): State<RouterState>,

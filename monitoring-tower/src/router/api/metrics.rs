@@ -32,7 +32,7 @@ pub(in crate::router) async fn create(
 
 /// Samples, newest first.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/metrics", tag = "metrics",
-    params(crate::router::openapi::MetricQuery, crate::router::openapi::PageQuery),
+    params(crate::router::openapi_params::MetricQuery, crate::router::openapi_params::PageQuery),
     responses((status = 200, body = respond::List<monitoring_core::Metric>))))]
 pub(in crate::router) async fn list(
     State(state): State<RouterState>,

@@ -30,7 +30,7 @@ pub(in crate::router) async fn create(
 
 /// Recording rules, newest first, and how they stand.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/recording-rules", tag = "rules",
-    params(crate::router::openapi::RecordingRuleQuery, crate::router::openapi::PageQuery),
+    params(crate::router::openapi_params::RecordingRuleQuery, crate::router::openapi_params::PageQuery),
     responses((status = 200, body = respond::List<monitoring_core::RecordingRuleView>))))]
 pub(in crate::router) async fn list(
     State(state): State<RouterState>,
@@ -58,7 +58,7 @@ pub(in crate::router) async fn show(
 
 /// Changes what the body names; the rest stays.
 #[cfg_attr(feature = "openapi", utoipa::path(patch, path = "/recording-rules/{id}", tag = "rules",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::Expected),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::Expected),
     request_body = UpdateRecordingRuleRequest,
     responses((status = 200, body = respond::Success<monitoring_core::RecordingRule>))))]
 pub(in crate::router) async fn patch(
@@ -76,7 +76,7 @@ pub(in crate::router) async fn patch(
 
 /// Removes a recording rule. What it recorded stays.
 #[cfg_attr(feature = "openapi", utoipa::path(delete, path = "/recording-rules/{id}", tag = "rules",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::Expected),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::Expected),
     responses((status = 204, description = "Done"))))]
 pub(in crate::router) async fn delete(
     State(state): State<RouterState>,

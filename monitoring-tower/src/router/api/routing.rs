@@ -20,7 +20,7 @@ pub(in crate::router) async fn show(State(state): State<RouterState>) -> Answer<
 
 /// Makes the routing tree what the body says, in Alertmanager's names.
 #[cfg_attr(feature = "openapi", utoipa::path(put, path = "/routes", tag = "notifications",
-    params(crate::router::openapi::Expected),
+    params(crate::router::openapi_params::Expected),
     request_body = Routing,
     responses((status = 200, body = respond::Success<Routing>))))]
 pub(in crate::router) async fn replace(

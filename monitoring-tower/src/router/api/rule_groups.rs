@@ -36,7 +36,7 @@ pub(in crate::router) async fn show(
 /// Sets how a group is evaluated, all of it; what is absent is as usual. The group need not have rules
 /// yet.
 #[cfg_attr(feature = "openapi", utoipa::path(put, path = "/rule-groups/{name}", tag = "rules",
-    params(("name" = String, Path), crate::router::openapi::Expected),
+    params(("name" = String, Path), crate::router::openapi_params::Expected),
     request_body = RuleGroupRequest,
     responses((status = 200, body = respond::Success<monitoring_core::RuleGroup>))))]
 pub(in crate::router) async fn set(
@@ -54,7 +54,7 @@ pub(in crate::router) async fn set(
 
 /// Takes back the settings of a group. Its rules stay and are evaluated as usual.
 #[cfg_attr(feature = "openapi", utoipa::path(delete, path = "/rule-groups/{name}", tag = "rules",
-    params(("name" = String, Path), crate::router::openapi::Expected),
+    params(("name" = String, Path), crate::router::openapi_params::Expected),
     responses((status = 204, description = "Done"))))]
 pub(in crate::router) async fn reset(
     State(state): State<RouterState>,

@@ -20,7 +20,8 @@ const YAML: &str = "application/yaml";
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/rules", tag = "alerts",
     responses((status = 200, body = String, content_type = "application/yaml"))))]
 pub(in crate::router) async fn export(State(state): State<RouterState>) -> Answer<Response> {
-    let mut connection = state.read().await?;
+    // A state of its own, which one that is lent is in no position to begin.
+    let mut connection = state.monitoring().acquire_read().await?;
     let file = services::export_rules(&mut connection).await?;
     Ok(([(CONTENT_TYPE, YAML)], file).into_response())
 }

@@ -60,7 +60,7 @@ pub(in crate::router) async fn create(
 
 /// Silences, newest first.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/silences", tag = "notifications",
-    params(crate::router::openapi::SilenceQuery, crate::router::openapi::PageQuery),
+    params(crate::router::openapi_params::SilenceQuery, crate::router::openapi_params::PageQuery),
     responses((status = 200, body = respond::List<ShownSilence>))))]
 pub(in crate::router) async fn list(
     State(state): State<RouterState>,

@@ -19,7 +19,7 @@ use crate::router::state::RouterState;
 /// else opening an incident would be a way to read everybody's events. Their pages are numbered
 /// like everybody's, so one may hold fewer entries than the limit and still not be the last.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/incidents/{id}/timeline", tag = "incidents",
-    params(("id" = uuid::Uuid, Path), crate::router::openapi::OffsetQuery),
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::OffsetQuery),
     responses((status = 200, body = respond::Success<IncidentTimeline>))))]
 pub(in crate::router) async fn show(
     State(state): State<RouterState>,

@@ -11,6 +11,7 @@ use crate::support::{ALICE, Answer, Service, exchange, on_both_databases, reques
 on_both_databases! {
     federation_shows_the_newest_samples
     federation_refuses_what_is_no_selector
+    federation_counts_before_it_reads
     remote_read_answers_with_samples
     remote_read_takes_every_comparison
     remote_read_refuses_what_it_cannot_read
@@ -93,6 +94,18 @@ async fn federation_refuses_what_is_no_selector(service: &Service) {
         assert_eq!(answer.json()["errorType"], "bad_data");
     }
     assert_eq!(service.get("/prometheus/federate", ALICE).await.text(), "");
+}
+
+async fn federation_counts_before_it_reads(service: &Service) {
+    let of = |selector: &str, count| {
+        format!("/prometheus/federate?{}", format!("match[]={selector}&").repeat(count))
+    };
+    let refused = service.get(&of("%7B", 101), ALICE).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert!(refused.text().contains("at most 100 selectors are taken at once"), "{}", refused.text());
+    let selector = format!("up%7B{}%7D", vec!["a%3D~%22b%7Cc%22"; 26].join(","));
+    let refused = service.get(&of(&selector, 4), ALICE).await;
+    assert!(refused.text().contains("at most 100 regular expressions"), "{}", refused.text());
 }
 
 async fn send(service: &Service, body: Vec<u8>) -> Answer {

@@ -11,6 +11,9 @@ on_both_databases! {
     a_form_is_as_good_as_a_url
     a_form_may_be_long
     a_range_answers_with_a_matrix
+    a_large_answer_comes_whole
+    regular_expressions_are_bounded
+    a_query_is_bounded_in_what_it_makes
     mistakes_have_the_words_and_classes_of_prometheus
     a_query_without_time_times_out
     series_labels_and_values_are_listed
@@ -88,6 +91,47 @@ async fn a_range_answers_with_a_matrix(service: &Service) {
     let answer = get(service, "/query_range?query=time()&start=60&end=180&step=1m").await;
     let expected = json!([{"metric": {}, "values": [[60, "60"], [120, "120"], [180, "180"]]}]);
     assert_eq!(data(&answer), json!({"resultType": "matrix", "result": expected}));
+}
+
+async fn a_large_answer_comes_whole(service: &Service) {
+    let range = "start=0&end=10999&step=1";
+    let answer = get(service, &format!("/query_range?query=sin(vector(time()))&{range}")).await;
+    assert!(answer.body.len() > 250_000, "it is written in several portions");
+    let values = data(&answer)["result"][0]["values"].take();
+    assert_eq!(values.as_array().unwrap().len(), 11_000);
+    assert_eq!(values[10_999], json!([10_999, 10_999_f64.sin().to_string()]));
+}
+
+async fn regular_expressions_are_bounded(service: &Service) {
+    let conditions = |count| vec!["a=~'b|c'"; count].join(",");
+    for path in ["/parse_query", "/format_query", "/query", "/query_exemplars"] {
+        let refused = post_form(service, path, &format!("query=up{{{}}}", conditions(51))).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{path}");
+        let message = "parse error: there are more than 50 regular expressions";
+        assert!(refused.text().contains(message), "{path}: {}", refused.text());
+        let refused = post_form(service, path, "query=up{a=~'(.{99}){99}'}").await;
+        assert!(refused.text().contains("1:7: parse error: the regular expression takes more"), "{path}");
+    }
+    data(&post_form(service, "/query", &format!("query=up{{{}}}", conditions(50))).await);
+    let selectors = format!("match[]=up{{{}}}&", conditions(50));
+    data(&post_form(service, "/series", &selectors.repeat(2)).await);
+    let refused = post_form(service, "/series", &selectors.repeat(3)).await;
+    assert!(
+        refused.text().contains("at most 100 regular expressions are taken at once"),
+        "{}",
+        refused.text()
+    );
+}
+
+async fn a_query_is_bounded_in_what_it_makes(service: &Service) {
+    let spread = r#", "a", "", "a", "a", "a", "a", "a", "a", "a", "a")"#;
+    let query = (0..4)
+        .fold(r#"label_replace(vector(1), "a", "xxxxxxxxxxxxxxxx", "", "")"#.to_owned(), |inner, _| {
+            format!("label_join({inner}{spread}")
+        });
+    let refused = post_form(service, "/query", &format!("query={query}")).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(refused.text().contains("label_join() makes a label value of 65536 bytes"), "{}", refused.text());
 }
 
 async fn mistakes_have_the_words_and_classes_of_prometheus(service: &Service) {

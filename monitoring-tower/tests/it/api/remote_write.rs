@@ -184,18 +184,25 @@ async fn exemplars_are_stored_and_bad_ones_fail_nothing(service: &Service) {
 }
 
 async fn what_is_no_remote_write_is_refused(service: &Service) {
-    send(service, b"no snappy".to_vec()).await.problem(StatusCode::BAD_REQUEST, "validation_failed");
+    is_refused(&send(service, b"no snappy".to_vec()).await, StatusCode::BAD_REQUEST);
     let garbage = snap::raw::Encoder::new().compress_vec(&[0xff; 40]).unwrap();
-    send(service, garbage).await.problem(StatusCode::BAD_REQUEST, "validation_failed");
+    is_refused(&send(service, garbage).await, StatusCode::BAD_REQUEST);
     for (name, value) in [("content-encoding", "gzip"), ("content-type", "application/json")] {
         let request = request(Method::POST, "/prometheus/api/v1/write", Some(ALICE)).header(name, value);
         let answer = exchange(&service.app, request.body(Body::empty()).unwrap()).await;
-        answer.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type");
+        is_refused(&answer, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
+}
+
+/// As Prometheus refuses what is wrong.
+fn is_refused(answer: &Answer, status: StatusCode) {
+    assert_eq!((answer.status, answer.header("content-type")), (status, "application/json"));
+    let body = answer.json();
+    assert_eq!((&body["status"], &body["errorType"]), (&json!("error"), &json!("bad_data")), "{body}");
 }
 
 async fn a_body_that_expands_without_bound_is_refused(service: &Service) {
     // A length of 4 GiB in the head of the block.
     let answer = send(service, vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0x00]).await;
-    answer.problem(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large");
+    is_refused(&answer, StatusCode::PAYLOAD_TOO_LARGE);
 }

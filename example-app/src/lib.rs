@@ -10,7 +10,7 @@
 //! let recorder = example_app::telemetry::init(&settings)?;
 //! let app = example_app::App::start(&settings, recorder).await?;
 //! let listener = tokio::net::TcpListener::bind(settings.bind_addr).await?;
-//! app.serve(listener, example_app::stop_signal()).await?;
+//! app.serve(listener, example_app::stop_signal()).await;
 //! # Ok(())
 //! # }
 //! ```

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
-use crate::model::{Invalid, Limits, MetricMetadata, check_bounds, is_metric_name};
+use crate::model::{Invalid, Limits, MetricMetadata, MetricType, check_bounds, is_metric_name};
 
 /// Everything that can be set. Made by the builder of `Monitoring`, checked once, then read-only.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Settings {
     // There for whoever reaches receivers.
     #[cfg_attr(not(any(feature = "notify", feature = "email")), allow(dead_code))]
     pub root_certificates: Vec<u8>,
-    /// Where people reach the dashboard, for links in notifications; empty if nobody said.
+    /// Where people reach this system, for links in notifications; empty if nobody said.
     pub external_url: String,
     /// Between two evaluations of rules whose group says nothing else.
     pub alert_evaluation_interval: Duration,
@@ -96,13 +96,13 @@ impl Settings {
             invalid.push("schema", "must match [a-z_][a-z0-9_]* and have at most 63 characters");
         }
         if self.retention.events < Retention::MIN {
-            invalid.push("event_retention", "must be at least one day");
+            invalid.push("retention.events", "must be at least one day");
         }
         if self.retention.metrics < Retention::MIN {
-            invalid.push("metric_retention", "must be at least one day");
+            invalid.push("retention.metrics", "must be at least one day");
         }
         if self.pool_connections_max < 2 {
-            invalid.push("pool_connections_max", "must be at least 2: one writes while another reads");
+            invalid.push("connections_max", "must be at least 2: one writes while another reads");
         }
         if !Self::EVALUATION_INTERVALS.contains(&self.alert_evaluation_interval) {
             invalid.push("alert_evaluation_interval", "must be at least a second and at most a day");
@@ -127,6 +127,20 @@ impl Settings {
         }
         self.ingest.check(&mut invalid);
         invalid.or(())
+    }
+
+    /// The type of a metric that the host has declared, as far as what it said tells: one with buckets is a
+    /// histogram, and one that is described and named so a counter.
+    pub(crate) fn declared_type(&self, name: &str) -> Option<MetricType> {
+        if self.buckets.contains_key(name) {
+            return Some(MetricType::Histogram);
+        }
+        (self.is_described(name) && name.ends_with("_total")).then_some(MetricType::Counter)
+    }
+
+    /// Whether the host says what the metric is.
+    pub(crate) fn is_described(&self, name: &str) -> bool {
+        self.buckets.contains_key(name) || self.descriptions.iter().any(|metric| metric.name == name)
     }
 
     /// Whether it makes no difference which of the two a connection is used with.
@@ -168,7 +182,8 @@ fn is_schema_name(name: &str) -> bool {
 pub struct Retention {
     /// Age at which events are removed.
     pub events: Duration,
-    /// Age at which metric samples are removed. Totals of counters survive.
+    /// Age at which metric samples are removed. Totals of counters survive, though a series without any sample
+    /// left is not shown until it has one again.
     pub metrics: Duration,
 }
 

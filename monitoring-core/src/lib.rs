@@ -1,5 +1,38 @@
 //! Logs, metrics, traces, alert rules and incidents for a service, kept in the database it already
 //! has: PostgreSQL in production, embedded SQLite where there is none.
+//!
+//! [`Monitoring::builder`] starts it. `monitoring-tower` records the requests of an axum or tower service and
+//! serves what is stored over HTTP, `monitoring-tracing` records its `tracing` events and spans.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use monitoring_core::{CreateMetricRequest, MetricType, Monitoring};
+//!
+//! let monitoring = Monitoring::builder().database_url("sqlite:data/app.db").start().await?;
+//! monitoring.recorder().metric(CreateMetricRequest {
+//!     name: "orders_total".to_owned(),
+//!     metric_type: MetricType::Counter,
+//!     value: 1.0,
+//!     labels: [("shop".to_owned(), "berlin".to_owned())].into(),
+//!     timestamp: None,
+//! });
+//! // … when everything else has ended:
+//! monitoring.shutdown(Duration::from_secs(10)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | Where | What |
+//! |---|---|
+//! | [`Recorder`] | records events and observations without waiting for the database |
+//! | [`services`] | everything people and tools do: events, metrics, rules, incidents, statistics, also on the host's own connection and inside its transaction |
+//! | [`PromQuery`] | answers PromQL |
+//! | [`handlers`] | background work for the host's own job queue |
+//! | [`Notifier`] | a channel of the host's own for notifications |
+//!
+//! The features `postgres` and `sqlite` choose the databases, `notify` and `email` how receivers of alerts are
+//! reached, `openapi` describes the model.
 
 mod alerting;
 mod analysis;
@@ -50,7 +83,8 @@ pub use promql::{
     format_query, format_value, parse_query,
 };
 pub use query::{
-    Comparison, MetricDescription, PromQuery, QueryExemplars, Selector, SeriesExemplars, SeriesFigures,
+    Comparison, MetricDescription, PromQuery, QueryExemplars, QueryTurn, Selector, SeriesExemplars,
+    SeriesFigures,
 };
 pub use random::{random_u64, random_u128};
-pub use store::{AsConnection, Connection, PooledConnection, StoreError};
+pub use store::{AsConnection, Connection, LentConnection, PooledConnection, StoreError};

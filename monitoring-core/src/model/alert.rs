@@ -17,7 +17,7 @@ pub const DEFAULT_GROUP: &str = "default";
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Fallback {
-    /// All is well: they go as if the query did not hold.
+    /// As if the query did not hold: pending alerts are dropped, firing ones resolve.
     Ok,
     /// They stay as they are.
     Keep,
@@ -96,6 +96,41 @@ pub struct CreateAlertRequest {
     /// Whether firing opens an incident.
     #[serde(default)]
     pub open_incident: bool,
+}
+
+impl CreateAlertRequest {
+    /// A rule that fires as soon as its query holds, with everything else as it is where a request names
+    /// nothing.
+    ///
+    /// ```
+    /// use monitoring_core::{CreateAlertRequest, IncidentSeverity};
+    ///
+    /// let rule = CreateAlertRequest {
+    ///     for_seconds: 300,
+    ///     severity: IncidentSeverity::High,
+    ///     open_incident: true,
+    ///     ..CreateAlertRequest::new("Payments fail", "sum(rate(payments_total{status=\"failed\"}[5m])) > 0.1")
+    /// };
+    /// assert!(rule.enabled);
+    /// ```
+    pub fn new(name: impl Into<String>, query: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            group: default_group(),
+            description: None,
+            query: query.into(),
+            threshold_value: None,
+            for_seconds: 0,
+            keep_firing_for_seconds: 0,
+            on_no_data: all_is_well(),
+            on_error: as_it_was(),
+            severity: medium(),
+            labels: HashMap::new(),
+            annotations: HashMap::new(),
+            enabled: yes(),
+            open_incident: false,
+        }
+    }
 }
 
 fn medium() -> IncidentSeverity {

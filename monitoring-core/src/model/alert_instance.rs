@@ -122,6 +122,7 @@ impl FromStr for AlertState {
 /// One alert of a rule, as it is now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct AlertInstance {
     /// The rule it belongs to.
     pub rule_id: AlertRuleId,
@@ -167,6 +168,7 @@ pub struct AlertInstanceFilter {
 /// An alert that changed its state. What is written down stays, also when its rule is gone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct AlertTransition {
     /// Its id.
     pub id: AlertTransitionId,

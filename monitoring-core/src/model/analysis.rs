@@ -14,6 +14,7 @@ use super::{AnalysisId, EventId, IncidentId, Invalid};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FindingKind {
     /// A kind of message that is new, surging or missing.
     Template,
@@ -96,6 +97,7 @@ impl FromStr for FindingKind {
 /// From when to when; the end is not included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Period {
     /// Included.
     pub start: DateTime<Utc>,
@@ -106,6 +108,7 @@ pub struct Period {
 /// When it began, as the data show it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Onset {
     /// The beginning of the first stretch of time that is different.
     pub time: DateTime<Utc>,
@@ -118,6 +121,7 @@ pub struct Onset {
 /// One observation a finding rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Evidence {
     /// What it is about.
     pub kind: FindingKind,
@@ -147,6 +151,7 @@ pub struct Evidence {
 /// One answer to "what changed, and where?".
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Finding {
     /// What its strongest evidence is about.
     pub kind: FindingKind,
@@ -167,6 +172,7 @@ pub struct Finding {
 /// What an analysis read and took.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct AnalysisCost {
     /// Events read.
     pub events: u64,

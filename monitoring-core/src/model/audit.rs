@@ -8,6 +8,7 @@ use uuid::Uuid;
 /// One line of the audit log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct AuditEntry {
     /// Its id, made from `timestamp`.
     pub id: Uuid,

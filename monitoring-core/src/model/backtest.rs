@@ -8,6 +8,7 @@ use super::{AlertState, AlertTransition, Fingerprint, Labels, NotificationKind};
 /// What a rule would have done in a span of time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct BacktestReport {
     /// The first evaluation.
     pub start_time: DateTime<Utc>,
@@ -37,6 +38,7 @@ pub struct BacktestReport {
 /// An alert there would have been.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct BacktestAlert {
     /// Which one.
     pub fingerprint: Fingerprint,
@@ -51,6 +53,7 @@ pub struct BacktestAlert {
 /// A time in which an alert would have had one state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct BacktestSpan {
     /// The state: pending or firing.
     pub state: AlertState,
@@ -63,6 +66,7 @@ pub struct BacktestSpan {
 /// A message there would have been.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct BacktestNotification {
     /// When.
     pub at: DateTime<Utc>,

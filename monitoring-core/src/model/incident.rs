@@ -209,6 +209,7 @@ pub struct Incident {
 /// One change to an incident: what was and what is, field by field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct IncidentChange {
     /// The incident.
     pub incident_id: IncidentId,
@@ -225,6 +226,7 @@ pub struct IncidentChange {
 /// A remark on an incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Comment {
     /// Its id.
     pub id: CommentId,

@@ -90,14 +90,15 @@ pub use notification::{
     NotificationHistory, NotificationKind, NotificationStatus, NotificationSummary, ToldAlert,
 };
 pub(crate) use own_metric::{
-    EVENTS_TOTAL, METRICS_TOTAL, NOTIFICATIONS_TOTAL, default_metadata, event_count_overflow_series,
-    event_count_series, is_ingest_metric, is_own_metric, metric_count_series,
+    ALERTS, ALERTS_FOR_STATE, EVENTS_TOTAL, METRICS_TOTAL, NOTIFICATIONS_TOTAL, default_metadata,
+    event_count_overflow_series, event_count_series, is_ingest_metric, is_own_metric, is_reserved_metric,
+    metric_count_series,
 };
 pub use page::{Cursor, Page, Pagination, Slice};
 pub use prom_duration::PromDuration;
 pub(crate) use receiver::{ReachableReceiver, Secrets};
 pub use receiver::{Receiver, ReceiverRequest, ReceiverType};
-pub(crate) use registered::{NameUse, Refusal, Registered, SeriesKind};
+pub(crate) use registered::{NameUse, Refusal, Registered, SeriesCount, SeriesKind};
 pub use replica::Replica;
 pub(crate) use replica::check_address;
 pub use routing::{InhibitRule, NamedTimeInterval, Route, Routing, StoredRouting};

@@ -16,6 +16,7 @@ use super::{Invalid, ReceiverId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ReceiverType {
     /// A POST of Alertmanager's webhook, version 4.
     Webhook,

@@ -51,6 +51,7 @@ impl FromStr for RuleHealth {
 /// What came of the last evaluation of a rule, alerting or recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct RuleState {
     /// The rule.
     pub rule_id: AlertRuleId,
@@ -67,6 +68,7 @@ pub struct RuleState {
 /// How an alert rule stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct RuleStatus {
     /// The worst state of its alerts; `inactive` if none is pending or firing.
     #[serde(with = "super::alert_instance::or_inactive")]

@@ -7,6 +7,7 @@ use serde::Serialize;
 /// What reading a file of rules in changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct RuleImport {
     /// Groups in the file.
     pub groups: usize,
@@ -23,6 +24,7 @@ pub struct RuleImport {
 /// A rule asks for a metric that there is not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct UnknownMetric {
     /// The group of the rule.
     pub group: String,
@@ -35,6 +37,7 @@ pub struct UnknownMetric {
 /// What came of a file of tests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct RuleTestReport {
     /// Expectations that were met.
     pub passed: usize,
@@ -53,6 +56,7 @@ impl RuleTestReport {
 /// An expectation that was not met.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct RuleTestFailure {
     /// The test: its name, or its place in the file.
     pub test: String,

@@ -111,6 +111,7 @@ pub struct SilenceFilter {
 /// Somebody has seen an alert and takes care of it. What has been told is not told again meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Acknowledgement {
     /// The alert.
     pub fingerprint: Fingerprint,

@@ -7,6 +7,7 @@ use super::Incident;
 /// What the system holds, for moderators.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct MonitoringStats {
     /// Events ever stored, also those that have expired.
     pub total_events: i64,
@@ -25,6 +26,7 @@ pub struct MonitoringStats {
 /// The last hour in general figures, for every user.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct StatsSummary {
     /// Events of the last hour.
     pub events_last_hour: i64,

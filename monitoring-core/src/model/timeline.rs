@@ -29,6 +29,7 @@ pub enum TimelineKind {
 /// One line of a timeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct TimelineEntry {
     /// When it happened.
     pub timestamp: DateTime<Utc>,

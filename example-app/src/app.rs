@@ -1,13 +1,12 @@
 //! The shop, assembled: what starts in which order, what HTTP reaches, what stops in which
 //! order.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use monitoring_core::{Monitoring, Recorder};
 use monitoring_tower::MonitoringLayer;
 use tokio::net::TcpListener;
@@ -146,9 +145,10 @@ impl App {
             .fallback(http::fallback)
             .method_not_allowed_fallback(http::method_not_allowed)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(from_fn(http::within_time))
             .with_state(self.state.clone());
         let monitoring = self.state.monitoring();
-        // Beside the shop, not inside it: the monitoring has body limits and answers of its own.
+        // Beside the shop, not inside it: the monitoring has limits and answers of its own.
         // The layer goes outermost, so that it sees every request there is.
         Router::new()
             .nest(MONITORING_PATH, monitoring::router(&self.state, &self.stopping))
@@ -159,15 +159,7 @@ impl App {
     /// Serves until `stop` completes, then stops in order: no new connections, requests
     /// under way finish, payments under way settle, running tasks finish, the monitoring writes
     /// what all of that left behind, the pools close.
-    ///
-    /// # Errors
-    ///
-    /// When the socket fails.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> std::io::Result<Stopped> {
+    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Stopped {
         let requests = TaskTracker::new();
         let router = self.router().layer(from_fn_with_state(requests.clone(), http::track));
         let (stopping, stopped_at) = (self.stopping.clone(), Arc::new(OnceLock::new()));
@@ -178,15 +170,13 @@ impl App {
             stop_at.get_or_init(Instant::now);
             stopping.cancel();
         };
-        let server = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(stop);
         let answered = tokio::select! {
-            served = server.into_future() => served.map(|()| true)?,
+            () = http::serve(listener, router, stop) => true,
             answered = answer_all(&self.stopping, requests) => answered,
         };
         let end = *stopped_at.get_or_init(Instant::now) + SHUTDOWN_DEADLINE;
         let stopped = self.shutdown(end - Instant::now()).await;
-        Ok(if answered { stopped } else { Stopped::CutOff })
+        if answered { stopped } else { Stopped::CutOff }
     }
 
     /// Stops what runs without a request: payments under way, then the worker, then the
@@ -229,15 +219,34 @@ async fn answer_all(stopping: &CancellationToken, requests: TaskTracker) -> bool
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+
     use super::*;
 
-    #[tokio::test]
-    async fn the_job_queue_leaves_the_durability_of_the_shop_alone() {
-        const FULL: i64 = 2;
+    async fn start() -> (tempfile::TempDir, App) {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("shop.db").display());
         let settings = Settings::parse(|name| (name == "DATABASE_URL").then(|| url.clone().into())).unwrap();
         let app = App::start(&settings, Recorder::detached()).await.unwrap();
+        (folder, app)
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_taken_costs_no_hash() {
+        let (_folder, app) = start().await;
+        let _hashing = app.state.passwords().registering().acquire().await.unwrap();
+        let account = r#"{"username": "admin", "password": "correct horse"}"#;
+        let request = Request::post("/api/v1/auth/register").header("content-type", "application/json");
+        let answer = app.router().oneshot(request.body(Body::from(account)).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 409);
+    }
+
+    #[tokio::test]
+    async fn the_job_queue_leaves_the_durability_of_the_shop_alone() {
+        const FULL: i64 = 2;
+        let (_folder, app) = start().await;
         let Database::Sqlite(pool) = app.state.database() else { unreachable!() };
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS_MAX {

@@ -156,7 +156,7 @@ async fn run(settings: &Settings) -> Result<Stopped, Box<dyn Error>> {
     let app = App::start(settings, recorder).await?;
     let stop = stop_signal();
     welcome(settings, &app, listener.local_addr()?);
-    Ok(app.serve(listener, stop).await?)
+    Ok(app.serve(listener, stop).await)
 }
 
 #[expect(clippy::print_stdout, reason = "this is for the person at the terminal")]

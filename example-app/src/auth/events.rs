@@ -52,6 +52,10 @@ impl<'a> AuthEvents<'a> {
         self.warn("login refused after too many failures", "lock_out", None).await;
     }
 
+    pub(super) async fn registration_refused(&mut self) {
+        self.warn("registration refused after too many", "registration_refused", None).await;
+    }
+
     async fn info(&mut self, message: &str, action: &str, user_id: Uuid) {
         let tags = self.tags(action, Some(user_id));
         // The recorder takes everything at once: this neither waits nor fails.

@@ -1,10 +1,12 @@
-//! The lock-out against guessing passwords.
+//! The lock-out against guessing passwords, and against making accounts by the dozen.
 //!
 //! Failures are counted per user name and per client address over a sliding window. A name
 //! locks after a few, an address after more, because an office may share one. Names that do
 //! not exist count like those that do, so the answer tells nothing. Counting is kept in
 //! memory: it protects this process, costs the database nothing under attack, and its size
 //! is bounded. With several replicas a guesser gets as many tries as there are replicas.
+//!
+//! Registrations count too, whatever comes of them: each costs a hash, and an account that stays.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -16,6 +18,8 @@ use std::time::{Duration, Instant};
 pub(super) const WINDOW: Duration = Duration::from_secs(15 * 60);
 const FAILURES_PER_NAME: usize = 5;
 const FAILURES_PER_ADDRESS: usize = 20;
+/// In the same time. An office that registers together may have to wait.
+const REGISTRATIONS_PER_ADDRESS: usize = 10;
 const KEYS_MAX: usize = 20_000;
 /// Where those are counted for whom there is no room: together with others, so that filling the
 /// memory unlocks nothing. It may lock strangers who share a place, for as long as the flood lasts.
@@ -26,6 +30,7 @@ const SWEEP_PAUSE: Duration = Duration::from_secs(10);
 enum Key {
     Name(String),
     Address(IpAddr),
+    Registering(IpAddr),
     Crowd { number: u64, failures_max: usize },
 }
 
@@ -34,6 +39,7 @@ impl Key {
         match self {
             Self::Name(_) => FAILURES_PER_NAME,
             Self::Address(_) => FAILURES_PER_ADDRESS,
+            Self::Registering(_) => REGISTRATIONS_PER_ADDRESS,
             Self::Crowd { failures_max, .. } => *failures_max,
         }
     }
@@ -84,9 +90,18 @@ impl Lockout {
     /// cannot slip through before the first of them is checked; [`Self::succeed`] or
     /// [`Self::release`] give it back.
     pub(crate) fn attempt(&self, username: &str, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.count(keys(username, address), now)
+    }
+
+    /// Takes one registration, or says how long the address has to wait.
+    pub(crate) fn register(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.count([Key::Registering(network(address))], now)
+    }
+
+    fn count<const N: usize>(&self, keys: [Key; N], now: Instant) -> Result<(), Duration> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.sweep_if_full(now);
-        let keys = keys(username, address).map(|key| key.place(&memory.failures));
+        let keys = keys.map(|key| key.place(&memory.failures));
         if let Some(wait) = keys.iter().filter_map(|key| wait(&memory.failures, key, now)).max() {
             return Err(wait);
         }
@@ -216,6 +231,19 @@ mod tests {
         lockout.succeed("mallory", HOME, login);
         assert_eq!(lockout.attempt("bob", HOME, login), Ok(()));
         assert!(lockout.attempt("bob", HOME, login).is_err());
+    }
+
+    #[test]
+    fn a_network_registers_ten_accounts_in_fifteen_minutes() {
+        let lockout = Lockout::default();
+        let start = Instant::now();
+        for _ in 0..10 {
+            assert_eq!(lockout.register(HOME, start), Ok(()));
+        }
+        assert_eq!(lockout.register(HOME, start), Err(WINDOW));
+        assert_eq!(lockout.register(AWAY, start), Ok(()));
+        assert_eq!(lockout.attempt("ada", HOME, start), Ok(()), "who is there may still come in");
+        assert_eq!(lockout.register(HOME, start + WINDOW), Ok(()));
     }
 
     #[test]

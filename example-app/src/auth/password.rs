@@ -2,7 +2,8 @@
 //!
 //! One hash costs about 19 MiB and tens of milliseconds on purpose. It runs on the blocking
 //! threads, and a semaphore keeps a flood of logins from taking all of them, and all of the
-//! memory, from the rest of the program.
+//! memory, from the rest of the program. Registrations, which anybody may ask for, wait for one
+//! another and for no login.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 use crate::http::AppError;
 use crate::users::Password;
 
-/// A login that waits longer than this for its turn answers 503.
+/// A login or a registration that waits longer than this for its turn answers 503.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The hash of a password nobody has, with the parameters of the real ones. Checking an
@@ -28,29 +29,33 @@ const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$\
 #[derive(Debug, Clone)]
 pub(crate) struct PasswordHasher {
     turns: Arc<Semaphore>,
+    registering: Arc<Semaphore>,
 }
 
 impl PasswordHasher {
-    /// A hasher that works on as many passwords at a time as there are processors.
+    /// A hasher that works on as many passwords at a time as there are processors, and on one of a
+    /// registration.
     pub(crate) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { turns: Arc::new(Semaphore::new(processors)) }
+        Self { turns: Arc::new(Semaphore::new(processors)), registering: Arc::new(Semaphore::new(1)) }
     }
 
     /// Hashes a new password into a PHC string.
     pub(crate) async fn hash(&self, password: &Password) -> Result<String, AppError> {
         let password = password.clone();
-        self.run(move || {
-            let hash: PasswordHash = Argon2::default().hash_password(password.reveal().as_bytes())?;
-            Ok(hash.to_string())
-        })
-        .await
+        run(&self.turns, move || hashed(&password)).await
+    }
+
+    /// Hashes the password of somebody who registers.
+    pub(crate) async fn hash_at_registration(&self, password: &Password) -> Result<String, AppError> {
+        let password = password.clone();
+        run(&self.registering, move || hashed(&password)).await
     }
 
     /// Whether `password` is the one behind `hash`; no hash means no such user, which takes
     /// the same time to find out.
     pub(crate) async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, AppError> {
-        self.run(move || {
+        run(&self.turns, move || {
             let expected = PasswordHash::new(hash.as_deref().unwrap_or(NOBODY))?;
             match Argon2::default().verify_password(password.as_bytes(), &expected) {
                 Ok(()) => Ok(hash.is_some()),
@@ -61,20 +66,31 @@ impl PasswordHasher {
         .await
     }
 
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
-    ) -> Result<T, AppError> {
-        let turn = timeout(TURN_TIMEOUT, Arc::clone(&self.turns).acquire_owned()).await;
-        let turn = turn.map_err(|_| AppError::Busy)?.map_err(|_| AppError::Busy)?;
-        // The turn moves into the work: a caller that goes away does not free it early.
-        let finished = tokio::task::spawn_blocking(move || {
-            let result = work();
-            drop(turn);
-            result
-        });
-        finished.await.map_err(AppError::internal)?.map_err(AppError::internal)
+    /// What registrations wait for.
+    #[cfg(test)]
+    pub(crate) fn registering(&self) -> &Semaphore {
+        &self.registering
     }
+}
+
+fn hashed(password: &Password) -> Result<String, HashError> {
+    let hash: PasswordHash = Argon2::default().hash_password(password.reveal().as_bytes())?;
+    Ok(hash.to_string())
+}
+
+async fn run<T: Send + 'static>(
+    turns: &Arc<Semaphore>,
+    work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
+) -> Result<T, AppError> {
+    let turn = timeout(TURN_TIMEOUT, Arc::clone(turns).acquire_owned()).await;
+    let turn = turn.map_err(|_| AppError::Busy)?.map_err(|_| AppError::Busy)?;
+    // The turn moves into the work: a caller that goes away does not free it early.
+    let finished = tokio::task::spawn_blocking(move || {
+        let result = work();
+        drop(turn);
+        result
+    });
+    finished.await.map_err(AppError::internal)?.map_err(AppError::internal)
 }
 
 /// A password to print once: 120 random bits, without characters that look alike.
@@ -104,6 +120,19 @@ mod tests {
     async fn nobody_has_a_password() {
         let hasher = PasswordHasher::new();
         assert!(!hasher.verify("correct horse".into(), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn registrations_and_logins_do_not_wait_for_each_other() {
+        let hasher = PasswordHasher::new();
+        let password = Password::parse("correct horse".into()).unwrap();
+        let registering = hasher.registering.acquire().await.unwrap();
+        let hash = hasher.hash(&password).await.unwrap();
+        assert!(hasher.verify("correct horse".into(), Some(hash)).await.unwrap());
+        drop(registering);
+        let all = u32::try_from(hasher.turns.available_permits()).unwrap();
+        let _logins = hasher.turns.acquire_many(all).await.unwrap();
+        assert!(hasher.hash_at_registration(&password).await.is_ok());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `/api/v1/auth`: register, log in, log out, who am I.
 
+use std::time::Instant;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -46,13 +48,24 @@ async fn register(
     let (Ok(username), Ok(password)) = (username, password) else {
         return Err(AppError::Invalid(errors));
     };
-    let hash = state.passwords().hash(&password).await?;
+    let mut events = AuthEvents::new(state.recorder(), &context, address);
+    if let Err(retry_after) = state.lockout().register(address, Instant::now()) {
+        events.registration_refused().await;
+        return Err(AppError::LockedOut { retry_after });
+    }
+    // A hash is dear; a name that is taken is not worth one.
+    if store::credentials(state.database(), username.as_str()).await?.is_some() {
+        return Err(USERNAME_TAKEN);
+    }
+    let hash = state.passwords().hash_at_registration(&password).await?;
     let user = store::insert(state.database(), &username, &hash, Role::User, Utc::now()).await?;
-    let user = user
-        .ok_or(AppError::Conflict { code: "username_taken", detail: "someone has this user name already" })?;
-    AuthEvents::new(state.recorder(), &context, address).registered(user.id).await;
+    let user = user.ok_or(USERNAME_TAKEN)?;
+    events.registered(user.id).await;
     Ok(created(user))
 }
+
+const USERNAME_TAKEN: AppError =
+    AppError::Conflict { code: "username_taken", detail: "someone has this user name already" };
 
 /// Somebody changed the password, or forced its reset, while this login was being checked.
 const CHANGED_MEANWHILE: AppError = AppError::Conflict {

@@ -21,7 +21,7 @@ pub(super) struct Stage {
     pub(super) admin: String,
     pub(super) admin_password: String,
     stop: oneshot::Sender<()>,
-    server: JoinHandle<std::io::Result<Stopped>>,
+    server: JoinHandle<Stopped>,
     _folder: TempDir,
 }
 
@@ -57,8 +57,7 @@ impl Stage {
         // Its idle connections would be waited for.
         drop(client);
         let _ = stop.send(());
-        let served = server.await.map_err(|error| DemoError::Unclean(error.to_string()))?;
-        match served.map_err(DemoError::io("the server failed"))? {
+        match server.await.map_err(|error| DemoError::Unclean(error.to_string()))? {
             Stopped::Finished => Ok(()),
             Stopped::CutOff => Err(DemoError::Unclean("the deadline passed first".to_owned())),
         }

@@ -46,7 +46,7 @@ pub fn write(
 }
 
 fn files(bind_addr: SocketAddr) -> [File; 4] {
-    let url = format!("http://{}{MONITORING_PATH}/prometheus", reachable(bind_addr));
+    let url = format!("http://{}{MONITORING_PATH}", reachable(bind_addr));
     let datasource = include_str!("datasource.yaml").replace("{url}", &url).replace("{user}", ACCOUNT);
     [
         File { path: "datasources/monitoring.yaml", text: datasource },

@@ -34,7 +34,7 @@ pub(crate) enum AppError {
     NotFound(&'static str),
     #[error("{detail}")]
     Conflict { code: &'static str, detail: &'static str },
-    #[error("too many failed attempts; try again later")]
+    #[error("too many attempts; try again later")]
     LockedOut { retry_after: Duration },
     #[error("this path does not accept this method")]
     MethodNotAllowed,
@@ -46,6 +46,8 @@ pub(crate) enum AppError {
     GatewayTimeout,
     #[error("no connection to the payment gateway became free; the order can be paid again")]
     GatewayPoolExhausted,
+    #[error("the request took too long, or its body did not come")]
+    TimedOut,
     #[error("the service is busy; try again")]
     Busy,
     #[error("the database cannot be reached")]
@@ -96,6 +98,7 @@ impl AppError {
             Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::LockedOut { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::CardDeclined => StatusCode::PAYMENT_REQUIRED,
             Self::GatewayFailed => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -119,6 +122,7 @@ impl AppError {
             Self::NotFound(_) => "not_found",
             Self::Conflict { code, .. } => code,
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::TimedOut => "timed_out",
             Self::CardDeclined => "card_declined",
             Self::GatewayFailed => "gateway_failed",
             Self::GatewayTimeout => "gateway_timeout",

@@ -10,6 +10,7 @@ on_each_database!(
     a_session_lasts_from_login_to_logout,
     registration_follows_the_rules,
     names_are_unique_without_regard_to_case,
+    a_network_registers_ten_accounts_at_a_time,
     wrong_password_and_unknown_user_are_one_answer,
     five_failures_lock_a_name_from_everywhere,
     a_body_that_is_not_acceptable_is_a_problem,
@@ -56,6 +57,24 @@ async fn names_are_unique_without_regard_to_case(database: TestDatabase) {
     shop.register("ada").await;
     let body = json!({ "username": "ADA", "password": PASSWORD });
     shop.post("/auth/register", "", body).await.problem(409, "username_taken");
+}
+
+async fn a_network_registers_ten_accounts_at_a_time(database: TestDatabase) {
+    let shop = database.start().await;
+    let client = shop.at_address(1);
+    let bad = json!({ "username": "a b", "password": PASSWORD });
+    client.register(bad).await.problem(400, "validation_failed");
+    client.register(json!({ "username": "ada", "password": PASSWORD })).await.data(201);
+    for _ in 0..9 {
+        let taken = json!({ "username": "Ada", "password": PASSWORD });
+        client.register(taken).await.problem(409, "username_taken");
+    }
+    let bob = json!({ "username": "bob", "password": PASSWORD });
+    let refused = client.register(bob.clone()).await.problem(429, "too_many_attempts");
+    let seconds: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((890..=900).contains(&seconds), "{seconds}");
+    client.login("ada", PASSWORD).await.data(200);
+    shop.at_address(2).register(bob).await.data(201);
 }
 
 async fn wrong_password_and_unknown_user_are_one_answer(database: TestDatabase) {

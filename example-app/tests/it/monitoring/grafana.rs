@@ -50,6 +50,7 @@ fn the_folder_has_a_data_source_and_dashboards_and_no_secret() {
     for line in [
         "uid: monitoring",
         "url: \"http://127.0.0.1:8080/api/v1/monitoring/prometheus\"",
+        "url: \"http://127.0.0.1:8080/api/v1/monitoring/alertmanager\"",
         "basicAuthUser: grafana",
         "httpMethod: POST",
         "basicAuthPassword: $MONITORING_PASSWORD",

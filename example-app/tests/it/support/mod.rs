@@ -244,6 +244,10 @@ pub(crate) struct Client<'a> {
 }
 
 impl Client<'_> {
+    pub(crate) async fn register(&self, account: Value) -> Reply {
+        self.call(Method::POST, "/auth/register", "", Some(account)).await
+    }
+
     pub(crate) async fn login(&self, username: &str, password: &str) -> Reply {
         let body = json!({ "username": username, "password": password });
         self.call(Method::POST, "/auth/login", "", Some(body)).await

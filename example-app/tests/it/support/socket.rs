@@ -17,7 +17,7 @@ pub(crate) struct Listening {
     pub(crate) address: String,
     pub(crate) monitoring: Monitoring,
     stop: oneshot::Sender<()>,
-    server: JoinHandle<std::io::Result<Stopped>>,
+    server: JoinHandle<Stopped>,
 }
 
 impl Listening {
@@ -35,7 +35,7 @@ impl Listening {
 
     pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
-        assert_eq!(self.server.await.unwrap().unwrap(), Stopped::Finished);
+        assert_eq!(self.server.await.unwrap(), Stopped::Finished);
     }
 
     /// A client at `127.0.0.last` with this `Authorization` header, or without one.

@@ -14,7 +14,8 @@ use crate::model::Incident;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Sends telemetry; sees what is their own.
+    /// A colleague or a program: reads all metrics, writes telemetry, sees their own events and incidents.
+    /// No role for customers.
     User,
     /// On call: sees everything, manages rules and incidents.
     Moderator,
@@ -101,7 +102,8 @@ impl Permission {
 /// Who is calling, as the host knows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    /// The host's id of the user.
+    /// The host's id of the user. Where that is no UUID, always derive the same one of it, for example a
+    /// version 5 UUID under a namespace of your own.
     pub id: Uuid,
     /// What they are.
     pub role: Role,

@@ -53,7 +53,7 @@ impl Clock {
             .unwrap_or_else(|| truncate(Utc::now()))
     }
 
-    /// Moves a fixed clock forward; the system's clock minds its own business.
+    /// Moves a fixed clock forward. The system's clock is left as it is.
     pub fn advance(&self, by: Duration) {
         if let Some(micros) = &self.fixed_micros {
             let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);

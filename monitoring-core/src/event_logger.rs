@@ -77,8 +77,9 @@ impl<S: EventSink> EventLogger<S> {
         self.log(EventType::Log, Level::Warn, message, tags, HashMap::new()).await
     }
 
-    /// Raises an alert with what went wrong: its text as the tag `error_type`, all that is known
-    /// of it as `error_details` in the payload.
+    /// Stores an event of the type `alert` and the level `error` with what went wrong: its text as the tag
+    /// `error_type`, all that is known of it as `error_details` in the payload. Nobody is notified of it,
+    /// unless an alert rule counts such events.
     ///
     /// # Errors
     ///

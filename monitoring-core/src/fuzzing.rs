@@ -61,7 +61,8 @@ static SERIES: LazyLock<Memory> = LazyLock::new(series);
 fn series() -> Memory {
     let mut memory = Memory::default();
     let mut add = |labels: &[(&str, &str)], value: &dyn Fn(i64) -> f64| {
-        let samples = (0..120).filter(|n| n % 17 != 3).map(|n| (NOW - n * 15_000, value(n))).collect();
+        let samples: Vec<_> =
+            (0..120).filter(|n| n % 17 != 3).map(|n| (NOW - n * 15_000, value(n))).collect();
         memory.add(labels.iter().copied().collect::<LabelSet>(), samples);
     };
     for (job, size) in [("a", 40), ("b", 25)] {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use monitoring_core::services::{self, BacktestSpanRequest, SentSeries};
-use monitoring_core::{AlertRule, CreateAlertRequest, Monitoring};
+use monitoring_core::services::{self, BacktestSpanRequest, SentReport, SentSeries};
+use monitoring_core::{AlertRule, CreateAlertRequest, Error, Monitoring};
 use serde_json::json;
 
 use crate::tasks::Tasks;
@@ -89,12 +89,22 @@ async fn load(monitoring: &Monitoring, end: DateTime<Utc>, days: i64) -> Outcome
                 exemplars: Vec::new(),
             })
         });
-        let stored = services::store_samples(&mut monitoring.acquire().await?, sent.collect()).await?;
+        let stored = store(monitoring, &sent.collect::<Vec<_>>()).await?;
         if stored.refused > 0 {
             return Err(format!("{stored:?}").into());
         }
     }
     Ok(())
+}
+
+/// Stores samples, again where the partition of their day was just being made.
+async fn store(monitoring: &Monitoring, sent: &[SentSeries]) -> Outcome<SentReport> {
+    loop {
+        match services::store_samples(&mut monitoring.acquire().await?, sent.to_vec()).await {
+            Err(Error::Store(error)) if error.is_transient() => {}
+            outcome => return Ok(outcome?),
+        }
+    }
 }
 
 /// Goes up and down over a day and a bit, so that it is high for a while every day.

@@ -19,9 +19,11 @@ mod own_server;
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;
 
+mod api;
 mod backtest;
 mod processes;
 mod prometheus;
+mod remote_write;
 mod rules;
 mod tasks;
 

@@ -11,6 +11,7 @@ use sqlx::{Connection as _, PgConnection};
 use crate::own_server::OwnServer;
 use crate::processes::{own_seconds, seconds_of, server_seconds};
 use crate::prometheus::Prometheus;
+use crate::remote_write::compressed;
 use crate::tasks::Tasks;
 use crate::{Outcome, median, report};
 
@@ -127,7 +128,7 @@ async fn load(monitoring: &Monitoring, prometheus: &Prometheus, now: i64, servic
         let sample = |(step, time): (usize, &i64)| (*time, (step * (10 + n % 7)) as f64);
         let samples: Vec<_> = times.iter().enumerate().map(sample).collect();
         let written: Vec<_> = chunk.iter().map(|labels| (labels.as_slice(), samples.as_slice())).collect();
-        prometheus.write(&written).await?;
+        prometheus.api.write(&compressed(&written)).await?;
         let at =
             |(time, value): &(i64, f64)| (DateTime::from_timestamp_millis(*time).unwrap_or_default(), *value);
         let samples: Vec<_> = samples.iter().map(at).collect();
@@ -178,8 +179,8 @@ async fn theirs(prometheus: &Prometheus, rules: usize) -> Outcome<f64> {
 async fn evaluated_after(prometheus: &Prometheus, time: DateTime<Utc>) -> Outcome<Vec<serde_json::Value>> {
     loop {
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let mut answer = prometheus.get("/rules").await?;
-        let serde_json::Value::Array(groups) = answer["groups"].take() else {
+        let mut answer: serde_json::Value = serde_json::from_slice(&prometheus.api.get("/rules").await?)?;
+        let serde_json::Value::Array(groups) = answer["data"]["groups"].take() else {
             return Err("no groups".into());
         };
         let is_new = |group: &serde_json::Value| {

@@ -128,9 +128,9 @@ fn without_comments(code: &str) -> String {
     lines.map(|line| line.split(" // ").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-/// What stands before the unit tests of a file; `tests.rs` is all tests.
+/// What stands before the unit tests of a file; `tests.rs` and what is below `tests/` is all tests.
 fn without_tests(source: &Source) -> &str {
-    if source.path.file_name().is_some_and(|name| name == "tests.rs") {
+    if source.path.with_extension("").iter().any(|part| part == "tests") {
         return "";
     }
     source.code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default()

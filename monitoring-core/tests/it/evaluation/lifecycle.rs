@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::run::{Run, STALE, told, within_minute};
 use crate::support::database::{Database, on_each_database};
+use crate::support::fixture::Fixture;
 
 on_each_database!(
     a_rule_is_pending_then_fires_then_is_resolved,
@@ -23,6 +24,7 @@ on_each_database!(
     what_is_evaluated_is_not_evaluated_again,
     a_rule_that_flaps_is_seen,
     events_can_be_alerted_on_out_of_the_box,
+    texts_link_to_where_people_reach_the_system,
 );
 
 const CPU: &str = "cpu";
@@ -289,4 +291,16 @@ async fn events_can_be_alerted_on_out_of_the_box(database: &Database) {
     }
     run.minute(&[]).await;
     assert_eq!(run.states(id).await, [AlertState::Firing]);
+}
+
+async fn texts_link_to_where_people_reach_the_system(database: &Database) {
+    let url = "https://shop.example/monitoring";
+    let fixture = Fixture::start_with(database, |of| of.evaluate_on_demand_only().external_url(url));
+    let run = Run::of(fixture.await).await;
+    let annotations = json!({"runbook": "{{ $externalURL }}/alerts?host={{ $labels.host }}"});
+    let rule = json!({"name": "Hot", "query": "cpu > 80", "annotations": annotations});
+    let id = run.rule(rule).await.id;
+    run.minute(&[(CPU, &[("host", "a")], 90.0)]).await;
+    let expected = format!("{url}/alerts?host=a");
+    assert_eq!(run.alert(id).await.annotations.value("runbook"), Some(expected.as_str()));
 }

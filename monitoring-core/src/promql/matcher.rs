@@ -5,7 +5,7 @@ use regex::{Regex, RegexBuilder};
 use super::error::{QueryError, QueryResult};
 
 /// Memory of one compiled expression, which is taken twice, to search either way: a request may bring
-/// many. A dozen `\w`, each some 45 kilobytes for all the letters there are, fit in.
+/// many. A dozen `\pL`, each some 45 kilobytes for all the letters there are, fit in.
 const COMPILED_BYTES_MAX: usize = 512 * 1024;
 /// To compile an expression takes as long as to handle so many cells.
 pub(super) const CELLS_PER_COMPILATION: usize = 100_000;
@@ -82,10 +82,65 @@ fn too_large(bytes_max: usize) -> String {
 fn compiled(pattern: &str, bytes_max: usize) -> Result<Regex, regex::Error> {
     let compile =
         |pattern: &str| RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(bytes_max).build();
-    compile(pattern).or_else(|error| match error {
-        regex::Error::Syntax(_) => compile(&escape_braces(pattern)),
+    let pattern = with_classes_of_go(pattern);
+    compile(&pattern).or_else(|error| match error {
+        regex::Error::Syntax(_) => compile(&escape_braces(&pattern)),
         error => Err(error),
     })
+}
+
+/// Go's classes are of ASCII, and within brackets it knows no others, neither their union nor what they share.
+/// Source: the syntax of RE2, <https://github.com/google/re2/wiki/Syntax>.
+fn with_classes_of_go(pattern: &str) -> String {
+    let mut written = String::with_capacity(pattern.len() + 16);
+    let (mut rest, mut in_brackets) = (pattern, false);
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '\\' => {
+                let (escaped, after) = rest.split_at(rest.chars().next().map_or(0, char::len_utf8));
+                write_escaped(escaped, in_brackets, &mut written);
+                rest = after;
+            }
+            '[' if in_brackets => match rest.strip_prefix(':').and_then(|rest| rest.split_once(":]")) {
+                Some((name, after)) => {
+                    written.extend(["[:", name, ":]"]);
+                    rest = after;
+                }
+                None => written.push_str(r"\["),
+            },
+            '[' => {
+                written.push('[');
+                for first in ["^", "]"] {
+                    if let Some(after) = rest.strip_prefix(first) {
+                        written.extend(["\\", first].iter().skip(usize::from(first == "^")).copied());
+                        rest = after;
+                    }
+                }
+                in_brackets = true;
+            }
+            '&' | '~' if in_brackets => written.extend(['\\', c]),
+            c => {
+                in_brackets &= c != ']';
+                written.push(c);
+            }
+        }
+    }
+    written
+}
+
+/// What stood behind a backslash.
+fn write_escaped(escaped: &str, in_brackets: bool, written: &mut String) {
+    match escaped {
+        "d" => written.push_str("[0-9]"),
+        "D" => written.push_str("[^0-9]"),
+        "s" => written.push_str(r"[\t\n\f\r ]"),
+        "S" => written.push_str(r"[^\t\n\f\r ]"),
+        "w" => written.push_str("[0-9A-Za-z_]"),
+        "W" => written.push_str("[^0-9A-Za-z_]"),
+        "b" if !in_brackets => written.push_str(r"(?-u:\b)"),
+        other => written.extend(["\\", other]),
+    }
 }
 
 /// Go takes a brace that begins no repetition for itself, Rust's `regex` does not.
@@ -126,6 +181,22 @@ mod tests {
         let regex = anchored("a|b.").unwrap();
         assert!(regex.is_match("a") && regex.is_match("b\n"));
         assert!(!regex.is_match("ab") && !regex.is_match("xa"));
+    }
+
+    #[test]
+    fn classes_are_those_of_go() {
+        let is_match = |pattern: &str, text: &str| anchored(pattern).unwrap().is_match(text);
+        assert!(is_match(r"\w+\d\s", "Ab_9 ") && is_match(r"[\w.-]+", "a.b-c") && is_match(r"[^\d]", "x"));
+        assert!(!is_match(r"\w+", "Köln") && !is_match(r"\d", "٣") && !is_match(r"\s", "\u{a0}"));
+        assert!(is_match(r"\W\D\S", "öäü") && is_match(r".*\bx", "öx") && is_match("(?i)Ö", "ö"));
+        assert!(is_match("[a&&b]+", "&ab") && is_match("[x[y]", "[") && is_match("[]a]", "]"));
+        assert!(
+            is_match("[[:alpha:]_]+", "ab_")
+                && is_match("[a:]b", ":b")
+                && !is_match("[[:alpha:]_]+", "1")
+                && is_match("[^[:digit:]]", "[")
+        );
+        assert!(is_match(r"\[\]\\", r"[]\") && is_match(r"[\]\[]+", "[]") && is_match(r"\pL\x{41}", "öA"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod query;
 mod selectors;
 mod source;
 mod tokens;
+mod unexpected;
 mod value;
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Numbers and durations in the text of a query.
 //!
 //! The parser takes some that Prometheus refuses: numbers no float can be, durations longer than
-//! Prometheus can count. And it drops the part of a duration of which there are more than 2³²,
-//! without a word.
+//! Prometheus can count, or of no length. It refuses some that Prometheus takes: digits in groups, such as
+//! `1_000`, and decimals that begin with a zero. And it drops the part of a duration of which there are
+//! more than 2³², without a word.
 
 use super::tokens::{Kind, Token};
 
@@ -13,10 +14,14 @@ const DURATION_SECONDS_MAX: f64 = 9_223_372_036.854_776;
 
 const OUT_OF_RANGE: &str = "duration out of range";
 
-/// Refuses a token that is no number Prometheus knows, in its words. `is_duration` tells that one
-/// stands where a duration must.
-pub(super) fn check(token: &Token<'_>, is_duration: bool) -> Result<(), String> {
+/// Refuses a token that is no number Prometheus knows, in its words, given those before it.
+pub(super) fn check(token: &Token<'_>, before: &[Token<'_>]) -> Result<(), String> {
     let (text, number) = (token.text, token.text.parse::<f64>());
+    let is_length = before.last().is_some_and(|last| matches!(last.text, "[" | ":"));
+    let is_duration = is_length || is_offset(before);
+    if token.kind == Kind::Number && is_length && number == Ok(0.0) {
+        return Err("duration must be greater than 0".to_owned());
+    }
     if token.kind == Kind::Number && number.as_ref().is_ok_and(|number| number.is_infinite()) {
         let cause = format!("strconv.ParseFloat: parsing {text:?}: value out of range");
         return Err(format!("error parsing number: {cause}"));
@@ -31,8 +36,49 @@ pub(super) fn check(token: &Token<'_>, is_duration: bool) -> Result<(), String> 
     Ok(())
 }
 
-/// A duration in counts the parser can hold, where it is in others. It has been checked.
-pub(super) fn countable(text: &str) -> Option<String> {
+/// Whether what comes next is the length of an offset.
+fn is_offset(before: &[Token<'_>]) -> bool {
+    match before {
+        [.., token] if token.is_word("offset") => true,
+        [.., offset, sign] => offset.is_word("offset") && matches!(sign.text, "+" | "-"),
+        _ => false,
+    }
+}
+
+/// A number or duration in a form the parser reads right, where its own is another. It has been checked.
+pub(super) fn readable(text: &str) -> Option<String> {
+    if text.contains('_') {
+        let joined = joined(text)?;
+        return Some(decimal(&joined).unwrap_or(joined));
+    }
+    countable(text).or_else(|| decimal(text))
+}
+
+/// Without the underscores between digits. `None` if one stands elsewhere, or where numbers cannot have any.
+fn joined(text: &str) -> Option<String> {
+    let is_hex = text.len() > 1 && text[..2].eq_ignore_ascii_case("0x");
+    let is_digit = |c: char| if is_hex { c.is_ascii_hexdigit() } else { c.is_ascii_digit() };
+    let groups: Vec<_> = if is_hex { &text[2..] } else { text }.split('_').collect();
+    let first = usize::from(is_hex && groups[0].is_empty());
+    let (last, groups_before) = groups[first..].split_last()?;
+    let ends_well = groups_before.iter().all(|group| group.ends_with(is_digit));
+    let begins_well = groups[1..].iter().all(|group| group.starts_with(is_digit));
+    let is_number = is_hex || millis(last).is_none();
+    (ends_well && begins_well && is_number).then(|| text.replace('_', ""))
+}
+
+/// A number with an exponent without the zeros at its beginning, for which the parser takes it for octal.
+fn decimal(text: &str) -> Option<String> {
+    let is_octal_to_it = text.starts_with('0') && text.contains(['e', 'E']) && !text.contains('.');
+    if !is_octal_to_it || text.parse::<f64>().is_err() {
+        return None;
+    }
+    let rest = text.trim_start_matches('0');
+    Some(if rest.starts_with(['e', 'E']) { format!("0.0{rest}") } else { rest.to_owned() })
+}
+
+/// A duration in counts the parser can hold, where it is in others.
+fn countable(text: &str) -> Option<String> {
     const MILLIS_PER_DAY: u128 = 86_400_000;
     let is_large = |digits: &str| !digits.is_empty() && digits.parse::<u32>().is_err();
     if !text.split(|c: char| !c.is_ascii_digit()).any(is_large) {
@@ -98,6 +144,35 @@ mod tests {
         for query in ["1e-1000", "-Inf", "1.7976931348623157e308", r#"x{a="1e1000"}"#] {
             assert!(parse(query).is_ok(), "{query}");
         }
+    }
+
+    #[test]
+    fn a_range_has_a_length() {
+        let why = "parse error: duration must be greater than 0";
+        assert_eq!(refusal("x[0]"), format!("1:3: {why}"));
+        assert_eq!(refusal("x[5m:0.0]"), format!("1:6: {why}"));
+        assert!(parse("x offset 0").is_ok() && parse("x[5m:] @ 0").is_ok());
+    }
+
+    #[test]
+    fn digits_may_stand_in_groups() {
+        let same = |query: &str, other: &str| assert_eq!(parse(query).unwrap(), parse(other).unwrap());
+        same("1_000_000", "1000000");
+        same(".123_456", ".123456");
+        same("1_0.2_5e1_0", "10.25e10");
+        same("0x_53_AB", "0x53AB");
+        for query in ["1__0", "1_", "1_.5", "1e_5", "x[1_0m]"] {
+            assert!(parse(query).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_decimal_may_begin_with_zeros() {
+        let same = |query: &str, other: &str| assert_eq!(parse(query).unwrap(), parse(other).unwrap());
+        same("0e0", "0");
+        same("00e1", "0");
+        same("012e1", "120");
+        same("010", "8");
     }
 
     #[test]

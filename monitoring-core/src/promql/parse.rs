@@ -7,15 +7,16 @@ use promql_parser::parser::Expr;
 
 use super::matcher::check_regex;
 use super::numbers;
-use super::position::{end_of_query, position};
+use super::position::{end_of_query, position, to_blame};
 use super::tokens::{Kind, Token, tokens};
+use super::unexpected::unexpected;
 
 /// Characters of a query.
 const CHARS_MAX: usize = 10_000;
 /// Brackets inside brackets. The parser itself does not recurse, but whoever walks, prints or
 /// drops its tree does.
 const DEPTH_MAX: usize = 100;
-/// Signs and operators, each of which may deepen the tree by one.
+/// Operators and subqueries, each of which may deepen the tree by one.
 const OPERATORS_MAX: usize = 300;
 /// Regular expressions, which the parser keeps compiled, and so do we.
 pub(crate) const REGEXES_MAX: usize = 50;
@@ -55,12 +56,12 @@ impl SyntaxError {
 fn in_prometheus_words(message: &str) -> String {
     const WORDS: [(&str, &str); 9] = [
         ("must not be empty", "no expression found in input"),
-        ("unexpected end of the query", "unexpected end of input"),
         ("expected type vector", "expected type instant vector"),
         ("expected type matrix", "expected type range vector"),
         (", got vector", ", got instant vector"),
         (", got matrix", ", got range vector"),
         ("only allowed on vector", "only allowed on instant vector"),
+        ("allowed between vectors", "allowed between instant vectors"),
         ("an vector selector or matrix selector", "an instant vector selector or range vector selector"),
         ("scalar or vector, got: matrix", "scalar or instant vector, got \"range vector\""),
     ];
@@ -108,14 +109,20 @@ pub(crate) fn parse(query: &str) -> Result<Expr, SyntaxError> {
     };
     check_regexes(query, &readable)?;
     promql_parser::parser::parse(&readable).map_err(|message| {
-        let at = position(query, &tokens, &message);
-        located(query, at, explain(&tokens, at, message))
+        let place = position(query, &tokens, &message);
+        let is_explained = message != UNEXPLAINED && !message.contains("label match");
+        let (place, message) = match is_explained {
+            true => (to_blame(&tokens, place, &message), message),
+            false => (place, unexpected(&tokens, place)),
+        };
+        let at = tokens.get(place).map_or(query.len(), |token| token.start);
+        located(query, at, message)
     })
 }
 
-/// The query in words the parser reads right: durations in numbers it can count, and the bytes that
-/// strings name as `\xc3\xa9` or `\303\251` replaced by the characters they make up. The parser takes
-/// each for a character of its own.
+/// The query in words the parser reads right: numbers and durations that it can count, strings between
+/// backticks with the escapes it looks for there too, and the bytes that strings name as `\xc3\xa9` or
+/// `\303\251` replaced by the characters they make up. The parser takes each for a character of its own.
 ///
 /// # Errors
 ///
@@ -124,10 +131,10 @@ fn readable<'q>(query: &'q str, tokens: &[Token<'_>]) -> Result<Cow<'q, str>, us
     let mut readable = Cow::Borrowed(query);
     for token in tokens.iter().rev() {
         let read = match token.kind {
-            Kind::Number => numbers::countable(token.text),
-            Kind::String if !token.text.starts_with('`') && token.text.contains('\\') => {
-                Some(read_bytes(token.text).ok_or(token.start)?)
-            }
+            Kind::Number => numbers::readable(token.text),
+            Kind::String if !token.text.contains('\\') => None,
+            Kind::String if token.text.starts_with('`') => Some(escaped(token.text)),
+            Kind::String => Some(read_bytes(token.text).ok_or(token.start)?),
             _ => None,
         };
         if let Some(read) = read.filter(|read| read != token.text) {
@@ -135,6 +142,12 @@ fn readable<'q>(query: &'q str, tokens: &[Token<'_>]) -> Result<Cow<'q, str>, us
         }
     }
     Ok(readable)
+}
+
+/// A string between backticks as one between double quotes.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n");
+    text.replace('`', "\"")
 }
 
 fn read_bytes(text: &str) -> Option<String> {
@@ -175,10 +188,9 @@ fn check_bounds(tokens: &[Token<'_>]) -> Result<(), (usize, String)> {
             depth += 1;
         } else if token.closes() {
             depth = depth.saturating_sub(1);
-        } else if is_operator(token) {
-            operators += 1;
-            regexes += usize::from(announces_regex(token));
         }
+        operators += usize::from(deepens(token));
+        regexes += usize::from(announces_regex(token));
         if depth > DEPTH_MAX {
             return Err((token.start, format!("brackets are nested more than {DEPTH_MAX} deep")));
         }
@@ -188,7 +200,7 @@ fn check_bounds(tokens: &[Token<'_>]) -> Result<(), (usize, String)> {
         if regexes > REGEXES_MAX {
             return Err((token.start, format!("there are more than {REGEXES_MAX} regular expressions")));
         }
-        numbers::check(token, stands_for_duration(&tokens[..n])).map_err(|why| (token.start, why))?;
+        numbers::check(token, &tokens[..n]).map_err(|why| (token.start, why))?;
     }
     Ok(())
 }
@@ -199,7 +211,8 @@ fn check_regexes(query: &str, readable: &str) -> Result<(), SyntaxError> {
     let (tokens, read) = (tokens(query), tokens(readable));
     for (n, token) in read.iter().enumerate().skip(1).filter(|(n, _)| announces_regex(&read[n - 1])) {
         let Ok(pattern) = promql_parser::util::unquote_string(token.text) else { continue };
-        let at = tokens.get(n).map_or(0, |token| token.start);
+        // About the condition as a whole.
+        let at = tokens.get(n.saturating_sub(2)).map_or(0, |token| token.start);
         check_regex(&pattern).map_err(|message| located(query, at, message))?;
     }
     Ok(())
@@ -210,29 +223,14 @@ fn announces_regex(token: &Token<'_>) -> bool {
     token.kind == Kind::Sign && token.text.ends_with('~')
 }
 
-fn is_operator(token: &Token<'_>) -> bool {
-    const WORDS: [&str; 6] = ["and", "or", "unless", "atan2", "offset", "bool"];
-    let is_sign = token.kind == Kind::Sign && token.text != ",";
-    is_sign || WORDS.iter().any(|word| token.is_word(word))
-}
-
-/// Whether what comes next is the length of a range, a step or an offset.
-fn stands_for_duration(before: &[Token<'_>]) -> bool {
-    match before {
-        [.., token] if matches!(token.text, "[" | ":") => true,
-        [.., token] if token.is_word("offset") => true,
-        [.., offset, sign] => offset.is_word("offset") && matches!(sign.text, "+" | "-"),
-        _ => false,
-    }
-}
-
-fn explain(tokens: &[Token<'_>], at: usize, message: String) -> String {
-    if message != UNEXPLAINED {
-        return message;
-    }
-    match tokens.iter().find(|token| token.start == at) {
-        Some(token) => format!("unexpected {:?}", crate::model::cut(token.text, 40)),
-        None => "unexpected end of the query".to_owned(),
+/// Whether the tree may be one deeper for it, though nothing is nested.
+fn deepens(token: &Token<'_>) -> bool {
+    const WORDS: [&str; 4] = ["and", "or", "unless", "atan2"];
+    const SIGNS: [&str; 13] = ["+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<=", "["];
+    let among = |signs: &[&str]| signs.contains(&token.text);
+    match token.kind {
+        Kind::Sign => among(&SIGNS),
+        _ => WORDS.iter().any(|word| token.is_word(word)),
     }
 }
 
@@ -262,10 +260,50 @@ mod tests {
                 ("(", "illegal regex for ("),
             ] {
                 let refused = parse(&query(pattern)).unwrap_err();
-                assert_eq!(refused.place, Some((1, 14)), "{refused}");
+                assert_eq!(refused.place, Some((1, 11)), "{refused}");
                 assert!(refused.message.ends_with(message), "{refused}");
             }
         }
+    }
+
+    #[test]
+    fn terms_are_bounded_by_what_stands_between_them() {
+        let sum = |terms: usize| vec![r#"sum(rate(x{a="b"}[5m]))"#; terms].join(" + ");
+        assert!(parse(&sum(150)).is_ok());
+        let refused = parse(&vec!["1"; OPERATORS_MAX + 2].join("+")).unwrap_err().to_string();
+        assert!(refused.ends_with("there are more than 300 operators"), "{refused}");
+    }
+
+    #[test]
+    fn nothing_is_escaped_between_backticks() {
+        let same = |query: &str, other: &str| assert_eq!(parse(query).unwrap(), parse(other).unwrap());
+        same(r"x{a=~`\d+`}", r#"x{a=~"\\d+"}"#);
+        same(r"x{a=`C:\`, b=`\n`}", r#"x{a="C:\\", b="\\n"}"#);
+        same("x{a=`say \"\\\n\"`}", r#"x{a="say \"\\\n\""}"#);
+        let refused = parse(r#"x{a=`\d`, b="\d"}"#).unwrap_err();
+        assert_eq!(refused.place, Some((1, 13)), "{refused}");
+    }
+
+    #[test]
+    fn a_mistake_is_where_what_it_is_about_begins() {
+        for (query, place) in [
+            ("rate(up)", "1:6"),
+            ("x + rate(sum(up) , 2)", "1:5"),
+            ("foo(up)", "1:1"),
+            ("x + rate(foo(up))", "1:10"),
+            ("rate(x[1m], 1)", "1:1"),
+            ("scalar(1)", "1:8"),
+            ("1 == 2", "1:3"),
+            ("x + {}", "1:5"),
+            ("x{a=~'('}", "1:3"),
+            ("abs(a[5m] + b[5m])", "1:5"),
+            ("1 + on(a) x", "1:1"),
+        ] {
+            let refused = parse(query).unwrap_err().in_prometheus_words();
+            assert!(refused.starts_with(&format!("{place}: ")), "{query}: {refused}");
+        }
+        let nothing = parse(" ").unwrap_err().in_prometheus_words();
+        assert_eq!(nothing, "1:1: parse error: no expression found in input");
     }
 
     #[test]

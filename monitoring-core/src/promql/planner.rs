@@ -146,6 +146,7 @@ impl Planner {
         let parameter = aggregate.param.as_deref().map(|node| self.planned(node)).transpose()?;
         let is_fixed = of.is_fixed && parameter.as_ref().is_none_or(|parameter| parameter.is_fixed);
         let op = aggregate_op(aggregate.op.id())?;
+        check_parameter(op, aggregate.param.as_deref())?;
         let grouping = match &aggregate.modifier {
             None => Grouping::By(Vec::new()),
             Some(modifier) => grouping(modifier),
@@ -187,6 +188,19 @@ impl Planner {
 
 fn nodes(planned: Vec<Planned>, is_fixed: bool) -> Vec<Node> {
     planned.into_iter().map(|arg| if is_fixed { arg.node } else { arg.within_varying() }).collect()
+}
+
+/// The parser does not look at what the youngest aggregations are told.
+fn check_parameter(op: AggregateOp, parameter: Option<&Expr>) -> QueryResult<()> {
+    let is_number = matches!(op, AggregateOp::LimitK | AggregateOp::LimitRatio);
+    match parameter.map(Expr::value_type).filter(|actual| is_number && *actual != ValueType::Scalar) {
+        None => Ok(()),
+        Some(actual) => {
+            let actual = type_name(actual);
+            let message = format!("parse error: expected type scalar in aggregation parameter, got {actual}");
+            Err(QueryError::bad_data(message))
+        }
+    }
 }
 
 /// The parser lets some literals pass where a vector must stand.

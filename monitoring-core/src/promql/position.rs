@@ -13,8 +13,8 @@ use super::tokens::{Kind, Token};
 /// be fine must do.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Offset of the token the parser complains about, or the end of the query where something is
-/// missing there.
+/// Place of the token behind which the parser complains, or behind the last where something is missing
+/// there.
 pub(super) fn position(query: &str, tokens: &[Token<'_>], complaint: &str) -> usize {
     let masked = mask(query, tokens, 0);
     let mut judge = Judge { complaint, budget: BYTES_MAX };
@@ -22,10 +22,49 @@ pub(super) fn position(query: &str, tokens: &[Token<'_>], complaint: &str) -> us
         // With harmless strings all is well: the first string that is not harmless is to blame.
         let strings: Vec<_> = tokens.iter().filter(|token| token.kind == Kind::String).collect();
         let fine = strings.partition_point(|string| judge.accepts(&mask(query, tokens, string.end())));
-        return strings.get(fine).map_or(end_of_query(query), |string| string.start);
+        let to_blame = strings.get(fine).map_or(query.len(), |string| string.start);
+        return tokens.partition_point(|token| token.start < to_blame);
     }
-    let fine = partition_point(tokens.len(), |n| judge.is_beginning(&masked, &tokens[..=n]));
-    tokens.get(fine).map_or(end_of_query(query), |token| token.start)
+    partition_point(tokens.len(), |n| judge.is_beginning(&masked, &tokens[..=n]))
+}
+
+/// Place of the first token of what a complaint is about, which is known behind the token at `place`.
+pub(super) fn to_blame(tokens: &[Token<'_>], place: usize, complaint: &str) -> usize {
+    let before = &tokens[..place.min(tokens.len())];
+    let quoted = |start: &str| complaint.split_once(start)?.1.split('\'').next();
+    let call_of = |name: &str| {
+        let is_call = |pair: &[Token<'_>]| pair[0].text == name && pair[1].text == "(";
+        tokens[..tokens.len().min(place + 2)].windows(2).rposition(is_call)
+    };
+    let found = if let Some(name) =
+        quoted("unknown function with name '").or(quoted("argument(s) in call to '"))
+    {
+        call_of(name)
+    } else if complaint.contains(" in call to function ") {
+        begin_of_argument(before)
+    } else if complaint.starts_with("comparisons between scalars") {
+        before.iter().rposition(|token| matches!(token.text, "==" | "!=" | ">" | "<" | ">=" | "<="))
+    } else if complaint.starts_with("vector selector must contain") {
+        before.iter().rposition(|token| token.text == "{")
+    } else if complaint.starts_with("binary expression must") || complaint.starts_with("vector matching only")
+    {
+        Some(begin_of_argument(before).unwrap_or(0))
+    } else {
+        None
+    };
+    found.unwrap_or(place)
+}
+
+/// Behind the comma or bracket before the last argument.
+fn begin_of_argument(before: &[Token<'_>]) -> Option<usize> {
+    let mut depth = 0_usize;
+    let border = before.iter().rposition(|token| {
+        depth += usize::from(token.closes());
+        let is_border = depth == 0 && (token.opens() || token.text == ",");
+        depth -= usize::from(token.opens() && depth > 0);
+        is_border
+    });
+    border.map(|border| border + 1)
 }
 
 /// Behind the last character that is no blank.
@@ -48,10 +87,11 @@ fn partition_point(len: usize, mut holds: impl FnMut(usize) -> bool) -> usize {
 }
 
 /// The query with the insides of strings after `from` replaced by as many bytes of `x`: strings
-/// hold regular expressions, which are dear to compile.
+/// hold regular expressions, which are dear to compile. Those between backticks hold no mistakes.
 fn mask(query: &str, tokens: &[Token<'_>], from: usize) -> String {
     let mut masked = query.to_owned();
-    let strings = tokens.iter().filter(|token| token.kind == Kind::String && token.start >= from);
+    let is_masked = |token: &&Token<'_>| token.start >= from || token.text.starts_with('`');
+    let strings = tokens.iter().filter(|token| token.kind == Kind::String).filter(is_masked);
     for string in strings {
         let quote = &string.text[..1];
         let is_closed = string.text.len() > 1 && string.text.ends_with(quote);

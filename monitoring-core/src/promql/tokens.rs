@@ -67,13 +67,13 @@ pub(super) fn tokens(query: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-/// To the closing quote. The parser lets a backslash escape in every kind of string.
+/// To the closing quote. Between backticks nothing is escaped.
 fn string_length(rest: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in rest.char_indices().skip(1) {
         match c {
             _ if escaped => escaped = false,
-            '\\' => escaped = true,
+            '\\' if quote != '`' => escaped = true,
             c if c == quote => return at + 1,
             _ => {}
         }
@@ -141,6 +141,7 @@ mod tests {
             ]
         );
         assert_eq!(texts("x==1"), ["x", "==", "1"]);
+        assert_eq!(texts(r"{p=`C:\`}"), ["{", "p", "=", r"`C:\`", "}"]);
         assert_eq!(texts("0x1e+1"), ["0x1e", "+", "1"]);
     }
 

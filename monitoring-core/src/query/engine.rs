@@ -14,7 +14,7 @@ use crate::model::{MetricType, SeriesId};
 use crate::promql::{Columns, Note, Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
 use crate::store::metrics::MetricStore as _;
 use crate::store::removal::RemovalStore as _;
-use crate::store::series::{SeriesNews, SeriesStore as _};
+use crate::store::series::{RegisteredSeries, SeriesNews, SeriesStore as _};
 use crate::store::{Access, AsConnection as _, Pool, StoreError};
 
 /// Queries evaluated at once; more wait their turn. They share connections with everything else.
@@ -26,8 +26,12 @@ const OVERLAP: TimeDelta = TimeDelta::minutes(10);
 const OVERLAP_AT_REST: TimeDelta = TimeDelta::hours(1);
 /// How often the series known are counted: a transaction may have been open for longer than the overlap.
 const COUNTED_EVERY: TimeDelta = TimeDelta::minutes(10);
-/// Series read at once.
-const SERIES_PER_PAGE: u32 = 10_000;
+/// Registrations read at once, of some bytes each: those that are known need not be read whole.
+const REGISTRATIONS_PER_PAGE: u32 = 100_000;
+/// Series read whole at once.
+const SERIES_PER_PAGE: usize = 10_000;
+/// Removals read at once.
+const REMOVALS_PER_PAGE: u32 = 10_000;
 
 /// Answers PromQL over everything stored. Cheap to clone; clones share what they know.
 #[derive(Clone, Debug)]
@@ -336,24 +340,17 @@ impl PromQuery {
         loop {
             let mut connection = self.shared.pool.acquire(Access::Read).await?;
             let mut connection = connection.as_connection();
-            let page = connection.store().registrations(since, after.as_ref(), SERIES_PER_PAGE).await?;
-            let is_last = page.len() < SERIES_PER_PAGE as usize;
+            let page =
+                connection.store().registrations(since, after.as_ref(), REGISTRATIONS_PER_PAGE).await?;
+            let is_last = page.len() < REGISTRATIONS_PER_PAGE as usize;
             after = page.last().copied();
-            followed.registered_to = after.map(|(time, _)| time).max(followed.registered_to);
             // Most of what was registered in the overlap is known, unless some of it was removed meanwhile.
-            let asked = self.unknown(&page, removed.is_any);
-            let page = connection.store().present_series(&asked).await?;
-            let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
-            if removed.is_any {
-                let outdated = index.outdated(&page);
-                index.remove(&outdated);
+            for asked in self.unknown(&page, removed.is_any).chunks(SERIES_PER_PAGE) {
+                let series = connection.store().present_series(asked).await?;
+                self.take_in(series, removed.is_any);
             }
-            let was_whole = index.cut_at().is_none();
-            page.into_iter().for_each(|registered| index.add(registered));
-            if let Some(known) = index.cut_at().filter(|_| was_whole) {
-                tracing::warn!(target: "monitoring::internal", known,
-                    "queries and rules see no newer series: there are more than can be kept in memory");
-            }
+            // Only now: what a failure leaves out is looked for again.
+            followed.registered_to = after.map(|(time, _)| time).max(followed.registered_to);
             if is_last {
                 break;
             }
@@ -361,6 +358,21 @@ impl PromQuery {
         // Only now: after a failure it is all looked up again.
         (followed.news, followed.looked_up_at) = (Some((since, news)), now);
         Ok(())
+    }
+
+    /// Makes series known, in the place of what was known by their ids if that may have changed.
+    fn take_in(&self, series: Vec<RegisteredSeries>, may_be_known: bool) {
+        let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+        if may_be_known {
+            let outdated = index.outdated(&series);
+            index.remove(&outdated);
+        }
+        let was_whole = index.cut_at().is_none();
+        series.into_iter().for_each(|registered| index.add(registered));
+        if let Some(known) = index.cut_at().filter(|_| was_whole) {
+            tracing::warn!(target: "monitoring::internal", known,
+                "queries and rules see no newer series: there are more than can be kept in memory");
+        }
     }
 
     /// Those of the series registered that are to be read.
@@ -382,9 +394,9 @@ impl PromQuery {
         let (since, mut after) = (looked_up_at - OVERLAP, None);
         let mut removed = Removed { is_any: true, gone: HashSet::new() };
         loop {
-            let page = connection.store().series_removed(since, after.as_ref(), SERIES_PER_PAGE).await?;
+            let page = connection.store().series_removed(since, after.as_ref(), REMOVALS_PER_PAGE).await?;
             removed.gone.extend(page.iter().map(|(_, id)| *id));
-            if page.len() < SERIES_PER_PAGE as usize {
+            if page.len() < REMOVALS_PER_PAGE as usize {
                 self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 return Ok(removed);
             }

@@ -26,14 +26,18 @@ pub(crate) async fn registered_series(
 ) -> Result<Vec<Arc<Series>>, StoreError> {
     let (mut series, mut after) = (BTreeMap::new(), None);
     loop {
-        let page = connection
-            .store()
-            .series_registered(DateTime::UNIX_EPOCH, after.as_ref(), SERIES_PER_PAGE)
-            .await?;
+        let page =
+            connection.store().registrations(DateTime::UNIX_EPOCH, after.as_ref(), SERIES_PER_PAGE).await?;
         let is_last = page.len() < SERIES_PER_PAGE as usize;
-        after = page.last().map(|last| (last.registered_at, last.series.id));
+        after = page.last().copied();
+        let ids: Vec<_> = page.into_iter().map(|(_, id)| id).collect();
         let mut index = Index::default();
-        page.into_iter().for_each(|registered| index.add(registered));
+        connection
+            .store()
+            .present_series(&ids)
+            .await?
+            .into_iter()
+            .for_each(|registered| index.add(registered));
         let index = RwLock::new(index);
         for selector in selectors {
             let found = look_up(&index, selector.matchers(), usize::MAX).await;

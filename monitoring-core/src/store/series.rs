@@ -10,12 +10,8 @@ use crate::model::{SampleValue, Series, SeriesId};
 super::store_trait! {
     /// Reading by series.
     SeriesStore {
-        /// Series registered at or after `since`, in the order of time and id: up to `limit` of them
-        /// behind `after`. One that several writers registered at once may come more than once.
-        fn series_registered(since: DateTime<Utc>, after: Option<&(DateTime<Utc>, SeriesId)>, limit: u32)
-            -> Vec<RegisteredSeries>;
-
-        /// The same, but only when each was registered and its id: much less to read.
+        /// When series were registered at or after `since`, and their ids, in that order: up to `limit` of
+        /// them behind `after`. One that several writers registered may come more than once.
         fn registrations(since: DateTime<Utc>, after: Option<&(DateTime<Utc>, SeriesId)>, limit: u32)
             -> Vec<(DateTime<Utc>, SeriesId)>;
 

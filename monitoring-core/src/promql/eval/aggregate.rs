@@ -10,7 +10,7 @@ use crate::model::is_any_label_name;
 use crate::promql::error::{QueryError, QueryResult};
 use crate::promql::functions::{Mean, Moments, Sum, quantile};
 use crate::promql::limits::Budget;
-use crate::promql::plan::{Aggregate, AggregateOp, Node};
+use crate::promql::plan::{Aggregate, AggregateOp, Grouping, Node};
 use crate::promql::source::SeriesSource;
 use crate::promql::value::{ABSENT, Row, Steps, is_present};
 
@@ -73,6 +73,7 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         if !is_any_label_name(label) {
             return Err(QueryError::execution(format!("invalid label name {label:?}")));
         }
+        let is_left_out = matches!(&aggregate.grouping, Grouping::Without(labels) if labels.contains(label));
         let rows = self.vector(&aggregate.of, steps).await?;
         let mut counts: Vec<Row> = Vec::new();
         let mut places = std::collections::HashMap::new();
@@ -84,7 +85,7 @@ impl<S: SeriesSource> Evaluator<'_, S> {
                 }
                 self.budget.spend(CELLS_PER_LABEL).await?;
                 let text = crate::promql::format_value(*value);
-                let labels = key.with(label, &text);
+                let labels = if is_left_out { key.clone() } else { key.with(label, &text) };
                 let place = match places.get(&labels) {
                     Some(place) => *place,
                     None => {
@@ -114,6 +115,7 @@ fn check_whole(values: &[f64]) -> QueryResult<()> {
     let wrong = values.iter().find(|value| value.abs() >= i64::MAX as f64);
     wrong.map_or(Ok(()), |value| {
         let verb = if *value > 0.0 { "overflows" } else { "underflows" };
+        let value = crate::promql::format_value(*value);
         Err(QueryError::execution(format!("Scalar value {value} {verb} int64")))
     })
 }

@@ -153,12 +153,17 @@ fn unlabelled(values: Vec<f64>) -> Row {
     Row { labels: LabelSet::default(), drops_name: false, values }
 }
 
-/// The labels of what is missing, as far as the selector tells: those it demands once.
+/// The labels of what is missing, as far as the selector tells: those it demands first, and of which it says
+/// no more behind that.
 pub(super) fn labels_of_absent(matchers: &[Matcher]) -> LabelSet {
-    let labels = matchers.iter().filter(|matcher| matcher.name != NAME);
-    let told =
-        labels.filter(|matcher| matchers.iter().filter(|other| other.name == matcher.name).count() == 1);
-    told.filter_map(|matcher| Some((matcher.name.as_str(), matcher.demanded()?))).collect()
+    let is_told = |place: usize| {
+        let is_same = |other: &&Matcher| other.name == matchers[place].name;
+        let is_demanded_before =
+            matchers[..place].iter().filter(is_same).any(|other| other.demanded().is_some());
+        !is_demanded_before && !matchers[place + 1..].iter().any(|other| is_same(&other))
+    };
+    let told = matchers.iter().enumerate().filter(|(place, matcher)| matcher.name != NAME && is_told(*place));
+    told.filter_map(|(_, matcher)| Some((matcher.name.as_str(), matcher.demanded()?))).collect()
 }
 
 /// The value where exactly one row has one; elsewhere NaN.

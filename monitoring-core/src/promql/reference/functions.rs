@@ -2,7 +2,7 @@
 //!
 //! Source: <https://prometheus.io/docs/prometheus/latest/querying/functions/>.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use promql_parser::label::MatchOp;
 use promql_parser::parser::{Expr, VectorSelector};
@@ -72,17 +72,14 @@ fn clamped(elements: Vec<Element>, min: f64, max: f64) -> Answer<Worth> {
     if min > max {
         return Ok(Worth::Vector(Vec::new()));
     }
-    let clamp = |value: f64| {
-        if value.is_nan() || min.is_nan() || max.is_nan() {
-            f64::NAN
-        } else if value < min {
-            min
-        } else if value > max {
-            max
-        } else {
-            value
-        }
+    // As Go has it: the infinity looked for wins, then NaN.
+    let of = |a: f64, b: f64, wins: f64, pick: fn(f64, f64) -> f64| match () {
+        () if a == wins || b == wins => wins,
+        () if a.is_nan() || b.is_nan() => f64::NAN,
+        () => pick(a, b),
     };
+    let below = |value| of(value, max, f64::NEG_INFINITY, f64::min);
+    let clamp = |value| of(below(value), min, f64::INFINITY, f64::max);
     Ok(Worth::Vector(mapped(elements, |value| Some(clamp(value)))))
 }
 
@@ -107,15 +104,16 @@ fn missing(of: &Expr) -> Element {
     Element { labels, ..unlabelled(1.0) }
 }
 
-/// The labels a selector demands by exactly one matcher, which is of equality.
+/// The labels a selector demands: the first equality tells one, any other matcher of it takes it back.
 pub(super) fn labels_told(selector: &VectorSelector) -> Labels {
-    let mut told: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let (mut told, mut had) = (Labels::new(), BTreeSet::new());
     for matcher in selector.matchers.matchers.iter().filter(|matcher| matcher.name != NAME) {
-        let is_equal = matches!(matcher.op, MatchOp::Equal);
-        told.entry(&matcher.name).or_default().push(if is_equal { &matcher.value } else { "" });
+        told.remove(&matcher.name);
+        if matches!(matcher.op, MatchOp::Equal) && had.insert(&matcher.name) && !matcher.value.is_empty() {
+            told.insert(matcher.name.clone(), matcher.value.clone());
+        }
     }
-    let only = told.into_iter().filter(|(_, values)| values.len() == 1 && !values[0].is_empty());
-    only.map(|(name, values)| (name.to_owned(), values[0].to_owned())).collect()
+    told
 }
 
 fn texts(args: &[&Expr]) -> Answer<Vec<String>> {

@@ -139,7 +139,11 @@ fn function(of: &Text) -> Text {
     let plain = (words(plain), of.clone()).prop_map(|(name, of)| format!("{name}({of})"));
     let bounded = (of.clone(), number(), number());
     let bounded = bounded.prop_map(|(of, min, max)| format!("clamp({of}, {min}, {max})"));
-    let half = (words(&["clamp_min", "clamp_max", "round"]), of.clone(), words(&["0.5", "3", "-2"]));
+    let half = (
+        words(&["clamp_min", "clamp_max", "round"]),
+        of.clone(),
+        words(&["0.5", "3", "-2", "Inf", "-Inf", "NaN"]),
+    );
     let half = half.prop_map(|(name, of, bound)| format!("{name}({of}, {bound})"));
     prop_oneof![3 => plain, 1 => bounded, 1 => half].boxed()
 }

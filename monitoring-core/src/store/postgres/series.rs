@@ -15,29 +15,6 @@ use crate::store::columns::{Gathered, SampleColumns};
 use crate::store::series::{RegisteredSeries, SeriesNews, SeriesStore, Shape, later};
 
 impl SeriesStore for Postgres<'_> {
-    async fn series_registered(
-        &mut self,
-        since: DateTime<Utc>,
-        after: Option<&(DateTime<Utc>, SeriesId)>,
-        limit: u32,
-    ) -> Result<Vec<RegisteredSeries>, StoreError> {
-        let sql = self.sql(
-            "SELECT id, name, metric_type, temporality, labels, bounds, created_at
-             FROM monitoring.metric_series
-             WHERE created_at >= $1 AND (created_at, id) > ($2, $3) AND removed_at IS NULL
-             ORDER BY created_at, id, registered_by
-             LIMIT $4",
-        );
-        let rows = sqlx::query(sql)
-            .bind(since)
-            .bind(after.map_or(since, |(time, _)| *time))
-            .bind(after.map_or(i64::MIN, |(_, id)| id.as_i64()))
-            .bind(i64::from(limit))
-            .fetch_all(&mut *self.connection)
-            .await?;
-        rows.iter().map(registered).collect()
-    }
-
     async fn registrations(
         &mut self,
         since: DateTime<Utc>,
@@ -48,7 +25,7 @@ impl SeriesStore for Postgres<'_> {
             "SELECT created_at, id
              FROM monitoring.metric_series
              WHERE created_at >= $1 AND (created_at, id) > ($2, $3) AND removed_at IS NULL
-             ORDER BY created_at, id, registered_by
+             ORDER BY created_at, id
              LIMIT $4",
         );
         let rows: Vec<(DateTime<Utc>, i64)> = sqlx::query_as(sql)

@@ -15,28 +15,6 @@ use crate::store::columns::{Gathered, SampleColumns};
 use crate::store::series::{RegisteredSeries, SeriesNews, SeriesStore, Shape, later};
 
 impl SeriesStore for Sqlite<'_> {
-    async fn series_registered(
-        &mut self,
-        since: DateTime<Utc>,
-        after: Option<&(DateTime<Utc>, SeriesId)>,
-        limit: u32,
-    ) -> Result<Vec<RegisteredSeries>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, name, metric_type, temporality, labels, bounds, created_at
-             FROM monitoring_metric_series
-             WHERE created_at >= ?1 AND (created_at, id) > (?2, ?3) AND removed_at IS NULL
-             ORDER BY created_at, id, registered_by
-             LIMIT ?4",
-        )
-        .bind(to_micros(since))
-        .bind(after.map_or(to_micros(since), |(time, _)| to_micros(*time)))
-        .bind(after.map_or(i64::MIN, |(_, id)| id.as_i64()))
-        .bind(i64::from(limit))
-        .fetch_all(&mut *self.connection)
-        .await?;
-        rows.iter().map(registered).collect()
-    }
-
     async fn registrations(
         &mut self,
         since: DateTime<Utc>,
@@ -47,7 +25,7 @@ impl SeriesStore for Sqlite<'_> {
             "SELECT id, created_at
              FROM monitoring_metric_series
              WHERE created_at >= ?1 AND (created_at, id) > (?2, ?3) AND removed_at IS NULL
-             ORDER BY created_at, id, registered_by
+             ORDER BY created_at, id
              LIMIT ?4",
         )
         .bind(to_micros(since))

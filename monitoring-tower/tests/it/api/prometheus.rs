@@ -166,7 +166,7 @@ async fn mistakes_have_the_words_and_classes_of_prometheus(service: &Service) {
         ("/query?query=", "invalid parameter \"query\": 1:1: parse error: no expression found in input"),
         (
             "/query?query=rate(up)",
-            "invalid parameter \"query\": 1:8: parse error: expected type range vector in call to function \"rate\", got instant vector",
+            "invalid parameter \"query\": 1:6: parse error: expected type range vector in call to function \"rate\", got instant vector",
         ),
         (
             "/series?match[]={}",

@@ -8,6 +8,7 @@ mod error;
 mod eval;
 mod functions;
 mod labels;
+mod layout;
 mod limits;
 mod matcher;
 mod memory;
@@ -22,12 +23,15 @@ mod query;
 mod selectors;
 mod source;
 mod tokens;
+mod tree;
 mod value;
 
 #[cfg(test)]
 mod promqltest;
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod tests;
 
 pub use error::{QueryError, QueryResult};
 pub(crate) use labels::NAME;
@@ -41,7 +45,7 @@ pub(crate) use notes::Note;
 pub(crate) use parse::{REGEXES_MAX, parse};
 pub(crate) use planner::matchers;
 pub(crate) use query::{Columns, Query};
-pub use query::{QueryAnswer, QueryValue, SeriesValues, format_query, format_value, parse_query};
+pub use query::{QueryAnswer, QueryStats, QueryValue, SeriesValues, format_query, format_value, parse_query};
 pub(crate) use selectors::{depends_on_range, selections};
 pub(crate) use source::{Delta, Found, Reach, Samples, SeriesSource, SourceError, Wanted};
 pub(crate) use value::ABSENT as STALE;

@@ -79,7 +79,7 @@ pub use model::*;
 pub use monitor::{Monitoring, MonitoringBuilder, ShutdownReport};
 pub use notify::{Deliverer, DeliveryError, Notifier};
 pub use promql::{
-    Label, LabelSet, QueryAnswer, QueryError, QueryLimits, QueryResult, QueryValue, SeriesValues,
+    Label, LabelSet, QueryAnswer, QueryError, QueryLimits, QueryResult, QueryStats, QueryValue, SeriesValues,
     format_query, format_value, parse_query,
 };
 pub use query::{

@@ -48,6 +48,9 @@ const LABEL_BYTES_MAX: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Budget {
     samples_left: usize,
+    /// What was left when least was.
+    least_left: usize,
+    samples_max: usize,
     label_bytes_left: usize,
     cells_until_breath: usize,
     deadline: Instant,
@@ -57,6 +60,8 @@ impl Budget {
     pub(crate) fn new(limits: &QueryLimits) -> Self {
         Self {
             samples_left: limits.samples_max,
+            least_left: limits.samples_max,
+            samples_max: limits.samples_max,
             label_bytes_left: LABEL_BYTES_MAX,
             cells_until_breath: CELLS_PER_BREATH,
             deadline: Instant::now() + limits.timeout,
@@ -67,6 +72,7 @@ impl Budget {
     pub(crate) fn take(&mut self, samples: usize) -> QueryResult<()> {
         let left = self.samples_left.checked_sub(samples);
         self.samples_left = left.ok_or_else(QueryError::too_many_samples)?;
+        self.least_left = self.least_left.min(self.samples_left);
         Ok(())
     }
 
@@ -78,6 +84,11 @@ impl Budget {
     /// How many more may be taken.
     pub(crate) fn left(&self) -> usize {
         self.samples_left
+    }
+
+    /// How many were held when most were.
+    pub(crate) fn held_max(&self) -> usize {
+        self.samples_max - self.least_left
     }
 
     /// Gives back all that was taken since there were `before` left, but for what is still held.

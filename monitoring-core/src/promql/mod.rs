@@ -8,6 +8,7 @@ mod error;
 mod eval;
 mod functions;
 mod labels;
+mod layout;
 mod limits;
 mod matcher;
 mod memory;
@@ -22,6 +23,7 @@ mod query;
 mod selectors;
 mod source;
 mod tokens;
+mod tree;
 mod unexpected;
 mod value;
 
@@ -29,6 +31,8 @@ mod value;
 mod promqltest;
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod tests;
 
 pub use error::{QueryError, QueryResult};
 pub(crate) use labels::NAME;
@@ -42,7 +46,7 @@ pub(crate) use notes::Note;
 pub(crate) use parse::{REGEXES_MAX, parse};
 pub(crate) use planner::matchers;
 pub(crate) use query::{Columns, Query};
-pub use query::{QueryAnswer, QueryValue, SeriesValues, format_query, format_value, parse_query};
+pub use query::{QueryAnswer, QueryStats, QueryValue, SeriesValues, format_query, format_value, parse_query};
 pub(crate) use selectors::{depends_on_range, selections};
 pub(crate) use source::{Delta, Found, Reach, Samples, SeriesSource, SourceError, Wanted};
 pub(crate) use value::ABSENT as STALE;

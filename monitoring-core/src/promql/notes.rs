@@ -20,6 +20,7 @@ pub(crate) enum Note {
     },
     NotACounter(String),
     ForcedMonotonic(String),
+    SortedRange,
     /// So many series are known, and no more.
     SeriesLeftOut(usize),
 }
@@ -32,6 +33,7 @@ impl Note {
             Self::InvalidQuantile(_)
                 | Self::InvalidRatio { .. }
                 | Self::BadBucketLabel { .. }
+                | Self::SortedRange
                 | Self::SeriesLeftOut(_)
         )
     }
@@ -48,6 +50,9 @@ impl fmt::Display for Note {
             Self::BadBucketLabel { metric, le } => write!(
                 f,
                 "bucket label \"le\" is missing or has a malformed value of {le:?} for metric name {metric:?}"
+            ),
+            Self::SortedRange => f.write_str(
+                "sort is ineffective for range queries since results are always ordered by labels",
             ),
             Self::SeriesLeftOut(known) => {
                 write!(

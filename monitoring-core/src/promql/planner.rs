@@ -116,11 +116,7 @@ impl Planner {
             AtModifier::End => self.end,
             AtModifier::At(time) => unix_millis(*time),
         });
-        let offset = offset.map_or(0, |offset| match offset {
-            Offset::Pos(duration) => millis(*duration),
-            Offset::Neg(duration) => -millis(*duration),
-        });
-        Shift { at, offset }
+        Shift { at, offset: offset_millis(offset) }
     }
 
     fn binary(&self, binary: &BinaryExpr) -> QueryResult<Planned> {
@@ -229,9 +225,7 @@ pub(crate) const fn type_name(value_type: ValueType) -> &'static str {
 
 /// The conditions of a selector, its name as one of them.
 pub(crate) fn matchers(selector: &VectorSelector) -> QueryResult<Vec<Matcher>> {
-    if !selector.matchers.or_matchers.is_empty() {
-        return Err(QueryError::bad_data("`or` between matchers is no PromQL of Prometheus"));
-    }
+    check_alternatives(selector)?;
     let name = selector
         .name
         .clone()
@@ -243,6 +237,14 @@ pub(crate) fn matchers(selector: &VectorSelector) -> QueryResult<Vec<Matcher>> {
         return Err(QueryError::bad_data(message));
     }
     Ok(all)
+}
+
+/// Refuses what our parser knows beyond Prometheus's language.
+pub(super) fn check_alternatives(selector: &VectorSelector) -> QueryResult<()> {
+    match selector.matchers.or_matchers.is_empty() {
+        true => Ok(()),
+        false => Err(QueryError::bad_data("`or` between matchers is no PromQL of Prometheus")),
+    }
 }
 
 fn matcher(parsed: &ParsedMatcher) -> QueryResult<Matcher> {
@@ -324,12 +326,20 @@ fn aggregate_op(id: TokenId) -> QueryResult<AggregateOp> {
     })
 }
 
-fn millis(duration: Duration) -> i64 {
+/// How far back in time an offset leads; ahead, if negative.
+pub(super) fn offset_millis(offset: Option<&Offset>) -> i64 {
+    offset.map_or(0, |offset| match offset {
+        Offset::Pos(duration) => millis(*duration),
+        Offset::Neg(duration) => -millis(*duration),
+    })
+}
+
+pub(super) fn millis(duration: Duration) -> i64 {
     // Bounded by the parser and by the check before it.
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }
 
-fn unix_millis(time: SystemTime) -> i64 {
+pub(super) fn unix_millis(time: SystemTime) -> i64 {
     let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4);
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => millis(since),

@@ -1,14 +1,20 @@
 //! A query from its text to its answer.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::error::{QueryError, QueryResult};
 use super::eval::{Evaluator, finished};
 use super::labels::LabelSet;
+use super::layout::laid_out;
 use super::limits::QueryLimits;
 use super::notes::{Note, Notes};
 use super::plan::Node;
-use super::planner::{Planner, type_name};
+use super::planner::{Planner, check_alternatives, type_name};
+use super::selectors::each_selector;
 use super::source::SeriesSource;
-use super::tokens::tokens;
+use super::tree::tree;
 use super::value::{Row, SampleRow, Steps, Value, is_present};
 
 /// A query that is ready to be evaluated at given instants.
@@ -25,7 +31,27 @@ pub(crate) struct Query {
 pub struct QueryAnswer {
     /// The result.
     pub value: QueryValue,
+    /// What it took.
+    pub stats: QueryStats,
     notes: Notes,
+}
+
+/// What it took to answer a query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueryStats {
+    /// Time until its turn came.
+    pub waiting: Duration,
+    /// Time to read its text, to plan it and to learn of new series.
+    pub preparation: Duration,
+    /// Time to evaluate it, the reading of samples included.
+    pub evaluation: Duration,
+    /// Time to put the result in order.
+    pub sorting: Duration,
+    /// Samples its selectors and ranges saw, at each step anew; of a subquery, what its expression yields.
+    pub samples_seen: u64,
+    /// Samples and values it held at once, at most.
+    pub samples_held_max: usize,
 }
 
 impl QueryAnswer {
@@ -167,9 +193,13 @@ impl Query {
         limits: &QueryLimits,
     ) -> QueryResult<QueryAnswer> {
         let mut evaluator = Evaluator::new(source, limits);
+        let began = Instant::now();
         let value = evaluator.evaluate(&self.node, self.steps).await?;
+        let evaluation = began.elapsed();
         let value = if self.is_range { self.matrix(value)? } else { self.at_instant(value)? };
-        Ok(QueryAnswer { value, notes: evaluator.notes })
+        let sorting = began.elapsed().saturating_sub(evaluation);
+        let stats = QueryStats { evaluation, sorting, ..evaluator.stats() };
+        Ok(QueryAnswer { value, stats, notes: evaluator.notes })
     }
 
     /// Evaluates it as a rule does: a column for each series, and at which steps there were samples to
@@ -273,24 +303,7 @@ pub fn format_value(value: f64) -> String {
 ///
 /// [`QueryError::BadData`] if the text is no query.
 pub fn format_query(text: &str) -> QueryResult<String> {
-    parsed(text).map(|expression| with_signed_infinities(&expression.prettify()))
-}
-
-/// Prometheus writes a positive infinity with its sign.
-fn with_signed_infinities(text: &str) -> String {
-    let mut signed = text.to_owned();
-    let (mut in_braces, mut places) = (0_u32, Vec::new());
-    for token in tokens(text) {
-        match token.text {
-            "{" => in_braces += 1,
-            "}" => in_braces = in_braces.saturating_sub(1),
-            // In braces it is the name of a label.
-            "Inf" if in_braces == 0 && !text[..token.start].ends_with('-') => places.push(token.start),
-            _ => {}
-        }
-    }
-    places.into_iter().rev().for_each(|place| signed.insert(place, '+'));
-    signed
+    Ok(laid_out(&in_prometheus_language(text)?, 0))
 }
 
 /// The syntax tree of a query, in Prometheus's JSON.
@@ -299,8 +312,14 @@ fn with_signed_infinities(text: &str) -> String {
 ///
 /// [`QueryError::BadData`] if the text is no query.
 pub fn parse_query(text: &str) -> QueryResult<serde_json::Value> {
+    Ok(tree(&in_prometheus_language(text)?))
+}
+
+/// An expression without what our parser knows beyond Prometheus's language.
+fn in_prometheus_language(text: &str) -> QueryResult<promql_parser::parser::Expr> {
     let expression = parsed(text)?;
-    serde_json::to_value(&expression).map_err(|error| QueryError::bad_data(error.to_string()))
+    each_selector(&expression, &mut check_alternatives)?;
+    Ok(expression)
 }
 
 fn parsed(text: &str) -> QueryResult<promql_parser::parser::Expr> {
@@ -349,16 +368,10 @@ mod tests {
     }
 
     #[test]
-    fn a_positive_infinity_is_laid_out_with_its_sign() {
-        for (text, laid_out) in [
-            ("Inf", "+Inf"),
-            ("-inf + NaN", "-Inf + NaN"),
-            ("x > Inf", "x > +Inf"),
-            ("x - Inf", "x - +Inf"),
-            ("clamp(x, -Inf, +Inf)", "clamp(x, -Inf, +Inf)"),
-            (r#"x{Inf="Inf"}"#, r#"x{Inf="Inf"}"#),
-        ] {
-            assert_eq!(format_query(text).unwrap(), laid_out);
+    fn alternatives_between_conditions_are_neither_laid_out_nor_shown() {
+        let text = r#"abs(up{a="b" or c="d"})"#;
+        for refused in [format_query(text).map(drop), parse_query(text).map(drop)] {
+            assert!(refused.unwrap_err().to_string().contains("`or` between matchers"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The selectors in a query, wherever they stand.
 
-use promql_parser::parser::{AtModifier, Expr};
+use promql_parser::parser::{AtModifier, Expr, VectorSelector};
 
 use super::error::{QueryError, QueryResult};
 use super::matcher::Matcher;
@@ -15,31 +15,37 @@ pub(crate) fn selections(query: &str) -> QueryResult<Vec<Vec<Matcher>>> {
     let expression =
         super::parse(query).map_err(|error| QueryError::bad_data(error.in_prometheus_words()))?;
     let mut found = Vec::new();
-    collect(&expression, &mut found)?;
+    each_selector(&expression, &mut |selector| {
+        found.push(matchers(selector)?);
+        Ok(())
+    })?;
     Ok(found)
 }
 
-/// The parser bounds how deep an expression is.
-fn collect(expression: &Expr, found: &mut Vec<Vec<Matcher>>) -> QueryResult<()> {
+/// Hands over each selector of an expression, whose depth the parser has bounded.
+pub(super) fn each_selector(
+    expression: &Expr,
+    take: &mut impl FnMut(&VectorSelector) -> QueryResult<()>,
+) -> QueryResult<()> {
     match expression {
-        Expr::VectorSelector(selector) => found.push(matchers(selector)?),
-        Expr::MatrixSelector(matrix) => found.push(matchers(&matrix.vs)?),
-        Expr::Subquery(subquery) => collect(&subquery.expr, found)?,
-        Expr::Paren(paren) => collect(&paren.expr, found)?,
-        Expr::Unary(unary) => collect(&unary.expr, found)?,
+        Expr::VectorSelector(selector) => take(selector)?,
+        Expr::MatrixSelector(matrix) => take(&matrix.vs)?,
+        Expr::Subquery(subquery) => each_selector(&subquery.expr, take)?,
+        Expr::Paren(paren) => each_selector(&paren.expr, take)?,
+        Expr::Unary(unary) => each_selector(&unary.expr, take)?,
         Expr::Binary(binary) => {
-            collect(&binary.lhs, found)?;
-            collect(&binary.rhs, found)?;
+            each_selector(&binary.lhs, take)?;
+            each_selector(&binary.rhs, take)?;
         }
         Expr::Aggregate(aggregate) => {
-            collect(&aggregate.expr, found)?;
+            each_selector(&aggregate.expr, take)?;
             if let Some(parameter) = &aggregate.param {
-                collect(parameter, found)?;
+                each_selector(parameter, take)?;
             }
         }
         Expr::Call(call) => {
             for argument in &call.args.args {
-                collect(argument, found)?;
+                each_selector(argument, take)?;
             }
         }
         Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use super::index::{Index, SeriesFigures};
 use super::stored::StoredSeries;
 use crate::model::{MetricType, SeriesId};
-use crate::promql::{Columns, Note, Query, QueryAnswer, QueryError, QueryLimits, QueryResult};
+use crate::promql::{Columns, Note, Query, QueryAnswer, QueryError, QueryLimits, QueryResult, QueryStats};
 use crate::store::metrics::MetricStore as _;
 use crate::store::removal::RemovalStore as _;
 use crate::store::series::{RegisteredSeries, SeriesNews, SeriesStore as _};
@@ -41,6 +42,8 @@ pub struct PromQuery {
     pub(super) limits: QueryLimits,
     /// What lists of series are limited to: milliseconds since 1970, both included.
     pub(super) span: Option<(i64, i64)>,
+    /// How long the turn was waited for that this asks in.
+    pub(super) waited: Duration,
 }
 
 /// A turn to ask queries, for which others wait. What they answer is best let go of first.
@@ -114,7 +117,7 @@ impl PromQuery {
             followed: Mutex::default(),
         };
         let turns = Arc::new(Semaphore::new(QUERIES_MAX));
-        Self { shared: Arc::new(shared), turns, limits, span: None }
+        Self { shared: Arc::new(shared), turns, limits, span: None, waited: Duration::ZERO }
     }
 
     /// The same with other limits and turns of its own: whoever asks through it and whoever asks through
@@ -198,10 +201,15 @@ impl PromQuery {
 
     /// A query is read in its turn too: to compile its regular expressions takes memory and time.
     async fn answer(&self, read: impl FnOnce() -> QueryResult<Query> + Send) -> QueryResult<QueryAnswer> {
+        let asked = Instant::now();
         let answering = async {
+            let began = Instant::now();
             let query = read()?;
             self.follow().await?;
-            let answer = query.answer(&self.source(), self.limits()).await?;
+            let preparation = began.elapsed();
+            let mut answer = query.answer(&self.source(), self.limits()).await?;
+            let waiting = self.waited + began.duration_since(asked);
+            answer.stats = QueryStats { waiting, preparation, ..answer.stats };
             let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
             Ok(match index.cut_at() {
                 Some(known) => answer.with_note(Note::SeriesLeftOut(known)),
@@ -236,8 +244,9 @@ impl PromQuery {
         let (began, mut limits) = (Instant::now(), self.limits.clone());
         let turn = tokio::time::timeout(limits.timeout, self.turns.clone().acquire_owned()).await;
         let turn = turn.map_err(|_| QueryError::Timeout)?.expect("turns are never closed");
-        limits.timeout = limits.timeout.saturating_sub(began.elapsed());
-        Ok(QueryTurn { promql: self.apart(limits), _turn: turn })
+        let waited = began.elapsed();
+        limits.timeout = limits.timeout.saturating_sub(waited);
+        Ok(QueryTurn { promql: Self { waited, ..self.apart(limits) }, _turn: turn })
     }
 
     /// Waits for a turn, and no longer than a query may take.
@@ -493,5 +502,20 @@ mod tests {
             promql.metadata(None, 10).await.unwrap().into_iter().map(|metric| metric.name).collect();
         assert_eq!(known, ["left_out", "newest"]);
         assert!(promql.instant("newest", clock.now()).await.unwrap().warnings().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_tells_how_long_its_turn_was_waited_for() {
+        let pool =
+            Pool::open("sqlite::memory:", Arc::new(Context::new(Settings::default()).unwrap())).unwrap();
+        let promql = PromQuery::new(pool, QueryLimits::default());
+        let (first, _second) = (promql.turn().await.unwrap(), promql.turn().await.unwrap());
+        assert_eq!(first.waited, Duration::ZERO);
+        let leaves = async {
+            tokio::time::advance(Duration::from_secs(3)).await;
+            drop(first);
+        };
+        let (third, ()) = tokio::join!(promql.turn(), leaves);
+        assert_eq!(third.unwrap().waited, Duration::from_secs(3));
     }
 }

@@ -24,6 +24,8 @@ mod monitoring {
     mod paging;
     #[cfg(all(feature = "prometheus", feature = "sqlite"))]
     mod prometheus;
+    #[cfg(all(feature = "prometheus", feature = "sqlite"))]
+    mod promtool;
     #[cfg(all(feature = "api", feature = "sqlite"))]
     mod roles;
 }

@@ -26,8 +26,9 @@ use futures_util::future::BoxFuture;
 
 use super::error::{QueryError, QueryResult};
 use super::limits::{Budget, QueryLimits};
-use super::notes::Notes;
+use super::notes::{Note, Notes};
 use super::plan::Node;
+use super::query::QueryStats;
 use super::source::SeriesSource;
 use super::value::{Row, Steps, Value};
 
@@ -42,6 +43,8 @@ pub(super) struct Evaluator<'s, S> {
     series_max: usize,
     steps_max: usize,
     budget: Budget,
+    /// Samples that selectors and ranges saw, at each step anew.
+    samples_seen: u64,
     pub(super) notes: Notes,
     /// Where anything was seen, if somebody wants to know.
     pub(super) seen: Option<Seen>,
@@ -55,6 +58,7 @@ impl<'s, S: SeriesSource> Evaluator<'s, S> {
             series_max: limits.series_max,
             steps_max: limits.samples_max,
             budget: Budget::new(limits),
+            samples_seen: 0,
             notes: Notes::default(),
             seen: None,
         }
@@ -64,6 +68,16 @@ impl<'s, S: SeriesSource> Evaluator<'s, S> {
     pub(super) fn watching(mut self, steps: usize) -> Self {
         self.seen = Some(Seen::nothing(steps));
         self
+    }
+
+    /// What was counted so far.
+    pub(super) fn stats(&self) -> QueryStats {
+        let Self { budget, samples_seen, .. } = self;
+        QueryStats {
+            samples_seen: *samples_seen,
+            samples_held_max: budget.held_max(),
+            ..QueryStats::default()
+        }
     }
 
     /// What `node` yields at steps of its own, and what was seen there.
@@ -115,12 +129,19 @@ impl<'s, S: SeriesSource> Evaluator<'s, S> {
             Node::Aggregate(aggregate) => {
                 Box::pin(async move { self.aggregate(aggregate, steps).await.map(Value::Vector) })
             }
-            Node::Call(function, args) => Box::pin(self.call(*function, args, steps)),
+            Node::Call(function, args) => {
+                if function.sorts() && steps.count > 1 {
+                    self.notes.add(Note::SortedRange);
+                }
+                Box::pin(self.call(*function, args, steps))
+            }
             Node::RangeCall(call) => {
                 Box::pin(async move { self.range_call(call, steps).await.map(Value::Vector) })
             }
             Node::Fixed(inner) => Box::pin(async move {
+                let before = self.samples_seen;
                 let (value, seen) = self.apart(inner, Steps::at(steps.start)).await?;
+                self.samples_seen = before + (self.samples_seen - before) * steps.count as u64;
                 if let (Some(outer), Some(inner)) = (&mut self.seen, seen) {
                     outer.everywhere(&inner);
                 }

@@ -54,7 +54,10 @@ impl<S: SeriesSource> Evaluator<'_, S> {
             }
             RangeOf::Subquery(node, interval) => {
                 let inner = inner_steps(range, *interval, steps);
+                let before = self.samples_seen;
                 let found = self.subquery(range, node, inner, steps).await?;
+                // The windows over what was found are counted instead.
+                self.samples_seen = before;
                 // The times, of one row after the other.
                 self.hold(1, inner).await?;
                 for row in found {
@@ -71,7 +74,8 @@ impl<S: SeriesSource> Evaluator<'_, S> {
         self.hold(1, apply.steps).await?;
         let mut column = Column { values: rows::nothing(apply.steps.count), next: 0, first: 0, end: 0 };
         while column.next < column.values.len() {
-            let looked_at = apply.go_on(samples, &mut column)?;
+            let (from, looked_at) = (column.next, apply.go_on(samples, &mut column)?);
+            self.samples_seen += (looked_at - (column.next - from)) as u64;
             self.budget.spend(looked_at).await?;
         }
         Ok(column.values)
@@ -128,7 +132,9 @@ impl<S: SeriesSource> Evaluator<'_, S> {
                 while let Some(batch) = self.next(&mut batches).await? {
                     for (labels, samples) in batch {
                         self.budget.hold(samples.times.len()).await?;
-                        add(labels, fresh(samples));
+                        let samples = fresh(samples);
+                        self.samples_seen += samples.times.len() as u64;
+                        add(labels, samples);
                     }
                 }
             }
@@ -180,7 +186,7 @@ struct Column {
 
 impl Apply<'_> {
     /// Goes on with a column for as long as others may wait for the thread. Returns how many cells it
-    /// looked at.
+    /// looked at: one of each step, and the samples in its window.
     fn go_on(&self, samples: &Samples, column: &mut Column) -> QueryResult<usize> {
         let (mut first, mut end, mut looked_at) = (column.first, column.end, 0);
         let mut args = [0.0; 2];

@@ -36,6 +36,7 @@ impl<S: SeriesSource> Evaluator<'_, S> {
                 self.hold(1, steps).await?;
                 self.budget.spend(samples.times.len()).await?;
                 let values = newest(&samples, select.shift, steps, self.lookback, &wanted);
+                self.samples_seen += values.iter().filter(|value| is_present(**value)).count() as u64;
                 if let Some(seen) = &mut self.seen {
                     seen.column(&values);
                 }

@@ -64,6 +64,11 @@ impl InstantFunction {
     pub(crate) const fn depends_on_time(self) -> bool {
         matches!(self, Self::Time | Self::Timestamp | Self::Date(_))
     }
+
+    /// Whether all it does is to put series in order.
+    pub(crate) const fn sorts(self) -> bool {
+        matches!(self, Self::Sort(_) | Self::SortByLabel(_))
+    }
 }
 
 /// A function of the samples of a window.
@@ -109,9 +114,9 @@ impl RangeFunction {
         matches!(self, Self::First | Self::Last)
     }
 
-    /// Whether it is meant for counters.
+    /// Whether Prometheus wants it to be used on counters only, and says so.
     pub(crate) const fn wants_counter(self) -> bool {
-        matches!(self, Self::Rate | Self::Increase | Self::InstantRate)
+        matches!(self, Self::Rate | Self::Increase)
     }
 
     /// Checks the other arguments at one step.

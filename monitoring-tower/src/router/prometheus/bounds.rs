@@ -78,7 +78,7 @@ fn messages(content: &[u8], tag: u64) -> Answer<impl Iterator<Item = &[u8]>> {
 }
 
 /// The numbers under a tag, packed or one by one; of too large ones the lower half, as decoding has it.
-fn numbers(content: &[u8], tag: u64) -> Answer<impl Iterator<Item = u32>> {
+pub(super) fn numbers(content: &[u8], tag: u64) -> Answer<impl Iterator<Item = u32>> {
     let under_tag = fields(content)?.filter(move |(found, _)| *found == tag);
     let numbers = under_tag.flat_map(|(_, value)| {
         let (one, mut packed) = match value {

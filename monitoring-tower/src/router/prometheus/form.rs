@@ -33,9 +33,20 @@ impl Form {
 
     /// A bound on the number of results: `None` or zero for no bound.
     pub(super) fn limit(&self) -> Result<Option<usize>, PromError> {
-        let Some(text) = self.text("limit") else { return Ok(None) };
-        let limit = text.parse().map_err(|_| PromError::parameter("limit", "limit must be a number"))?;
-        Ok(Some(limit).filter(|limit| *limit > 0))
+        match self.whole_number("limit").map_err(|why| PromError::parameter("limit", why))? {
+            Some(limit) if limit < 0 => Err(PromError::parameter("limit", "limit must be non-negative")),
+            limit => Ok(limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0)),
+        }
+    }
+
+    /// A whole number, of either sign.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(super) fn whole_number(&self, name: &str) -> Result<Option<i64>, String> {
+        let parsed = self.text(name).map(|text| text.parse().map_err(|_| format!("{name} must be a number")));
+        parsed.transpose()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use monitoring_core::{Exemplar, LabelSet, QueryValue, SeriesExemplars, SeriesValues};
+use monitoring_core::{Exemplar, LabelSet, QueryStats, QueryValue, SeriesExemplars, SeriesValues};
+use serde_json::{Value, json};
 
 use super::answer::PromError;
 use super::portions::Portions;
@@ -12,7 +13,7 @@ const POINTS_AT_ONCE: usize = 1_000;
 
 /// A text as a JSON string.
 pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    Value::from(text).to_string()
 }
 
 /// Labels as a JSON object, by name.
@@ -21,8 +22,13 @@ pub(super) fn labels(labels: &LabelSet) -> String {
     format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
 }
 
-/// Writes the result of a query with its type. Each series is let go of when it is written.
-pub(super) async fn write_result(portions: &mut Portions, value: QueryValue) -> Result<(), PromError> {
+/// Writes the result of a query with its type, and what it took if that is wanted. Each series is let go of
+/// when it is written.
+pub(super) async fn write_result(
+    portions: &mut Portions,
+    value: QueryValue,
+    stats: Option<QueryStats>,
+) -> Result<(), PromError> {
     let kind = match &value {
         QueryValue::Scalar(..) => "scalar",
         QueryValue::Text(..) => "string",
@@ -47,8 +53,25 @@ pub(super) async fn write_result(portions: &mut Portions, value: QueryValue) -> 
         }
         QueryValue::Matrix(all) => write_matrix(portions, all).await?,
     }
+    if let Some(stats) = stats {
+        let _ = write!(portions.text, ",\"stats\":{}", stats_of(&stats));
+    }
     portions.text.push('}');
     Ok(())
+}
+
+/// What a query took, in the names of Prometheus and in seconds.
+fn stats_of(stats: &QueryStats) -> Value {
+    let evaluated = stats.preparation + stats.evaluation + stats.sorting;
+    json!({
+        "timings": {
+            "evalTotalTime": evaluated.as_secs_f64(), "resultSortTime": stats.sorting.as_secs_f64(),
+            "queryPreparationTime": stats.preparation.as_secs_f64(),
+            "innerEvalTime": stats.evaluation.as_secs_f64(), "execQueueTime": stats.waiting.as_secs_f64(),
+            "execTotalTime": (stats.waiting + evaluated).as_secs_f64(),
+        },
+        "samples": {"totalQueryableSamples": stats.samples_seen, "peakSamples": stats.samples_held_max},
+    })
 }
 
 async fn write_matrix(portions: &mut Portions, all: Vec<SeriesValues>) -> Result<(), PromError> {

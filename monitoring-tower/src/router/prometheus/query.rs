@@ -12,6 +12,7 @@ use serde_json::json;
 use super::answer::{PromAnswer, PromData, PromError};
 use super::form::Form;
 use super::json::{exemplars as written_exemplars, write_result};
+use super::series::truncated;
 use crate::router::state::RouterState;
 
 /// A query at one instant.
@@ -21,7 +22,7 @@ pub(super) async fn instant(State(state): State<RouterState>, form: Form) -> Pro
     state.flush().await;
     let turn = promql.turn().await?;
     let answer = turn.instant(form.query(), time).await.map_err(about_query)?;
-    shown(answer, limit).await
+    shown(answer, limit, form.text("stats").is_some()).await
 }
 
 /// A query at every step of a range.
@@ -35,7 +36,7 @@ pub(super) async fn range(State(state): State<RouterState>, form: Form) -> PromA
     state.flush().await;
     let turn = promql.turn().await?;
     let answer = turn.range(form.query(), start, end, step).await.map_err(about_query)?;
-    shown(answer, limit).await
+    shown(answer, limit, form.text("stats").is_some()).await
 }
 
 /// Exemplars of the series in a query. Like Prometheus, it says nothing of a query without any.
@@ -73,7 +74,10 @@ fn limited(state: &RouterState, form: &Form) -> Result<PromQuery, PromError> {
         let timeout = timeout.to_std().ok().filter(|timeout| !timeout.is_zero());
         limits.timeout = limits.timeout.min(timeout.ok_or(QueryError::Timeout)?);
     }
-    if let Some(lookback) = form.duration("lookback_delta")?.and_then(|lookback| lookback.to_std().ok())
+    let lookback = form
+        .readable_duration("lookback_delta")
+        .map_err(|why| PromError::bad_data(format!("error parsing lookback delta duration: {why}")))?;
+    if let Some(lookback) = lookback.and_then(|lookback| lookback.to_std().ok())
         && !lookback.is_zero()
     {
         limits.lookback = lookback;
@@ -93,16 +97,15 @@ fn about_query(error: QueryError) -> PromError {
 }
 
 /// To be written in the turn of the query: the text of an answer takes more memory than its numbers.
-async fn shown(mut answer: QueryAnswer, limit: Option<usize>) -> PromAnswer {
+async fn shown(mut answer: QueryAnswer, limit: Option<usize>, shows_stats: bool) -> PromAnswer {
     let mut warnings = answer.warnings();
     let infos = answer.infos();
     if let (Some(limit), QueryValue::Vector(series) | QueryValue::Matrix(series)) = (limit, &mut answer.value)
-        && series.len() > limit
     {
-        series.truncate(limit);
-        warnings.push("results truncated due to limit".to_owned());
+        warnings.extend(truncated(series, limit));
     }
+    let stats = shows_stats.then_some(answer.stats);
     let mut portions = PromData::portions();
-    write_result(&mut portions, answer.value).await?;
+    write_result(&mut portions, answer.value, stats).await?;
     Ok(PromData::of(portions).with_notes(warnings, infos))
 }

@@ -1,7 +1,7 @@
 //! Remote read: stored samples for another Prometheus, which evaluates them itself.
 //!
 //! Source: <https://prometheus.io/docs/prometheus/latest/querying/remote_read_api/>. Answers are of
-//! the type `SAMPLES`, which every client accepts.
+//! the type `SAMPLES`; a client that does not accept it is told so.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -17,7 +17,7 @@ use super::wire::{
     Label, LabelMatcher, ReadQuery, ReadRequest, ReadResponse, ReadResult, Sample, TimeSeries,
 };
 use super::{bounds, snappy};
-use crate::router::error::Problem;
+use crate::router::error::{Answer, Problem};
 use crate::router::state::RouterState;
 
 /// Queries in one request. Prometheus sends one.
@@ -33,6 +33,9 @@ pub(super) async fn read(State(state): State<RouterState>, body: Body) -> Result
     let content = snappy::content(body, body_bytes_max).await.map_err(Problem::into_response)?;
     // Queries and their matchers lie in it as series and their labels do.
     bounds::check_one(&content).map_err(Problem::into_response)?;
+    if !accepts_samples(&content).map_err(Problem::into_response)? {
+        return Err(refused("server does not support any of the requested response types".to_owned()));
+    }
     let request = ReadRequest::decode(&*content)
         .map_err(|error| refused(format!("the body is no prometheus.ReadRequest: {error}")))?;
     if request.queries.len() > QUERIES_MAX {
@@ -52,6 +55,15 @@ pub(super) async fn read(State(state): State<RouterState>, body: Body) -> Result
     }
     let headers = [(CONTENT_TYPE, "application/x-protobuf"), (CONTENT_ENCODING, "snappy")];
     Ok((headers, snappy::body(&response.encode_to_vec())).into_response())
+}
+
+/// Whether it is among the types of answers that a request names, or there are none.
+fn accepts_samples(request: &[u8]) -> Answer<bool> {
+    const ACCEPTED_RESPONSE_TYPES: u64 = 2;
+    const SAMPLES: u32 = 0;
+    // Read where they lie: a byte each could be any number of them.
+    let mut accepted = bounds::numbers(request, ACCEPTED_RESPONSE_TYPES)?.peekable();
+    Ok(accepted.peek().is_none() || accepted.any(|accepted| accepted == SAMPLES))
 }
 
 async fn answer(promql: &PromQuery, query: &ReadQuery) -> Result<Vec<SeriesValues>, Response> {

@@ -20,8 +20,8 @@ pub(super) async fn series(State(state): State<RouterState>, form: Form) -> Prom
     }
     state.flush().await;
     let turn = promql.turn().await?;
-    let found = turn.series(&selectors, limit).await.map_err(PromError::about_match)?;
-    list(found, written).await
+    let found = turn.series(&selectors, limit.saturating_add(1)).await.map_err(PromError::about_match)?;
+    list(found, limit, written).await
 }
 
 /// The names of labels.
@@ -29,8 +29,9 @@ pub(super) async fn labels(State(state): State<RouterState>, form: Form) -> Prom
     let Selection { promql, selectors, limit } = selection(&state, &form)?;
     state.flush().await;
     let turn = promql.turn().await?;
-    let names = turn.label_names(&selectors, limit).await.map_err(PromError::about_match)?;
-    list(names, |name| quoted(name)).await
+    let names =
+        turn.label_names(&selectors, limit.saturating_add(1)).await.map_err(PromError::about_match)?;
+    list(names, limit, |name| quoted(name)).await
 }
 
 /// The values of one label.
@@ -45,20 +46,38 @@ pub(super) async fn label_values(
     }
     state.flush().await;
     let turn = promql.turn().await?;
-    let values = turn.label_values(&unescaped(&name), &selectors, limit).await;
-    list(values.map_err(PromError::about_match)?, |value| quoted(value)).await
+    let values = turn.label_values(&unescaped(&name), &selectors, limit.saturating_add(1)).await;
+    list(values.map_err(PromError::about_match)?, limit, |value| quoted(value)).await
 }
 
-/// An array of items. It is to be written in the turn they were found in.
-async fn list<T: Send>(items: Vec<T>, written: impl Fn(&T) -> String + Send + Sync) -> PromAnswer {
+/// An array of items: of so many at most, which were asked for with one more. It is to be written in the
+/// turn they were found in.
+async fn list<T: Send>(
+    mut items: Vec<T>,
+    limit: usize,
+    written: impl Fn(&T) -> String + Send + Sync,
+) -> PromAnswer {
+    let warnings = truncated(&mut items, limit);
     let mut portions = PromData::portions();
     write_list(&mut portions, items, |text, item| text.push_str(&written(&item))).await?;
-    Ok(PromData::of(portions))
+    Ok(PromData::of(portions).with_notes(warnings, Vec::new()))
 }
 
-/// Type, help and unit of metrics.
+/// Keeps so many items, and says so if there were more.
+pub(super) fn truncated<T>(items: &mut Vec<T>, limit: usize) -> Vec<String> {
+    if items.len() <= limit {
+        return Vec::new();
+    }
+    items.truncate(limit);
+    vec!["results truncated due to limit".to_owned()]
+}
+
+/// Type, help and unit of metrics. Of each we know one, so `limit_per_metric` bounds nothing.
 pub(super) async fn metadata(State(state): State<RouterState>, form: Form) -> PromAnswer {
-    let limit = form.limit()?.unwrap_or(ITEMS_MAX);
+    form.whole_number("limit_per_metric").map_err(PromError::bad_data)?;
+    // None at all are asked for by a zero, and a negative number is no limit.
+    let limit = form.whole_number("limit").map_err(PromError::bad_data)?;
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(ITEMS_MAX);
     let described = state.monitoring().promql().metadata(form.text("metric"), limit).await?;
     let entry = |metric_type: MetricType, help: &str, unit: &str| json!([{"type": metric_type.as_str(), "help": help, "unit": unit}]);
     let metrics: Map<String, Value> = described

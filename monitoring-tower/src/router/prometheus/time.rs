@@ -24,11 +24,13 @@ impl Form {
 
     /// A duration; `None` if it is not given.
     pub(super) fn duration(&self, name: &str) -> Result<Option<TimeDelta>, PromError> {
-        let parse = |text| {
-            parse_duration(text).ok_or_else(|| {
-                PromError::parameter(name, format!("cannot parse \"{text}\" to a valid duration"))
-            })
-        };
+        self.readable_duration(name).map_err(|why| PromError::parameter(name, why))
+    }
+
+    /// The same, for a caller with words of its own for what is wrong.
+    pub(super) fn readable_duration(&self, name: &str) -> Result<Option<TimeDelta>, String> {
+        let parse =
+            |text| parse_duration(text).ok_or_else(|| format!("cannot parse \"{text}\" to a valid duration"));
         self.text(name).map(parse).transpose()
     }
 

@@ -15,6 +15,7 @@ on_both_databases! {
     remote_read_answers_with_samples
     remote_read_takes_every_comparison
     remote_read_refuses_what_it_cannot_read
+    remote_read_answers_only_who_accepts_samples
     answers_are_compressed_where_that_is_accepted
 }
 
@@ -179,6 +180,23 @@ async fn remote_read_refuses_what_it_cannot_read(service: &Service) {
     let answer = send(service, compressed(&broken.encode_to_vec())).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(answer.json()["errorType"], "bad_data");
+}
+
+async fn remote_read_answers_only_who_accepts_samples(service: &Service) {
+    let asked = async |accepted_response_types: Vec<i32>| {
+        let queries = vec![query(0, "__name__", "orders_total", 5)];
+        let message = ReadRequest { queries, accepted_response_types }.encode_to_vec();
+        send(service, snap::raw::Encoder::new().compress_vec(&message).unwrap()).await
+    };
+    for accepted in [vec![], vec![0], vec![1, 0]] {
+        assert_eq!(asked(accepted).await.status, StatusCode::OK);
+    }
+    for accepted in [vec![1], vec![20]] {
+        let refused = asked(accepted).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+        let words = "server does not support any of the requested response types";
+        assert_eq!(refused.json()["error"], words);
+    }
 }
 
 async fn answers_are_compressed_where_that_is_accepted(service: &Service) {

@@ -17,6 +17,8 @@ mod own_work;
 mod problems;
 mod prometheus;
 mod prometheus_admin;
+mod prometheus_parameters;
+mod prometheus_status;
 mod receivers;
 pub(super) mod remote_write;
 mod routing;

@@ -22,9 +22,9 @@ on_both_databases! {
     queries_are_formatted_and_parsed
 }
 
-const API: &str = "/prometheus/api/v1";
+pub(super) const API: &str = "/prometheus/api/v1";
 
-async fn get(service: &Service, path: &str) -> Answer {
+pub(super) async fn get(service: &Service, path: &str) -> Answer {
     service.get(&format!("{API}{path}"), ALICE).await
 }
 
@@ -35,7 +35,7 @@ async fn post_form(service: &Service, path: &str, form: &str) -> Answer {
 }
 
 #[track_caller]
-fn data(answer: &Answer) -> Value {
+pub(super) fn data(answer: &Answer) -> Value {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     assert_eq!(answer.header("content-type"), "application/json");
     let mut json = answer.json();
@@ -43,11 +43,11 @@ fn data(answer: &Answer) -> Value {
     json["data"].take()
 }
 
-async fn record(service: &Service, batch: Value) {
+pub(super) async fn record(service: &Service, batch: Value) {
     service.post("/metrics", ALICE, batch).await.data();
 }
 
-async fn record_orders(service: &Service) {
+pub(super) async fn record_orders(service: &Service) {
     let order = |shop: &str, value: u32| json!({"name": "orders_total", "metric_type": "counter", "value": value, "labels": {"shop": shop}});
     record(service, json!([order("a", 3), order("b", 4)])).await;
 }
@@ -246,8 +246,13 @@ async fn grafana_finds_what_it_asks_for(service: &Service) {
 }
 
 async fn queries_are_formatted_and_parsed(service: &Service) {
-    let formatted = get(service, "/format_query?query=sum(up)by(job)").await;
-    assert_eq!(data(&formatted), json!("sum by (job) (up)"));
-    let parsed = data(&get(service, "/parse_query?query=up").await);
-    assert_eq!((&parsed["type"], &parsed["name"]), (&json!("vectorSelector"), &json!("up")));
+    let formatted = get(service, "/format_query?query=sum(up%20@%20-5)by(job)").await;
+    assert_eq!(data(&formatted), json!("sum by (job) (up @ -5.000)"));
+    let parsed = get(service, "/parse_query?query=up%7Bjob=%22a%22%7D").await;
+    let matcher = |name: &str, value: &str| json!({"name": name, "type": "=", "value": value});
+    let expected = json!({
+        "type": "vectorSelector", "name": "up", "offset": 0, "timestamp": null, "startOrEnd": null,
+        "matchers": [matcher("job", "a"), matcher("__name__", "up")], "anchored": false, "smoothed": false,
+    });
+    assert_eq!(data(&parsed), expected);
 }

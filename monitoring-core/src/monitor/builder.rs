@@ -240,8 +240,9 @@ impl MonitoringBuilder {
     }
 
     /// Leaves the evaluation of alert rules to the host: nothing is evaluated but by the task
-    /// `monitoring_alert_evaluation`, which the host's job system runs as often as it likes. By default
-    /// one replica evaluates rules in the background, and the task does what is left to do.
+    /// `monitoring_alert_evaluation`, which the host's job system runs as often as it likes; what a rule's
+    /// `for` and `keep_firing_for` ask is decided when it does. By default one replica evaluates rules in
+    /// the background, and the task does what is left to do.
     pub fn evaluate_on_demand_only(mut self) -> Self {
         self.evaluates_on_demand = true;
         self

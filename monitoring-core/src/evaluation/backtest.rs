@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::backtest_report::{alerts, told};
 use super::candidates::candidates;
-use super::rule::Asked as _;
+use super::rule::{Asked as _, limited};
 use super::schedule::at_millis;
 use crate::alerting::routing::Audience;
 use crate::alerting::{Candidate, Instances, Terms, TextSources, Verdict, advance, without_name};
@@ -35,6 +35,8 @@ pub(crate) struct Backtest {
     pub rule: AlertRule,
     pub group_labels: Labels,
     pub query_offset: TimeDelta,
+    /// Alerts the rule may have; any number, if 0.
+    pub limit: usize,
     /// The first instant.
     pub start: DateTime<Utc>,
     /// No instant is later.
@@ -165,7 +167,8 @@ impl<'q> Run<'q> {
                 Some(found) => Ok(found),
                 None => self.slow_candidates(&rows, columns, n).await,
             };
-            match found {
+            let (limit, now) = (self.request.limit, self.time(step));
+            match found.and_then(|found| limited(found, &self.terms.rule, &self.alerts, limit, now)) {
                 Ok(candidates) => self.advance(step, Verdict::Holds(candidates))?,
                 Err(error) => self.failed(step, error)?,
             }

@@ -16,7 +16,9 @@ use crate::store::rule_groups::RuleGroupStore as _;
 use crate::store::{Access, AsConnection, Connection};
 
 /// All rules that are evaluated, as a rule file of Prometheus (YAML). What Prometheus does not know of a
-/// rule stands in annotations whose names begin with `monitoring_`, and is read back from there.
+/// rule stands in annotations whose names begin with `monitoring_`, and is read back from there. Prometheus
+/// before 2.53 and 3 refuses the `query_offset` and the labels of a group: its labels stand with each of its
+/// rules, the `query_offset` is left out. Reading the file in again leaves both as they are.
 ///
 /// # Errors
 ///

@@ -80,8 +80,10 @@ async fn rules_made_otherwise_survive_being_written_out_and_read_in(database: &D
         json!({"name": "Off", "query": "up == 2", "enabled": false}),
         json!({"name": "Masked", "query": "up == 3", "labels": {"contact": "password=hunter2"}}),
         json!({"name": "Spaced", "query": " up == 4 ", "labels": {"severity": "ticket"}, "severity": "high",
-            "group": "all", "description": "Ours", "annotations": {"description": "Theirs"}}),
+            "group": "all", "owner": "{{ Ann }}", "description": "Ours",
+            "annotations": {"description": "Theirs"}}),
         json!({"name": "Bare", "query": "up == 5", "severity": "low", "group": "all", "description": ""}),
+        json!({"name": "Braces", "query": "up == 6", "description": "{{ not }} a {{template"}),
     ] {
         let rule = serde_json::from_value(rule).unwrap();
         services::create_alert_rule(&mut fixture.conn().await, rule, None).await.unwrap();
@@ -98,13 +100,13 @@ async fn rules_made_otherwise_survive_being_written_out_and_read_in(database: &D
     let before = rules(&fixture).await;
     let written = services::export_rules(&mut fixture.conn().await).await.unwrap();
     let again = import(&fixture, &written).await.unwrap();
-    assert_eq!((again.unchanged, again.created, again.updated, again.removed), (6, 0, 0, 0), "{written}");
+    assert_eq!((again.unchanged, again.created, again.updated, again.removed), (7, 0, 0, 0), "{written}");
     assert_eq!(rules(&fixture).await, before);
     assert_eq!(services::rule_group(&mut fixture.conn().await, "all").await.unwrap().group, group);
 
     let changed = written.replace("(sum(rate(errors_total[5m]))) > 2.5", "sum(rate(errors_total[5m])) > 3");
     let again = import(&fixture, &changed).await.unwrap();
-    assert_eq!((again.unchanged, again.updated), (5, 1), "{changed}");
+    assert_eq!((again.unchanged, again.updated), (6, 1), "{changed}");
     let threshold = |rules: Vec<AlertRule>| rules.into_iter().find(|rule| rule.name == "Threshold").unwrap();
     let (before, after) = (threshold(before), threshold(rules(&fixture).await));
     assert_eq!((after.id, after.threshold_value), (before.id, None));

@@ -17,6 +17,7 @@ use crate::model::{
 const OPEN_INCIDENT: &str = "monitoring_open_incident";
 const ON_NO_DATA: &str = "monitoring_on_no_data";
 const ON_ERROR: &str = "monitoring_on_error";
+const OWNER: &str = "monitoring_owner";
 const SEVERITY: &str = "severity";
 const DESCRIPTION: &str = "description";
 
@@ -96,7 +97,7 @@ fn alert_as_before(before: AlertRule, mut rule: AlertRule) -> AlertRule {
     if full_query(&before).trim() == rule.query {
         (rule.query, rule.threshold_value) = (before.query.clone(), before.threshold_value);
     }
-    let own = before.description.as_deref().unwrap_or_default();
+    let own = literal(before.description.as_deref().unwrap_or_default());
     if before.annotations.value(DESCRIPTION).is_some() {
         rule.description = before.description.clone();
     } else if rule.annotations.value(DESCRIPTION).unwrap_or_default() == own {
@@ -204,6 +205,7 @@ fn alert_of(
     let open_incident = parsed(OPEN_INCIDENT, taken(OPEN_INCIDENT), &mut invalid);
     let on_no_data = parsed(ON_NO_DATA, taken(ON_NO_DATA), &mut invalid);
     let on_error = parsed(ON_ERROR, taken(ON_ERROR), &mut invalid);
+    let owner = taken(OWNER).map(|owner| owner.replace(BRACES, "{{").trim().to_owned());
     invalid.or(())?;
     Ok(AlertRule {
         id: AlertRuleId::at(origin.now),
@@ -219,6 +221,7 @@ fn alert_of(
         on_error: on_error.unwrap_or(Fallback::Keep),
         severity: severity(labels.value(SEVERITY).unwrap_or_default()),
         severity_label: false,
+        owner: owner.filter(|owner| !owner.is_empty()),
         labels,
         annotations: annotations.into_iter().collect(),
         enabled: true,
@@ -311,8 +314,9 @@ fn exported(rule: &FoundRule, group_labels: &Labels) -> Option<FileRule> {
 fn exported_alert(alert: &AlertRule, group_labels: &Labels) -> FileRule {
     let mut annotations = alert.annotations.clone();
     if annotations.value(DESCRIPTION).is_none() {
-        annotations.set(DESCRIPTION, alert.description.as_deref().unwrap_or_default());
+        annotations.set(DESCRIPTION, literal(alert.description.as_deref().unwrap_or_default()));
     }
+    annotations.set(OWNER, literal(alert.owner.as_deref().unwrap_or_default()));
     if alert.open_incident {
         annotations.set(OPEN_INCIDENT, "true");
     }
@@ -332,6 +336,14 @@ fn exported_alert(alert: &AlertRule, group_labels: &Labels) -> FileRule {
         annotations: texts(&annotations),
         ..FileRule::default()
     }
+}
+
+/// How a template says two braces.
+const BRACES: &str = r#"{{"{{"}}"#;
+
+/// The template of a text that is none.
+fn literal(text: &str) -> String {
+    text.replace("{{", BRACES)
 }
 
 fn labels(texts: &BTreeMap<String, Text>) -> Labels {

@@ -22,6 +22,7 @@ groups:
           summary: "{{ $labels.instance }} is down"
           monitoring_open_incident: true
           monitoring_on_no_data: alert
+          monitoring_owner: "{{\"{{\"}} team }}"
       - alert: AlwaysFiring
         expr: 1
   - name: sums
@@ -71,6 +72,7 @@ fn a_file_becomes_groups_of_rules() {
     assert!(!down.severity_label, "alerts have the labels they have in Prometheus");
     assert_eq!(down.labels.value("tier"), Some("1"));
     assert!(down.open_incident);
+    assert_eq!(down.owner.as_deref(), Some("{{ team }}"));
     assert_eq!(down.annotations.len(), 1, "what is ours is no text for people");
     assert_eq!(alert(&groups[0][1]).query, "1");
     assert_eq!(recording(&groups[1][0]).query, "sum by (job) (up)");
@@ -108,7 +110,8 @@ fn a_rule_of_ours_means_the_same_to_prometheus() {
         severity_label: true,
         severity: IncidentSeverity::High,
         labels: crate::model::Labels::new(),
-        description: Some("busy".to_owned()),
+        description: Some("busy: {{ cpu }}".to_owned()),
+        owner: Some("core".to_owned()),
         ..alert(&groups[0][0]).clone()
     };
     let disabled = FoundRule::Alert(AlertRule { enabled: false, ..rule.clone() });
@@ -117,7 +120,8 @@ fn a_rule_of_ours_means_the_same_to_prometheus() {
     let [written] = file.groups[0].rules.as_slice() else { panic!("one that is evaluated") };
     assert_eq!(written.expr.0, "(cpu_usage) > 80");
     assert_eq!(written.labels["severity"].0, "high");
-    assert_eq!(written.annotations["description"].0, "busy");
+    assert_eq!(written.annotations["description"].0, r#"busy: {{"{{"}} cpu }}"#, "which is no template");
+    assert_eq!(written.annotations["monitoring_owner"].0, "core");
 }
 
 #[test]

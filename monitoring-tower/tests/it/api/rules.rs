@@ -64,7 +64,8 @@ async fn prometheus_takes_whatever_is_exported(service: &Service) {
         json!({"name": "Bare", "query": "up == 0", "group": "all"}),
         json!({"name": "Everything", "query": "sum(rate(errors_total[5m]))", "threshold_value": 2.5,
             "group": "all", "for": "1m30s", "keep_firing_for": "5m", "on_no_data": "alert", "on_error": "ok",
-            "severity": "critical", "open_incident": true, "description": "Too many: \"all\" of them.\n# no",
+            "severity": "critical", "owner": "{{ Ann }}", "open_incident": true,
+            "description": "Too many: \"all\" of {{ them.\n# no",
             "labels": {"team": "pay", "severity": "page"},
             "annotations": {"summary": "{{ $value | humanize }}", "runbook_url": "https://wiki/x"}}),
     ] {

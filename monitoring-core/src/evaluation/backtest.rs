@@ -160,7 +160,7 @@ impl<'q> Run<'q> {
             let n = usize::try_from(step - from).unwrap_or(usize::MAX);
             if columns.has_no_data(n) {
                 self.evaluations_without_data += u64::from(step >= 0);
-                self.advance(step, self.terms.without_answer(RuleHealth::NoData))?;
+                self.advance(step, self.without_answer(RuleHealth::NoData))?;
                 continue;
             }
             let found = match rows.candidates(columns, n, &self.terms) {
@@ -193,7 +193,11 @@ impl<'q> Run<'q> {
             self.evaluations_failed += 1;
             self.first_error.get_or_insert(error);
         }
-        self.advance(step, self.terms.without_answer(RuleHealth::Error))
+        self.advance(step, self.without_answer(RuleHealth::Error))
+    }
+
+    fn without_answer(&self, health: RuleHealth) -> Verdict {
+        self.terms.without_answer(health, || self.promql.sources())
     }
 
     fn advance(&mut self, step: i64, verdict: Verdict) -> QueryResult<()> {

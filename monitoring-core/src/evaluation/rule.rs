@@ -33,22 +33,29 @@ impl Asked for PromQuery {
     }
 
     fn sources(&self) -> TextSources {
-        let external_url = self.pool().context().settings.external_url.clone();
-        TextSources { external_url, ..TextSources::default() }
+        let settings = &self.pool().context().settings;
+        TextSources {
+            external_labels: settings.external_labels.clone(),
+            external_url: settings.external_url.clone(),
+            ..TextSources::default()
+        }
     }
 }
 
-/// Why no query can be answered.
+/// Why no query can be answered, and what texts may speak of all the same.
 #[derive(Debug)]
-pub(super) struct Unanswerable(pub String);
+pub(super) struct Unanswerable {
+    pub why: String,
+    pub sources: TextSources,
+}
 
 impl Asked for Unanswerable {
     async fn columns_at(&self, _query: &str, _time: DateTime<Utc>) -> QueryResult<Columns> {
-        Err(QueryError::execution(self.0.as_str()))
+        Err(QueryError::execution(self.why.as_str()))
     }
 
     fn sources(&self) -> TextSources {
-        TextSources::default()
+        self.sources.clone()
     }
 }
 
@@ -136,20 +143,21 @@ async fn in_time_verdict(
 ) -> Found {
     let columns = match answer {
         Ok(columns) => columns,
-        Err(error) => return failed(terms, error),
+        Err(error) => return failed(asked, terms, error),
     };
     if columns.has_no_data(0) {
-        return (terms.without_answer(RuleHealth::NoData), Ok(RuleHealth::NoData));
+        let verdict = terms.without_answer(RuleHealth::NoData, || asked.sources());
+        return (verdict, Ok(RuleHealth::NoData));
     }
     let found = candidates(asked, terms, columns.at(0), &mut asked.sources(), now, end).await;
     match found.and_then(|found| limited(found, &terms.rule, alerts, limit, now)) {
         Ok(candidates) => (Verdict::Holds(candidates), Ok(RuleHealth::Ok)),
-        Err(error) => failed(terms, error),
+        Err(error) => failed(asked, terms, error),
     }
 }
 
-fn failed(terms: &Terms, error: String) -> Found {
-    (terms.without_answer(RuleHealth::Error), Err(error))
+fn failed(asked: &impl Asked, terms: &Terms, error: String) -> Found {
+    (terms.without_answer(RuleHealth::Error, || asked.sources()), Err(error))
 }
 
 /// Where there would be more alerts than there may be, nobody can tell. Prometheus forgets all alerts of

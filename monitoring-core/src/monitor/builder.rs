@@ -213,6 +213,24 @@ impl MonitoringBuilder {
         self
     }
 
+    /// What tells this system from others, such as `cluster` and `region`: what `$externalLabels` is in the
+    /// texts of rules, live as in backtests.
+    ///
+    /// ```
+    /// use monitoring_core::Monitoring;
+    ///
+    /// let builder = Monitoring::builder().database_url("sqlite:monitoring.db");
+    /// let builder = builder.external_labels([("cluster", "eu"), ("stage", "production")]);
+    /// ```
+    pub fn external_labels<N, V>(mut self, labels: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<String>,
+        V: Into<String>,
+    {
+        self.settings.external_labels = labels.into_iter().collect();
+        self
+    }
+
     /// Registers a channel of your own for notifications: receivers of the type `custom` refer to it by
     /// `name`.
     pub fn notifier(mut self, name: impl Into<String>, notifier: impl Notifier) -> Self {

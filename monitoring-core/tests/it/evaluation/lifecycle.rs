@@ -24,7 +24,7 @@ on_each_database!(
     what_is_evaluated_is_not_evaluated_again,
     a_rule_that_flaps_is_seen,
     events_can_be_alerted_on_out_of_the_box,
-    texts_link_to_where_people_reach_the_system,
+    texts_tell_where_they_come_from,
 );
 
 const CPU: &str = "cpu";
@@ -293,14 +293,34 @@ async fn events_can_be_alerted_on_out_of_the_box(database: &Database) {
     assert_eq!(run.states(id).await, [AlertState::Firing]);
 }
 
-async fn texts_link_to_where_people_reach_the_system(database: &Database) {
+async fn texts_tell_where_they_come_from(database: &Database) {
     let url = "https://shop.example/monitoring";
-    let fixture = Fixture::start_with(database, |of| of.evaluate_on_demand_only().external_url(url));
+    let fixture = Fixture::start_with(database, |of| {
+        of.evaluate_on_demand_only().external_url(url).external_labels([("cluster", "eu")])
+    });
     let run = Run::of(fixture.await).await;
-    let annotations = json!({"runbook": "{{ $externalURL }}/alerts?host={{ $labels.host }}"});
-    let rule = json!({"name": "Hot", "query": "cpu > 80", "annotations": annotations});
-    let id = run.rule(rule).await.id;
+    let annotations = json!({"runbook": "{{ $externalURL }}/{{ $externalLabels.cluster }}/{{ $labels.host }}"});
+    let labels = json!({"cluster": "{{ $externalLabels.cluster }}"});
+    let rule = json!({"name": "Hot", "query": "cpu > 80", "annotations": annotations, "labels": labels,
+        "on_no_data": "alert"});
+    let rule = run.rule(rule).await;
+    let start = run.now();
     run.minute(&[(CPU, &[("host", "a")], 90.0)]).await;
-    let expected = format!("{url}/alerts?host=a");
-    assert_eq!(run.alert(id).await.annotations.value("runbook"), Some(expected.as_str()));
+    let alert = run.alert(rule.id).await;
+    assert_eq!(alert.annotations.value("runbook"), Some(format!("{url}/eu/a").as_str()));
+    assert_eq!(alert.labels.value("cluster"), Some("eu"));
+
+    run.minute(&[(CPU, &[("host", "a")], STALE)]).await;
+    let alerts = run.view(rule.id).await.status.alerts;
+    let silent = alerts.iter().find(|alert| alert.labels.value("health") == Some("no_data")).unwrap();
+    assert_eq!(silent.annotations.value("runbook"), Some(format!("{url}/eu/").as_str()));
+    assert_eq!(silent.labels.value("cluster"), Some("eu"));
+
+    let mut span = services::BacktestSpanRequest::default();
+    (span.start_time, span.end_time) = (Some(start), Some(run.now()));
+    let report = services::backtest(run.fixture.monitoring.promql(), rule, &span).await.unwrap();
+    assert!(!report.alerts.is_empty());
+    for alert in report.alerts {
+        assert_eq!(alert.labels.value("cluster"), Some("eu"), "{}", alert.labels);
+    }
 }

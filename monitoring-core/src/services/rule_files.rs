@@ -7,7 +7,9 @@ use super::alert_states::failed;
 use crate::alerting::rule_file::{FoundRule, export, to_yaml};
 use crate::error::{Error, Result};
 use crate::evaluation;
-use crate::model::{Invalid, Limits, RuleTestReport, UnknownMetric};
+use crate::model::{
+    ALERTS, ALERTS_FOR_STATE, ERROR_RATIO, Invalid, Limits, RuleTestReport, UnknownMetric,
+};
 use crate::promql::{NAME, QueryLimits};
 use crate::query::PromQuery;
 use crate::store::alerts::AlertStore as _;
@@ -162,7 +164,7 @@ pub async fn unknown_metrics(promql: &PromQuery) -> Result<Vec<UnknownMetric>> {
     let mut known: HashSet<String> =
         promql.label_values(NAME, &[], usize::MAX).await.map_err(failed)?.into_iter().collect();
     known.extend(recordings.iter().map(|rule| rule.record.clone()));
-    known.extend(["ALERTS", "ALERTS_FOR_STATE"].map(str::to_owned));
+    known.extend([ALERTS, ALERTS_FOR_STATE, ERROR_RATIO].map(str::to_owned));
     let alerts = alerts.iter().map(|rule| (&rule.group, &rule.name, &rule.query));
     let recordings = recordings.iter().map(|rule| (&rule.group, &rule.record, &rule.query));
     let mut unknown = Vec::new();

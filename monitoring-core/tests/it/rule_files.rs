@@ -145,7 +145,7 @@ async fn metrics_that_no_rule_will_ever_find_are_named(database: &Database) {
     services::create_metric(&mut fixture.conn().await, observed).await.unwrap();
     import(&fixture, FILE).await.unwrap();
     let more = "groups: [{name: more, rules: [{alert: A, expr: 'job:errors:rate > eror_budget'}, \
-                {alert: B, expr: 'count(ALERTS) > 3'}]}]";
+                {alert: B, expr: 'count(ALERTS) > 3'}, {alert: C, expr: 'monitoring_error_ratio > 0.1'}]}]";
     import(&fixture, more).await.unwrap();
     let unknown = services::unknown_metrics(fixture.monitoring.promql()).await.unwrap();
     let named: Vec<_> =

@@ -24,6 +24,7 @@ on_each_database!(
     what_is_evaluated_is_not_evaluated_again,
     a_rule_that_flaps_is_seen,
     events_can_be_alerted_on_out_of_the_box,
+    error_ratios_are_there_without_asking,
     texts_tell_where_they_come_from,
 );
 
@@ -291,6 +292,39 @@ async fn events_can_be_alerted_on_out_of_the_box(database: &Database) {
     }
     run.minute(&[]).await;
     assert_eq!(run.states(id).await, [AlertState::Firing]);
+}
+
+async fn error_ratios_are_there_without_asking(database: &Database) {
+    let run = Run::start(database).await;
+    let ratios = async || {
+        let mut ratios = run.query("monitoring_error_ratio").await;
+        ratios.sort_by(|a, b| a.0.cmp(&b.0));
+        ratios
+    };
+    run.minute(&[]).await;
+    assert_eq!(ratios().await, [], "of nothing there is no share");
+    for (source, level) in
+        [("a", "info"), ("a", "error"), ("a", "critical"), ("a", "warn"), ("b", "info"), ("c", "error")]
+    {
+        let level = Some(level.to_owned());
+        let event =
+            monitoring_core::CreateEventRequest { level, ..crate::support::fixture::request(source) };
+        services::create_event(&mut run.fixture.conn().await, event).await.unwrap();
+    }
+    run.minute(&[]).await;
+    let of = |source: &str| format!("monitoring_error_ratio{{source={source:?}}}");
+    assert_eq!(ratios().await, [(of("a"), 0.5), (of("b"), 0.0), (of("c"), 1.0)]);
+    let promql = run.fixture.monitoring.promql();
+    let described = promql.metadata(Some("monitoring_error_ratio"), 1).await.unwrap().remove(0);
+    assert_eq!(described.metric_type, monitoring_core::MetricType::Gauge);
+    assert!(described.help.starts_with("Share of the events"), "{}", described.help);
+    let rules = services::evaluated_rules(&mut run.fixture.conn().await).await.unwrap();
+    assert!(rules.is_empty(), "nobody made a rule of it");
+
+    for _ in 0..6 {
+        run.minute(&[]).await;
+    }
+    assert_eq!(ratios().await, [], "they end with what they tell of");
 }
 
 async fn texts_tell_where_they_come_from(database: &Database) {

@@ -93,7 +93,7 @@ async fn rules_made_otherwise_survive_being_written_out_and_read_in(database: &D
         "labels": {"team": "core", "severity": "page"}});
     let settings = serde_json::from_value(settings).unwrap();
     let group = services::set_rule_group(&mut conn, "all", settings, None).await.unwrap();
-    let recording = json!({"record": "up:sum", "query": "sum(up)", "group": "all", "labels": {"team": "b"}});
+    let recording = json!({"record": "up:sum", "query": "sum(up) ", "group": "all", "labels": {"team": "b"}});
     let recording = serde_json::from_value(recording).unwrap();
     services::create_recording_rule(&mut conn, recording, None).await.unwrap();
     drop(conn);

@@ -86,8 +86,9 @@ pub(crate) fn as_stored_before(before: &FoundRule, rule: FoundRule) -> FoundRule
             FoundRule::Alert(alert_as_before(before.clone(), rule))
         }
         (FoundRule::Recording(before), FoundRule::Recording(rule)) => {
-            let RecordingRule { query, position, enabled, .. } = rule;
-            FoundRule::Recording(RecordingRule { query, position, enabled, ..before.clone() })
+            let (before, RecordingRule { query, position, enabled, .. }) = (before.clone(), rule);
+            let query = if before.query.trim() == query { before.query } else { query };
+            FoundRule::Recording(RecordingRule { query, position, enabled, ..before })
         }
         (_, rule) => rule,
     }

@@ -7,9 +7,7 @@ use super::alert_states::failed;
 use crate::alerting::rule_file::{FoundRule, export, to_yaml};
 use crate::error::{Error, Result};
 use crate::evaluation;
-use crate::model::{
-    ALERTS, ALERTS_FOR_STATE, ERROR_RATIO, Invalid, Limits, RuleTestReport, UnknownMetric,
-};
+use crate::model::{ALERTS, ALERTS_FOR_STATE, ERROR_RATIO, Invalid, Limits, RuleTestReport, UnknownMetric};
 use crate::promql::{NAME, QueryLimits};
 use crate::query::PromQuery;
 use crate::store::alerts::AlertStore as _;

@@ -85,7 +85,8 @@ fn a_file_becomes_groups_of_rules() {
 fn what_is_written_is_read_back() {
     let file = read(FILE).unwrap();
     let groups = found(FILE).unwrap();
-    let settings: Vec<_> = file.groups.iter().map(|group| settings_of(group, &RuleGroup::default())).collect();
+    let settings: Vec<_> =
+        file.groups.iter().map(|group| settings_of(group, &RuleGroup::default())).collect();
     let written = to_yaml(&export(settings.iter().zip(groups.iter().map(Vec::as_slice))));
     let mut again = found(&written).unwrap();
     again.push(Vec::new()); // A group without rules is not written.

@@ -79,7 +79,11 @@ async fn a_rule_may_have_so_many_alerts(database: &Database) {
     assert_eq!(status.state, Some(AlertState::Firing));
     let request = serde_json::from_value(rule).unwrap();
     let tried = services::test_alert_rule(run.fixture.monitoring.promql(), request).await.unwrap();
-    assert_eq!((tried.health, tried.last_error), (RuleHealth::Error, status.last_error), "a trial says so too");
+    assert_eq!(
+        (tried.health, tried.last_error),
+        (RuleHealth::Error, status.last_error),
+        "a trial says so too"
+    );
     assert_eq!(tried.alerts, []);
 }
 

@@ -307,8 +307,7 @@ async fn error_ratios_are_there_without_asking(database: &Database) {
         [("a", "info"), ("a", "error"), ("a", "critical"), ("a", "warn"), ("b", "info"), ("c", "error")]
     {
         let level = Some(level.to_owned());
-        let event =
-            monitoring_core::CreateEventRequest { level, ..crate::support::fixture::request(source) };
+        let event = monitoring_core::CreateEventRequest { level, ..crate::support::fixture::request(source) };
         services::create_event(&mut run.fixture.conn().await, event).await.unwrap();
     }
     run.minute(&[]).await;
@@ -333,7 +332,8 @@ async fn texts_tell_where_they_come_from(database: &Database) {
         of.evaluate_on_demand_only().external_url(url).external_labels([("cluster", "eu")])
     });
     let run = Run::of(fixture.await).await;
-    let annotations = json!({"runbook": "{{ $externalURL }}/{{ $externalLabels.cluster }}/{{ $labels.host }}"});
+    let annotations =
+        json!({"runbook": "{{ $externalURL }}/{{ $externalLabels.cluster }}/{{ $labels.host }}"});
     let labels = json!({"cluster": "{{ $externalLabels.cluster }}"});
     let rule = json!({"name": "Hot", "query": "cpu > 80", "annotations": annotations, "labels": labels,
         "on_no_data": "alert"});

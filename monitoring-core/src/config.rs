@@ -7,7 +7,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
-use crate::model::{Invalid, Limits, MetricMetadata, MetricType, check_bounds, is_metric_name};
+use crate::model::{
+    Invalid, Labels, Limits, MetricMetadata, MetricType, check_bounds, is_label_name, is_metric_name,
+};
 
 /// Everything that can be set. Made by the builder of `Monitoring`, checked once, then read-only.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Settings {
     pub root_certificates: Vec<u8>,
     /// Where people reach this system, for links in notifications; empty if nobody said.
     pub external_url: String,
+    /// What tells this system from others, for texts of rules.
+    pub external_labels: Labels,
     /// Between two evaluations of rules whose group says nothing else.
     pub alert_evaluation_interval: Duration,
     /// Where what leaves for its age is written to; nowhere if nobody asked.
@@ -54,6 +58,7 @@ impl Default for Settings {
             receivers: ReceiverPolicy::default(),
             root_certificates: Vec::new(),
             external_url: String::new(),
+            external_labels: Labels::new(),
             alert_evaluation_interval: Duration::from_secs(60),
             archive: None,
         }
@@ -122,6 +127,9 @@ impl Settings {
         if !self.external_url.is_empty() && !is_link {
             invalid.push("external_url", "must start with https:// or http://");
         }
+        if !self.external_labels.iter().all(|(name, _)| is_label_name(name)) {
+            invalid.push("external_labels", "must have names that match [a-zA-Z_][a-zA-Z0-9_]*");
+        }
         if self.archive.as_deref() == Some(Path::new("")) {
             invalid.push("archive", "must name a folder, such as /var/lib/shop/archive");
         }
@@ -157,6 +165,7 @@ impl Settings {
             ingest: _,
             pool_connections_max: _,
             external_url: _,
+            external_labels: _,
             root_certificates: _,
             receivers,
             alert_evaluation_interval: _,
@@ -378,7 +387,8 @@ mod tests {
 
     #[test]
     fn settings_that_would_spin_stall_or_panic_are_refused() {
-        let spoilt: [fn(&mut Settings); 14] = [
+        let spoilt: [fn(&mut Settings); 15] = [
+            |settings| settings.external_labels.set("a-b", "c"),
             |settings| settings.archive = Some(PathBuf::new()),
             |settings| settings.alert_evaluation_interval = Duration::from_millis(999),
             |settings| settings.ingest.drain_interval = Duration::ZERO,

@@ -133,14 +133,18 @@ impl Terms {
     }
 
     /// The alert that says that nobody can tell. Nothing is asked for its texts.
-    pub(crate) fn unknown(&self, health: RuleHealth) -> Candidate {
+    fn unknown(&self, health: RuleHealth, sources: TextSources) -> Candidate {
         let labels = Labels::from_iter([(HEALTH, health.as_str())]);
-        let candidate = self.candidate(&labels, f64::NAN, &mut TextSources::default().without_queries());
+        let candidate = self.candidate(&labels, f64::NAN, &mut sources.without_queries());
         candidate.expect("one alert takes less than all may, and nothing is asked")
     }
 
     /// What an evaluation says that found no samples at all, or failed.
-    pub(crate) fn without_answer(&self, health: RuleHealth) -> Verdict {
+    pub(crate) fn without_answer(
+        &self,
+        health: RuleHealth,
+        sources: impl FnOnce() -> TextSources,
+    ) -> Verdict {
         let fallback = match health {
             RuleHealth::NoData => self.rule.on_no_data,
             _ => self.rule.on_error,
@@ -148,7 +152,7 @@ impl Terms {
         match fallback {
             Fallback::Ok => Verdict::Holds(Vec::new()),
             Fallback::Keep => Verdict::Unknown(None),
-            Fallback::Alert => Verdict::Unknown(Some(self.unknown(health))),
+            Fallback::Alert => Verdict::Unknown(Some(self.unknown(health, sources()))),
         }
     }
 }

@@ -34,6 +34,7 @@ pub(crate) fn new_rule(
         on_no_data: request.on_no_data,
         on_error: request.on_error,
         severity: request.severity,
+        owner: request.owner.and_then(named),
         severity_label: true,
         labels: request.labels.into(),
         annotations: request.annotations.into(),
@@ -63,12 +64,18 @@ pub(crate) fn changed_rule(rule: &AlertRule, request: UpdateAlertRequest) -> Ale
         on_no_data: request.on_no_data.unwrap_or(rule.on_no_data),
         on_error: request.on_error.unwrap_or(rule.on_error),
         severity: request.severity.unwrap_or(rule.severity),
+        owner: request.owner.map_or(rule.owner, named),
         labels: request.labels.map_or(rule.labels, Labels::from),
         annotations: request.annotations.map_or(rule.annotations, Labels::from),
         enabled: request.enabled.unwrap_or(rule.enabled),
         open_incident: request.open_incident.unwrap_or(rule.open_incident),
         ..rule
     }
+}
+
+/// A name, unless it is none.
+fn named(text: String) -> Option<String> {
+    Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// The recording rule of a request, unchecked.
@@ -113,6 +120,7 @@ pub(crate) fn rule_texts(rule: &mut AlertRule, tidy: impl Fn(&str) -> String) {
     rule.name = tidy(rule.name.trim());
     rule.group = tidy(rule.group.trim());
     rule.description = rule.description.as_deref().map(&tidy);
+    rule.owner = rule.owner.as_deref().map(&tidy);
     let tidied = |labels: &Labels| labels.iter().map(|(name, value)| (name, tidy(value))).collect();
     rule.labels = tidied(&rule.labels);
     rule.annotations = tidied(&rule.annotations);
@@ -136,6 +144,7 @@ pub(crate) fn check_rule(
     check_group_name("group", &rule.group, limits, &mut invalid);
     let description = rule.description.as_deref().unwrap_or_default();
     check_chars("description", description, limits.message_chars_max, &mut invalid);
+    check_chars("owner", rule.owner.as_deref().unwrap_or_default(), limits.title_chars_max, &mut invalid);
     if rule.threshold_value.is_some_and(|threshold| !threshold.is_finite()) {
         invalid.push("threshold_value", "must be a finite number");
     }
@@ -231,24 +240,16 @@ fn check_labels(field: &str, labels: &Labels, chars_max: usize, limits: &Limits,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Fallback, IncidentSeverity};
+    use crate::model::IncidentSeverity;
 
     fn rule() -> AlertRule {
         let request = CreateAlertRequest {
-            name: "High CPU Usage".to_owned(),
-            group: DEFAULT_GROUP.to_owned(),
             description: Some("CPU usage above 80% for more than 5 minutes".to_owned()),
-            query: "cpu_usage > 80".to_owned(),
             threshold_value: Some(80.0),
             for_seconds: 300,
-            keep_firing_for_seconds: 0,
-            on_no_data: Fallback::Ok,
-            on_error: Fallback::Keep,
             severity: IncidentSeverity::High,
             labels: [("team".to_owned(), "core".to_owned())].into(),
-            annotations: [].into(),
-            enabled: true,
-            open_incident: false,
+            ..CreateAlertRequest::new("High CPU Usage", "cpu_usage > 80")
         };
         new_rule(request, None, DateTime::UNIX_EPOCH)
     }
@@ -272,9 +273,11 @@ mod tests {
         rule.labels = [("alertname", "x"), ("1st", "x")].into_iter().collect();
         rule.annotations = [("summary", "x".repeat(10_001))].into_iter().collect();
         rule.group = " ".to_owned();
+        rule.owner = Some("x".repeat(201));
         let fields = [
             "name",
             "group",
+            "owner",
             "threshold_value",
             "labels.1st",
             "annotations.summary",

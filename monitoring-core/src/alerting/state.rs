@@ -441,7 +441,8 @@ mod tests {
     fn an_alert_can_say_that_nobody_can_tell() {
         let mut run = Run::of(AlertRule { on_no_data: crate::model::Fallback::Alert, ..rule_for(1, 0) });
         run.holds(&[("a", 1.0)]);
-        let verdict = |run: &Run| run.terms.without_answer(crate::model::RuleHealth::NoData);
+        let verdict =
+            |run: &Run| run.terms.without_answer(crate::model::RuleHealth::NoData, Default::default);
         for _ in 0..2 {
             let verdict = verdict(&run);
             run.advance(verdict);

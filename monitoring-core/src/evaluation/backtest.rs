@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::backtest_report::{alerts, told};
 use super::candidates::candidates;
-use super::rule::Asked as _;
+use super::rule::{Asked as _, limited};
 use super::schedule::at_millis;
 use crate::alerting::routing::Audience;
 use crate::alerting::{Candidate, Instances, Terms, TextSources, Verdict, advance, without_name};
@@ -35,6 +35,8 @@ pub(crate) struct Backtest {
     pub rule: AlertRule,
     pub group_labels: Labels,
     pub query_offset: TimeDelta,
+    /// Alerts the rule may have; any number, if 0.
+    pub limit: usize,
     /// The first instant.
     pub start: DateTime<Utc>,
     /// No instant is later.
@@ -158,14 +160,15 @@ impl<'q> Run<'q> {
             let n = usize::try_from(step - from).unwrap_or(usize::MAX);
             if columns.has_no_data(n) {
                 self.evaluations_without_data += u64::from(step >= 0);
-                self.advance(step, self.terms.without_answer(RuleHealth::NoData))?;
+                self.advance(step, self.without_answer(RuleHealth::NoData))?;
                 continue;
             }
             let found = match rows.candidates(columns, n, &self.terms) {
                 Some(found) => Ok(found),
                 None => self.slow_candidates(&rows, columns, n).await,
             };
-            match found {
+            let (limit, now) = (self.request.limit, self.time(step));
+            match found.and_then(|found| limited(found, &self.terms.rule, &self.alerts, limit, now)) {
                 Ok(candidates) => self.advance(step, Verdict::Holds(candidates))?,
                 Err(error) => self.failed(step, error)?,
             }
@@ -190,7 +193,11 @@ impl<'q> Run<'q> {
             self.evaluations_failed += 1;
             self.first_error.get_or_insert(error);
         }
-        self.advance(step, self.terms.without_answer(RuleHealth::Error))
+        self.advance(step, self.without_answer(RuleHealth::Error))
+    }
+
+    fn without_answer(&self, health: RuleHealth) -> Verdict {
+        self.terms.without_answer(health, || self.promql.sources())
     }
 
     fn advance(&mut self, step: i64, verdict: Verdict) -> QueryResult<()> {

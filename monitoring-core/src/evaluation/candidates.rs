@@ -117,7 +117,7 @@ mod tests {
         budget: TextBudget,
         end: Instant,
     ) -> Result<Vec<Candidate>, String> {
-        let asked = Unanswerable("nobody is here".to_owned());
+        let asked = Unanswerable { why: "nobody is here".to_owned(), sources: TextSources::default() };
         let results = results.iter().map(|labels| (labels, 1.0));
         let mut sources = TextSources { budget, ..TextSources::default() };
         candidates(&asked, &terms(annotation), results, &mut sources, DateTime::UNIX_EPOCH, end).await

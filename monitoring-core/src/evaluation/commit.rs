@@ -92,28 +92,41 @@ pub(super) async fn commit(
         Ok(if is_ours { Committed::Done } else { Committed::Overtaken })
     };
     let committed = in_time(writing).await?;
-    for samples in later.chunks(SAMPLES_MAX) {
-        if let Err(error) = commit_samples(pool, lease, samples.to_vec(), batch).await {
-            let (group, error): (_, &dyn std::error::Error) = (batch.group, &error);
-            tracing::warn!(target: "monitoring::internal", group, error, "series of rules have a gap");
-        }
+    if let Err(error) = commit_samples(pool, lease, later, batch.group, batch.samples_at).await {
+        let (group, error): (_, &dyn std::error::Error) = (batch.group, &error);
+        tracing::warn!(target: "monitoring::internal", group, error, "series of rules have a gap");
     }
     Ok(committed)
 }
 
-/// Writes samples that were too many for one transaction. What they say is decided already.
-async fn commit_samples(
+/// Writes samples that need not come with anything else, in as many transactions as it takes.
+pub(super) async fn commit_samples(
+    pool: &Pool,
+    lease: Option<&Lease>,
+    mut samples: Vec<(Series, f64)>,
+    group: &str,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    while !samples.is_empty() {
+        let later = samples.split_off(samples.len().min(SAMPLES_MAX));
+        commit_some(pool, lease, std::mem::replace(&mut samples, later), group, at).await?;
+    }
+    Ok(())
+}
+
+async fn commit_some(
     pool: &Pool,
     lease: Option<&Lease>,
     samples: Vec<(Series, f64)>,
-    batch: &Batch<'_, '_>,
+    group: &str,
+    at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let writing = async {
         let mut work = pool.begin_work(Access::Write).await?;
         let mut connection = work.connection();
         let mut transaction = connection.begin().await?;
         if confirm(&mut transaction, lease).await? {
-            record(&mut transaction, samples, batch).await?;
+            record(&mut transaction, samples, group, at).await?;
             transaction.commit().await?;
         } else {
             drop(transaction);
@@ -183,18 +196,19 @@ async fn write(
     store.insert_transitions(&transitions).await?;
     store.put_rule_states(&states).await?;
     let later = samples.split_off(samples.len().min(SAMPLES_MAX));
-    record(transaction, samples, batch).await?;
+    record(transaction, samples, batch.group, batch.samples_at).await?;
     Ok(later)
 }
 
 async fn record(
     transaction: &mut Transaction<'_>,
     samples: Vec<(Series, f64)>,
-    batch: &Batch<'_, '_>,
+    group: &str,
+    at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let refused = series::write(transaction, samples, batch.samples_at).await?;
+    let refused = series::write(transaction, samples, at).await?;
     if let Some((_, reason)) = refused.first() {
-        let (group, series) = (batch.group, refused.len());
+        let series = refused.len();
         tracing::warn!(target: "monitoring::internal", group, series, reason, "series of rules are not stored");
     }
     Ok(())

@@ -72,6 +72,7 @@ impl Evaluator {
         let mut running = FuturesUnordered::new();
         // What runs goes on while rules are read: it may hold the very connection that reading needs.
         let mut reading = Box::pin(self.read_after(Duration::ZERO));
+        let mut recording = Box::pin(self.record_error_ratios_next(lease));
         loop {
             let now = self.now();
             for (work, slot) in self.due(now, false, GROUPS_AT_ONCE.saturating_sub(running.len())) {
@@ -80,6 +81,7 @@ impl Evaluator {
             tokio::select! {
                 Some(outcome) = running.next(), if !running.is_empty() => report("evaluate rules", outcome),
                 () = &mut reading => reading.set(self.read_after(LOOK)),
+                () = &mut recording => recording.set(self.record_error_ratios_next(lease)),
                 () = tokio::time::sleep(self.pause(now)) => {}
             }
         }
@@ -113,6 +115,7 @@ impl Evaluator {
                 break;
             }
         }
+        self.record_error_ratios(None).await;
         failure.map_or(Ok(evaluated), Err)
     }
 
@@ -192,7 +195,7 @@ impl Evaluator {
         Ok(Some(evaluated))
     }
 
-    fn now(&self) -> DateTime<Utc> {
+    pub(super) fn now(&self) -> DateTime<Utc> {
         self.pool.context().settings.clock.now()
     }
 

@@ -14,8 +14,8 @@ use super::known::Recorded;
 use super::loaded::{GONE, LoadedGroup, LoadedRule, RuleKind};
 use super::progress::Progress;
 use super::retired::{retire, stand_ins};
-use super::rule::{Outcome, Outcomes, Unanswerable, evaluate_rule};
-use super::schedule::{interrupted_since, missed};
+use super::rule::{Asked as _, Outcome, Outcomes, Unanswerable, evaluate_rule};
+use super::schedule::{interrupted_since, missed, rhythm_seconds};
 use crate::alerting::{Advanced, Instances, resume};
 use crate::model::{ALERTS, ALERTS_FOR_STATE, AlertRule, AlertRuleId, RuleHealth, RuleState};
 use crate::promql::{QueryError, STALE};
@@ -62,6 +62,7 @@ impl Wanted {
             Self::Slot(slot) => GroupState {
                 evaluated_at: Some(slot),
                 evaluation_seconds: took.as_secs_f64(),
+                rhythm_seconds: rhythm_seconds(before.evaluated_at, slot),
                 iterations: before.iterations + 1,
                 missed: before.missed + missed(before.evaluated_at, interval, slot),
                 ..state
@@ -147,7 +148,8 @@ impl GroupRun<'_> {
             Ok(Err(error)) => error.to_string(),
             Err(_) => return Err(StoreError::no_answer(LEARN_TIMEOUT)),
         };
-        Ok(Some(Unanswerable(format!("series cannot be looked up: {error}"))))
+        let why = format!("series cannot be looked up: {error}");
+        Ok(Some(Unanswerable { why, sources: self.evaluator.promql.sources() }))
     }
 
     /// Ends the alerts of rules that are gone.

@@ -39,6 +39,8 @@ pub(super) struct Known {
     recorded: Recorded,
     /// What rules wrote that are gone.
     ended: HashMap<SeriesId, Series>,
+    /// The error ratios that were recorded the last time.
+    pub(super) error_ratios: HashMap<SeriesId, Series>,
 }
 
 #[derive(Clone, Copy, Debug)]

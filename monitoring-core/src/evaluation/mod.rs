@@ -11,6 +11,7 @@ mod backtest;
 mod backtest_report;
 mod candidates;
 mod commit;
+mod error_ratio;
 mod evaluator;
 mod group;
 mod incidents;

@@ -6,9 +6,9 @@ use tokio::time::Instant;
 use super::candidates::candidates;
 use super::loaded::{LoadedGroup, LoadedRule, RuleKind};
 use crate::alerting::{
-    Advanced, Instances, Terms, TextSources, Verdict, active_after, advance, recorded_series,
+    Advanced, Candidate, Instances, Terms, TextSources, Verdict, active_after, advance, recorded_series,
 };
-use crate::model::{AlertInstance, AlertRule, Labels, RuleHealth, RuleState, Series};
+use crate::model::{AlertInstance, AlertRule, RuleGroup, RuleHealth, RuleState, Series};
 use crate::promql::{Columns, QueryError, QueryResult};
 use crate::query::PromQuery;
 
@@ -33,22 +33,29 @@ impl Asked for PromQuery {
     }
 
     fn sources(&self) -> TextSources {
-        let external_url = self.pool().context().settings.external_url.clone();
-        TextSources { external_url, ..TextSources::default() }
+        let settings = &self.pool().context().settings;
+        TextSources {
+            external_labels: settings.external_labels.clone(),
+            external_url: settings.external_url.clone(),
+            ..TextSources::default()
+        }
     }
 }
 
-/// Why no query can be answered.
+/// Why no query can be answered, and what texts may speak of all the same.
 #[derive(Debug)]
-pub(super) struct Unanswerable(pub String);
+pub(super) struct Unanswerable {
+    pub why: String,
+    pub sources: TextSources,
+}
 
 impl Asked for Unanswerable {
     async fn columns_at(&self, _query: &str, _time: DateTime<Utc>) -> QueryResult<Columns> {
-        Err(QueryError::execution(self.0.as_str()))
+        Err(QueryError::execution(self.why.as_str()))
     }
 
     fn sources(&self) -> TextSources {
-        TextSources::default()
+        self.sources.clone()
     }
 }
 
@@ -80,8 +87,8 @@ pub(super) async fn evaluate_rule(
     let answer = in_time(asked.columns_at(rule.query(), time), end).await;
     let (result, health) = match &rule.kind {
         RuleKind::Alerting(terms) => {
-            let found = in_time_verdict(asked, terms, answer, now, end).await;
-            let (verdict, health) = limited(found, terms, alerts, group.limit, now);
+            let (verdict, health) =
+                in_time_verdict(asked, terms, answer, (&*alerts, group.limit), now, end).await;
             (Outcomes::Alerts(advance(alerts, verdict, &terms.rule, now)), health)
         }
         RuleKind::Recording(recording, labels) => {
@@ -124,39 +131,48 @@ fn told(health: Result<RuleHealth, String>) -> (RuleHealth, Option<String>) {
 /// What an evaluation says of a rule's alerts, and of the rule.
 type Found = (Verdict, Result<RuleHealth, String>);
 
-/// What an answer says. Asks what the texts of the rule ask, as of `now`.
+/// What an answer says to the alerts there are, of which there may be so many. Asks what the texts of the rule
+/// ask, as of `now`.
 async fn in_time_verdict(
     asked: &impl Asked,
     terms: &Terms,
     answer: Result<Columns, String>,
+    (alerts, limit): (&Instances, usize),
     now: DateTime<Utc>,
     end: Instant,
 ) -> Found {
     let columns = match answer {
         Ok(columns) => columns,
-        Err(error) => return failed(terms, error),
+        Err(error) => return failed(asked, terms, error),
     };
     if columns.has_no_data(0) {
-        return (terms.without_answer(RuleHealth::NoData), Ok(RuleHealth::NoData));
+        let verdict = terms.without_answer(RuleHealth::NoData, || asked.sources());
+        return (verdict, Ok(RuleHealth::NoData));
     }
-    match candidates(asked, terms, columns.at(0), &mut asked.sources(), now, end).await {
+    let found = candidates(asked, terms, columns.at(0), &mut asked.sources(), now, end).await;
+    match found.and_then(|found| limited(found, &terms.rule, alerts, limit, now)) {
         Ok(candidates) => (Verdict::Holds(candidates), Ok(RuleHealth::Ok)),
-        Err(error) => failed(terms, error),
+        Err(error) => failed(asked, terms, error),
     }
 }
 
-fn failed(terms: &Terms, error: String) -> Found {
-    (terms.without_answer(RuleHealth::Error), Err(error))
+fn failed(asked: &impl Asked, terms: &Terms, error: String) -> Found {
+    (terms.without_answer(RuleHealth::Error, || asked.sources()), Err(error))
 }
 
 /// Where there would be more alerts than there may be, nobody can tell. Prometheus forgets all alerts of
 /// the rule then; here `on_error` decides.
-fn limited(found: Found, terms: &Terms, alerts: &Instances, limit: usize, now: DateTime<Utc>) -> Found {
-    let Verdict::Holds(candidates) = &found.0 else { return found };
-    match within(limit, active_after(alerts, candidates, &terms.rule, now), "alerts") {
-        Ok(()) => found,
-        Err(error) => failed(terms, error),
+pub(super) fn limited(
+    candidates: Vec<Candidate>,
+    rule: &AlertRule,
+    alerts: &Instances,
+    limit: usize,
+    now: DateTime<Utc>,
+) -> Result<Vec<Candidate>, String> {
+    if limit > 0 {
+        within(limit, active_after(alerts, &candidates, rule, now), "alerts")?;
     }
+    Ok(candidates)
 }
 
 /// In Prometheus's words.
@@ -175,7 +191,7 @@ pub(crate) struct Trial {
     pub alerts: Vec<AlertInstance>,
 }
 
-/// Evaluates a rule that is not stored. Nothing is stored of it.
+/// Evaluates a rule of a group that is not stored. Nothing is stored of it.
 ///
 /// # Errors
 ///
@@ -183,16 +199,16 @@ pub(crate) struct Trial {
 pub(crate) async fn try_rule(
     promql: &PromQuery,
     rule: AlertRule,
-    group_labels: &Labels,
+    group: &RuleGroup,
     now: DateTime<Utc>,
-    query_offset: TimeDelta,
 ) -> QueryResult<Trial> {
     promql.learn().await?;
+    let query_offset = TimeDelta::seconds(group.query_offset_seconds.into());
     let answer = promql.columns_at(&rule.query, now - query_offset).await?;
-    let terms = Terms::new(rule, group_labels);
+    let terms = Terms::new(rule, &group.labels);
+    let (mut alerts, limit) = (Instances::new(), group.limit as usize);
     let end = Instant::now() + promql.limits().timeout;
-    let (verdict, health) = in_time_verdict(promql, &terms, Ok(answer), now, end).await;
-    let mut alerts = Instances::new();
+    let (verdict, health) = in_time_verdict(promql, &terms, Ok(answer), (&alerts, limit), now, end).await;
     advance(&mut alerts, verdict, &terms.rule, now);
     let (health, error) = told(health);
     Ok(Trial { health, error, alerts: alerts.into_values().collect() })

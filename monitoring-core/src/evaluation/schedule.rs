@@ -33,18 +33,29 @@ pub(super) fn is_due(last: Option<DateTime<Utc>>, slot: DateTime<Utc>, interval:
     last.is_none_or(|last| slot > last || last - slot > interval)
 }
 
-/// When a group was last evaluated, if between then and `slot` is more than its rhythm explains: nobody was
-/// there, or a clock was wrong.
+/// When a group was last evaluated, if between then and `slot` is more than its rhythm explains, which is its
+/// interval or whatever lay between its last two evaluations: nobody was there, or a clock was wrong.
 pub(super) fn interrupted_since(
     state: &GroupState,
     slot: DateTime<Utc>,
     interval: TimeDelta,
 ) -> Option<DateTime<Utc>> {
     let last = state.evaluated_at?;
-    let took = Duration::try_from_secs_f64(state.evaluation_seconds).unwrap_or_default();
-    let rhythm = interval.max(TimeDelta::from_std(took).unwrap_or_default());
-    let is_long = slot - last - rhythm > (interval * 2).max(INTERRUPTION_MIN);
+    let usual = interval.max(delta(state.rhythm_seconds));
+    let rhythm = usual.max(delta(state.evaluation_seconds));
+    let is_long = slot - last - rhythm > (usual * 2).max(INTERRUPTION_MIN);
     (is_long || last > slot).then_some(last)
+}
+
+/// What lay between the last evaluation and this one. A host that evaluates when it likes has a rhythm of
+/// its own.
+pub(super) fn rhythm_seconds(last: Option<DateTime<Utc>>, slot: DateTime<Utc>) -> f64 {
+    last.map_or(0.0, |last| (slot - last).as_seconds_f64().max(0.0))
+}
+
+fn delta(seconds: f64) -> TimeDelta {
+    let seconds = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    TimeDelta::from_std(seconds).unwrap_or_default()
 }
 
 /// How many evaluations were left out between the last one and this.
@@ -111,15 +122,21 @@ mod tests {
     #[test]
     fn an_interruption_is_more_than_a_slow_rhythm() {
         let at = |minute| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
+        let state = |last: i64| GroupState { evaluated_at: Some(at(last)), ..Default::default() };
         let since = |last: i64, took: f64, slot: i64| {
-            let state =
-                GroupState { evaluated_at: Some(at(last)), evaluation_seconds: took, ..Default::default() };
-            interrupted_since(&state, at(slot), MINUTE)
+            interrupted_since(&GroupState { evaluation_seconds: took, ..state(last) }, at(slot), MINUTE)
         };
         assert_eq!([since(0, 0.1, 1), since(0, 0.1, 6)], [None, None], "somebody took over");
         assert_eq!(since(0, 0.1, 7), Some(at(0)));
         assert_eq!(since(0, 400.0, 7), None, "it took that long");
         assert_eq!(since(9, 0.1, 7), Some(at(9)), "a clock was ahead");
         assert_eq!(interrupted_since(&GroupState::default(), at(7), MINUTE), None);
+
+        let seldom = |slot: i64| {
+            let rhythm_seconds = rhythm_seconds(Some(at(-10)), at(0));
+            interrupted_since(&GroupState { rhythm_seconds, ..state(0) }, at(slot), MINUTE)
+        };
+        assert_eq!([seldom(10), seldom(30)], [None, None], "it is not asked more often");
+        assert_eq!(seldom(31), Some(at(0)));
     }
 }

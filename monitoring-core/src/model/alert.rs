@@ -84,6 +84,9 @@ pub struct CreateAlertRequest {
     /// How bad it is when the rule fires.
     #[serde(default = "medium")]
     pub severity: IncidentSeverity,
+    /// The person or team that looks after it; at most 200 characters.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// Labels added to every alert of the rule.
     #[serde(default)]
     pub labels: HashMap<String, String>,
@@ -125,6 +128,7 @@ impl CreateAlertRequest {
             on_no_data: all_is_well(),
             on_error: as_it_was(),
             severity: medium(),
+            owner: None,
             labels: HashMap::new(),
             annotations: HashMap::new(),
             enabled: yes(),
@@ -154,7 +158,7 @@ fn as_it_was() -> Fallback {
 }
 
 /// A change to an alert rule. What is absent stays. As JSON, `null` takes back what a rule need not
-/// have: its description, threshold, durations, labels or annotations. It is refused for the rest.
+/// have: its description, threshold, durations, owner, labels or annotations. It is refused for the rest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -203,6 +207,9 @@ pub struct UpdateAlertRequest {
     #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub severity: Option<IncidentSeverity>,
+    /// The new owner; an empty one or `null` removes it.
+    #[serde(deserialize_with = "null::as_default", skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// The new labels, all of them; `null` removes them.
     #[serde(deserialize_with = "null::as_default", skip_serializing_if = "Option::is_none")]
     pub labels: Option<HashMap<String, String>>,
@@ -257,6 +264,8 @@ pub struct AlertRule {
     pub on_error: Fallback,
     /// How bad it is when the rule fires.
     pub severity: IncidentSeverity,
+    /// The person or team that looks after it.
+    pub owner: Option<String>,
     /// Whether alerts that have no label `severity` get one that says so. Rules of Prometheus files do
     /// without.
     #[serde(skip, default = "yes")]
@@ -290,6 +299,8 @@ pub struct AlertFilter {
     pub severity: Option<IncidentSeverity>,
     /// Only of this group.
     pub group: Option<String>,
+    /// Only of this owner.
+    pub owner: Option<String>,
     /// Only with this text in the name, the description or the query, in any case.
     pub text: Option<String>,
 }

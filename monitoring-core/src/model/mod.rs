@@ -90,9 +90,9 @@ pub use notification::{
     NotificationHistory, NotificationKind, NotificationStatus, NotificationSummary, ToldAlert,
 };
 pub(crate) use own_metric::{
-    ALERTS, ALERTS_FOR_STATE, EVENTS_TOTAL, METRICS_TOTAL, NOTIFICATIONS_TOTAL, default_metadata,
-    event_count_overflow_series, event_count_series, is_ingest_metric, is_own_metric, is_reserved_metric,
-    metric_count_series,
+    ALERTS, ALERTS_FOR_STATE, ERROR_RATIO, EVENTS_TOTAL, METRICS_TOTAL, NOTIFICATIONS_TOTAL,
+    default_metadata, event_count_overflow_series, event_count_series, is_ingest_metric, is_own_metric,
+    is_reserved_metric, metric_count_series,
 };
 pub use page::{Cursor, Page, Pagination, Slice};
 pub use prom_duration::PromDuration;

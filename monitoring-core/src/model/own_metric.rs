@@ -4,6 +4,8 @@ use super::{Event, Labels, MetricType, Series, Temporality};
 
 /// Events stored, by type, level and source.
 pub(crate) const EVENTS_TOTAL: &str = "monitoring_events_total";
+/// The share of events that are errors or worse, by source.
+pub(crate) const ERROR_RATIO: &str = "monitoring_error_ratio";
 /// Observations stored, by type of metric; observations of our own metrics are not counted.
 pub(crate) const METRICS_TOTAL: &str = "monitoring_metrics_total";
 /// Messages to receivers, by receiver and by what became of them.
@@ -20,6 +22,7 @@ const OTHER_SOURCE: &str = "other";
 /// The names kept for this library, with what they tell and in what unit.
 const OWN: &[(&str, &str, &str)] = &[
     ("monitoring_active_alerts", "Number of currently active alerts", ""),
+    (ERROR_RATIO, "Share of the events of the last five minutes that are errors or worse, by source", ""),
     (EVENTS_TOTAL, "Total number of events by type, level and source", ""),
     ("monitoring_events_last_hour", "Number of events in the last hour", ""),
     ("monitoring_ingest_queue_bytes", "Bytes of telemetry waiting in memory to be written", "bytes"),

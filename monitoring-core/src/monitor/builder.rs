@@ -213,6 +213,24 @@ impl MonitoringBuilder {
         self
     }
 
+    /// What tells this system from others, such as `cluster` and `region`: what `$externalLabels` is in the
+    /// texts of rules, live as in backtests.
+    ///
+    /// ```
+    /// use monitoring_core::Monitoring;
+    ///
+    /// let builder = Monitoring::builder().database_url("sqlite:monitoring.db");
+    /// let builder = builder.external_labels([("cluster", "eu"), ("stage", "production")]);
+    /// ```
+    pub fn external_labels<N, V>(mut self, labels: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<String>,
+        V: Into<String>,
+    {
+        self.settings.external_labels = labels.into_iter().collect();
+        self
+    }
+
     /// Registers a channel of your own for notifications: receivers of the type `custom` refer to it by
     /// `name`.
     pub fn notifier(mut self, name: impl Into<String>, notifier: impl Notifier) -> Self {
@@ -240,8 +258,9 @@ impl MonitoringBuilder {
     }
 
     /// Leaves the evaluation of alert rules to the host: nothing is evaluated but by the task
-    /// `monitoring_alert_evaluation`, which the host's job system runs as often as it likes. By default
-    /// one replica evaluates rules in the background, and the task does what is left to do.
+    /// `monitoring_alert_evaluation`, which the host's job system runs as often as it likes; what a rule's
+    /// `for` and `keep_firing_for` ask is decided when it does. By default one replica evaluates rules in
+    /// the background, and the task does what is left to do.
     pub fn evaluate_on_demand_only(mut self) -> Self {
         self.evaluates_on_demand = true;
         self

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::index::{Index, SeriesFigures};
 use super::stored::StoredSeries;
-use crate::model::{MetricType, SeriesId};
+use crate::model::{MetricType, SeriesId, default_metadata};
 use crate::promql::{Columns, Note, Query, QueryAnswer, QueryError, QueryLimits, QueryResult, QueryStats};
 use crate::store::metrics::MetricStore as _;
 use crate::store::removal::RemovalStore as _;
@@ -273,8 +273,14 @@ impl PromQuery {
         let metrics = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).metrics(name, max);
         let names: Vec<_> = metrics.iter().map(|(name, _)| name.clone()).collect();
         let told = self.told(&names).await.map_err(|error| QueryError::Source(error.into()))?;
-        let described = |(name, metric_type)| {
-            let (help, unit) = told.get(&name).cloned().unwrap_or_default();
+        let described = |(name, metric_type): (String, MetricType)| {
+            let known = default_metadata(&name);
+            let (mut help, mut unit) = told.get(&name).cloned().unwrap_or_default();
+            for (text, known) in [(&mut help, known.0), (&mut unit, known.1)] {
+                if text.is_empty() {
+                    known.clone_into(text);
+                }
+            }
             MetricDescription { name, metric_type, help, unit }
         };
         Ok(metrics.into_iter().map(described).collect())

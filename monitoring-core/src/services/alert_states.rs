@@ -175,8 +175,7 @@ pub async fn evaluated_rules(conn: &mut impl AsConnection) -> Result<Vec<(RuleGr
 pub async fn test_alert_rule(promql: &PromQuery, request: CreateAlertRequest) -> Result<RuleStatus> {
     let rule = checked_rule(promql.pool().context(), new_rule(request, None, promql.now()), None)?;
     let group = group_of(promql, &rule).await?;
-    let offset = TimeDelta::seconds(group.query_offset_seconds.into());
-    let trial = try_rule(promql, rule, &group.labels, promql.now(), offset).await.map_err(failed)?;
+    let trial = try_rule(promql, rule, &group, promql.now()).await.map_err(failed)?;
     let mut status = RuleStatus::new(None, trial.alerts, 0);
     (status.health, status.last_error, status.last_evaluation) =
         (trial.health, trial.error, Some(promql.now()));

@@ -107,6 +107,6 @@ fn request(
         return Err(Invalid::field("end_time", "leaves no time at which the rule is evaluated"));
     }
     let query_offset = TimeDelta::seconds(group.query_offset_seconds.into());
-    let group_labels = group.labels.clone();
-    Ok(Backtest { rule, group_labels, query_offset, start, end, step, audience: None })
+    let (group_labels, limit) = (group.labels.clone(), group.limit as usize);
+    Ok(Backtest { rule, group_labels, query_offset, limit, start, end, step, audience: None })
 }

@@ -7,7 +7,7 @@ use super::alert_states::failed;
 use crate::alerting::rule_file::{FoundRule, export, to_yaml};
 use crate::error::{Error, Result};
 use crate::evaluation;
-use crate::model::{Invalid, Limits, RuleTestReport, UnknownMetric};
+use crate::model::{ALERTS, ALERTS_FOR_STATE, ERROR_RATIO, Invalid, Limits, RuleTestReport, UnknownMetric};
 use crate::promql::{NAME, QueryLimits};
 use crate::query::PromQuery;
 use crate::store::alerts::AlertStore as _;
@@ -16,7 +16,9 @@ use crate::store::rule_groups::RuleGroupStore as _;
 use crate::store::{Access, AsConnection, Connection};
 
 /// All rules that are evaluated, as a rule file of Prometheus (YAML). What Prometheus does not know of a
-/// rule stands in annotations whose names begin with `monitoring_`, and is read back from there.
+/// rule stands in annotations whose names begin with `monitoring_`, and is read back from there. Prometheus
+/// before 2.53 and 3 refuses the `query_offset` and the labels of a group: its labels stand with each of its
+/// rules, the `query_offset` is left out. Reading the file in again leaves both as they are.
 ///
 /// # Errors
 ///
@@ -160,7 +162,7 @@ pub async fn unknown_metrics(promql: &PromQuery) -> Result<Vec<UnknownMetric>> {
     let mut known: HashSet<String> =
         promql.label_values(NAME, &[], usize::MAX).await.map_err(failed)?.into_iter().collect();
     known.extend(recordings.iter().map(|rule| rule.record.clone()));
-    known.extend(["ALERTS", "ALERTS_FOR_STATE"].map(str::to_owned));
+    known.extend([ALERTS, ALERTS_FOR_STATE, ERROR_RATIO].map(str::to_owned));
     let alerts = alerts.iter().map(|rule| (&rule.group, &rule.name, &rule.query));
     let recordings = recordings.iter().map(|rule| (&rule.group, &rule.record, &rule.query));
     let mut unknown = Vec::new();

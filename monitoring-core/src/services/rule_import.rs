@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::rule_groups::put_group;
 use super::{alerts, recording_rules};
 use crate::alerting::rule_file::{
-    self, FoundRule, RuleIdentity, RuleOrigin, as_stored_before, rules_of, settings_of,
+    self, FileGroup, FoundRule, RuleIdentity, RuleOrigin, as_stored_before, rules_of, settings_of,
 };
 use crate::error::Result;
 use crate::model::{
@@ -23,7 +23,9 @@ const PAGE: u32 = 1_000;
 
 /// Takes over the groups of a rule file of Prometheus (YAML). A group that is there already has
 /// the file's rules afterwards and no others; rules that stay keep their ids and their alerts. Groups the file
-/// does not name are left alone, and so are rules that are switched off, for no file can name them.
+/// does not name are left alone, and so are rules that are switched off, for no file can name them. Labels and
+/// the `query_offset` of a group stay where the file says nothing of them, for not every Prometheus can read
+/// them; `labels: {}` and `query_offset: 0s` take them back.
 ///
 /// ```no_run
 /// # async fn example(monitoring: &monitoring_core::Monitoring) -> monitoring_core::Result<()> {
@@ -58,21 +60,22 @@ async fn import(connection: &mut Connection<'_>, file: &str, actor: Option<Uuid>
     let mut transaction = connection.begin().await?;
     transaction.store().rules_changed().await?;
     for (group, rules) in groups {
-        put_group(&mut transaction, group.clone(), actor).await?;
-        replace(&mut transaction, context, &group.name, rules, origin, &mut import).await?;
+        let before = transaction.store().rule_group(&group.name).await?.unwrap_or_default();
+        let group = put_group(&mut transaction, settings_of(&group, &before), actor).await?;
+        replace(&mut transaction, context, &group, rules, origin, &mut import).await?;
     }
     transaction.commit().await?;
     Ok(import)
 }
 
 /// The groups of a file with their rules; or everything wrong with them.
-fn groups_of(file: &str, origin: RuleOrigin, limits: &Limits) -> Result<Vec<(RuleGroup, Vec<FoundRule>)>> {
+fn groups_of(file: &str, origin: RuleOrigin, limits: &Limits) -> Result<Vec<(FileGroup, Vec<FoundRule>)>> {
     let file = rule_file::read(file)?;
     let mut invalid = Invalid::default();
     let mut groups = Vec::with_capacity(file.groups.len());
-    for (n, group) in file.groups.iter().enumerate() {
-        match rules_of(n, group, origin, limits) {
-            Ok(rules) => groups.push((settings_of(group), rules)),
+    for (n, group) in file.groups.into_iter().enumerate() {
+        match rules_of(n, &group, origin, limits) {
+            Ok(rules) => groups.push((group, rules)),
             Err(wrong) => invalid.extend(wrong),
         }
     }
@@ -89,19 +92,19 @@ struct Pair {
 async fn replace(
     transaction: &mut Transaction<'_>,
     context: &Context,
-    group: &str,
+    group: &RuleGroup,
     rules: Vec<FoundRule>,
     origin: RuleOrigin,
     import: &mut RuleImport,
 ) -> Result<()> {
     let mut stored: HashMap<RuleIdentity, Vec<FoundRule>> = HashMap::new();
-    for rule in stored_rules(transaction, group).await? {
-        stored.entry(rule.identity()).or_default().push(rule);
+    for rule in stored_rules(transaction, &group.name).await? {
+        stored.entry(rule.identity(&group.labels)).or_default().push(rule);
     }
     let mut pairs = Vec::with_capacity(rules.len());
     for rule in rules {
         let rule = as_it_would_be_stored(context, rule)?;
-        let before = stored.get_mut(&rule.identity()).and_then(Vec::pop);
+        let before = stored.get_mut(&rule.identity(&group.labels)).and_then(Vec::pop);
         let rule = match &before {
             Some(before) => as_stored_before(before, rule),
             None => rule,

@@ -15,6 +15,8 @@ pub(crate) struct GroupState {
     pub evaluated_at: Option<DateTime<Utc>>,
     /// How long that took.
     pub evaluation_seconds: f64,
+    /// Between the last two times it was evaluated for; 0 before the second.
+    pub rhythm_seconds: f64,
     /// Evaluations there were.
     pub iterations: u64,
     /// Evaluations that were due and were left out, because the one before took too long or nobody was

@@ -20,6 +20,7 @@ on_each_database!(
     every_change_is_on_the_audit_log,
     secrets_in_texts_of_a_rule_are_not_stored,
     rules_are_found_by_state_severity_and_text,
+    rules_have_an_owner,
     rules_are_paged_by_cursor,
 );
 
@@ -37,6 +38,7 @@ fn cpu(name: &str) -> CreateAlertRequest {
         on_no_data: Fallback::Ok,
         on_error: Fallback::Keep,
         severity: IncidentSeverity::High,
+        owner: Some("payments".to_owned()),
         labels: [("team".to_owned(), "core".to_owned())].into(),
         annotations: [("summary".to_owned(), "{{ $value }} %".to_owned())].into(),
         enabled: true,
@@ -151,13 +153,13 @@ async fn null_takes_back_what_a_rule_need_not_have(database: &Database) {
     let absent: UpdateAlertRequest = serde_json::from_str("{}").unwrap();
     assert_eq!(services::update_alert_rule(&mut conn, full.id, absent, None).await.unwrap(), full);
     let nulls = serde_json::json!({
-        "description": null, "threshold_value": null, "for": null, "keep_firing_for": null, "labels": null,
-        "annotations": null,
+        "description": null, "threshold_value": null, "for": null, "keep_firing_for": null, "owner": null,
+        "labels": null, "annotations": null,
     });
     let nulls: UpdateAlertRequest = serde_json::from_value(nulls).unwrap();
     services::update_alert_rule(&mut conn, full.id, nulls, None).await.unwrap();
     let bare = services::alert_rule(&mut conn, full.id).await.unwrap();
-    assert_eq!((&bare.description, bare.threshold_value), (&None, None));
+    assert_eq!((&bare.description, bare.threshold_value, &bare.owner), (&None, None, &None));
     assert_eq!((bare.for_seconds, bare.keep_firing_for_seconds), (0, 0));
     assert_eq!((bare.labels.len(), bare.annotations.len()), (0, 0));
     assert_eq!((&bare.name, &bare.query, bare.severity), (&full.name, &full.query, full.severity));
@@ -250,6 +252,39 @@ async fn rules_are_found_by_state_severity_and_text(database: &Database) {
     assert_eq!(names(None, None, Some("0%_f")).await, ["Disk 100%_full"], "no wildcards");
     assert_eq!(names(None, None, Some("cpu_usage")).await.len(), 3, "the query counts");
     assert_eq!(names(Some(false), Some(IncidentSeverity::Low), None).await, [""; 0]);
+}
+
+async fn rules_have_an_owner(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let mut conn = fixture.conn().await;
+    let mut ids = Vec::new();
+    for (name, owner) in [("a", "payments"), ("b", " Ann "), ("c", " ")] {
+        let request = CreateAlertRequest { owner: Some(owner.to_owned()), ..cpu(name) };
+        ids.push(services::create_alert_rule(&mut conn, request, None).await.unwrap().id);
+    }
+    let mut of = async |owner: &str| {
+        let mut filter = AlertFilter::default();
+        filter.owner = Some(owner.to_owned());
+        let slice = services::query_alert_rules(&mut conn, &filter, &Page::default()).await.unwrap();
+        slice.items.into_iter().map(|rule| rule.name).collect::<Vec<_>>()
+    };
+    assert_eq!((of("payments").await, of("Ann").await), (vec!["a".to_owned()], vec!["b".to_owned()]));
+    assert_eq!(services::alert_rule(&mut conn, ids[2]).await.unwrap().owner, None, "nobody is no owner");
+
+    let change = UpdateAlertRequest { owner: Some("billing".to_owned()), ..Default::default() };
+    fixture.clock.advance(std::time::Duration::from_secs(1));
+    services::update_alert_rule(&mut conn, ids[0], change, Some(ACTOR)).await.unwrap();
+    let log = services::query_audit_log(&mut conn, &Page::first(1)).await.unwrap();
+    let (before, after) = (&log.items[0].before["owner"], &log.items[0].after["owner"]);
+    assert_eq!((before, after), (&"payments".into(), &"billing".into()));
+
+    let file = services::export_rules(&mut conn).await.unwrap();
+    assert!(file.contains("monitoring_owner: billing"), "{file}");
+    let again = services::import_rules(&mut conn, &file, None).await.unwrap();
+    assert_eq!((again.unchanged, again.updated), (3, 0), "{file}");
+    let moved = file.replace("monitoring_owner: billing", "monitoring_owner: orders");
+    assert_eq!(services::import_rules(&mut conn, &moved, None).await.unwrap().updated, 1);
+    assert_eq!(services::alert_rule(&mut conn, ids[0]).await.unwrap().owner.as_deref(), Some("orders"));
 }
 
 async fn rules_are_paged_by_cursor(database: &Database) {

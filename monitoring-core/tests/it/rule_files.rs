@@ -79,19 +79,34 @@ async fn rules_made_otherwise_survive_being_written_out_and_read_in(database: &D
             "labels": {"team": "a"}, "open_incident": true, "on_no_data": "alert"}),
         json!({"name": "Off", "query": "up == 2", "enabled": false}),
         json!({"name": "Masked", "query": "up == 3", "labels": {"contact": "password=hunter2"}}),
+        json!({"name": "Spaced", "query": " up == 4 ", "labels": {"severity": "ticket"}, "severity": "high",
+            "group": "all", "owner": "{{ Ann }}", "description": "Ours",
+            "annotations": {"description": "Theirs"}}),
+        json!({"name": "Bare", "query": "up == 5", "severity": "low", "group": "all", "description": ""}),
+        json!({"name": "Braces", "query": "up == 6", "description": "{{ not }} a {{template"}),
     ] {
         let rule = serde_json::from_value(rule).unwrap();
         services::create_alert_rule(&mut fixture.conn().await, rule, None).await.unwrap();
     }
+    let mut conn = fixture.conn().await;
+    let settings = json!({"interval": "30s", "query_offset": "1m", "limit": 9,
+        "labels": {"team": "core", "severity": "page"}});
+    let settings = serde_json::from_value(settings).unwrap();
+    let group = services::set_rule_group(&mut conn, "all", settings, None).await.unwrap();
+    let recording = json!({"record": "up:sum", "query": "sum(up) ", "group": "all", "labels": {"team": "b"}});
+    let recording = serde_json::from_value(recording).unwrap();
+    services::create_recording_rule(&mut conn, recording, None).await.unwrap();
+    drop(conn);
     let before = rules(&fixture).await;
     let written = services::export_rules(&mut fixture.conn().await).await.unwrap();
     let again = import(&fixture, &written).await.unwrap();
-    assert_eq!((again.unchanged, again.created, again.updated, again.removed), (3, 0, 0, 0), "{written}");
+    assert_eq!((again.unchanged, again.created, again.updated, again.removed), (7, 0, 0, 0), "{written}");
     assert_eq!(rules(&fixture).await, before);
+    assert_eq!(services::rule_group(&mut fixture.conn().await, "all").await.unwrap().group, group);
 
     let changed = written.replace("(sum(rate(errors_total[5m]))) > 2.5", "sum(rate(errors_total[5m])) > 3");
     let again = import(&fixture, &changed).await.unwrap();
-    assert_eq!((again.unchanged, again.updated), (2, 1), "{changed}");
+    assert_eq!((again.unchanged, again.updated), (6, 1), "{changed}");
     let threshold = |rules: Vec<AlertRule>| rules.into_iter().find(|rule| rule.name == "Threshold").unwrap();
     let (before, after) = (threshold(before), threshold(rules(&fixture).await));
     assert_eq!((after.id, after.threshold_value), (before.id, None));
@@ -130,7 +145,7 @@ async fn metrics_that_no_rule_will_ever_find_are_named(database: &Database) {
     services::create_metric(&mut fixture.conn().await, observed).await.unwrap();
     import(&fixture, FILE).await.unwrap();
     let more = "groups: [{name: more, rules: [{alert: A, expr: 'job:errors:rate > eror_budget'}, \
-                {alert: B, expr: 'count(ALERTS) > 3'}]}]";
+                {alert: B, expr: 'count(ALERTS) > 3'}, {alert: C, expr: 'monitoring_error_ratio > 0.1'}]}]";
     import(&fixture, more).await.unwrap();
     let unknown = services::unknown_metrics(fixture.monitoring.promql()).await.unwrap();
     let named: Vec<_> =

@@ -106,6 +106,8 @@ pub(super) struct AlertQuery {
     severity: Option<monitoring_core::IncidentSeverity>,
     /// Only of this group.
     group: Option<String>,
+    /// Only of this owner.
+    owner: Option<String>,
     /// A part of the name, the description or the query, in any case.
     q: Option<String>,
 }

@@ -17,6 +17,7 @@ use crate::model::{
 const OPEN_INCIDENT: &str = "monitoring_open_incident";
 const ON_NO_DATA: &str = "monitoring_on_no_data";
 const ON_ERROR: &str = "monitoring_on_error";
+const OWNER: &str = "monitoring_owner";
 const SEVERITY: &str = "severity";
 const DESCRIPTION: &str = "description";
 
@@ -38,11 +39,14 @@ pub(crate) enum FoundRule {
 pub(crate) type RuleIdentity = (bool, String, Fingerprint);
 
 impl FoundRule {
-    pub(crate) fn identity(&self) -> RuleIdentity {
+    pub(crate) fn identity(&self, group_labels: &Labels) -> RuleIdentity {
         match self {
-            Self::Alert(alert) => (true, alert.name.clone(), Fingerprint::of(&all_labels(alert))),
+            Self::Alert(alert) => {
+                (true, alert.name.clone(), Fingerprint::of(&alert_labels(alert, group_labels)))
+            }
             Self::Recording(recording) => {
-                (false, recording.record.clone(), Fingerprint::of(&recording.labels))
+                let labels = with_group(&recording.labels, group_labels);
+                (false, recording.record.clone(), Fingerprint::of(&labels))
             }
         }
     }
@@ -74,58 +78,62 @@ impl FoundRule {
     }
 }
 
-/// The rule of a file as the stored rule it is: its record stays, and so does what a file can only
-/// say in other words, where it says the same.
+/// The rule of a file as the stored rule it is, whose identity it has: its record stays, and so does what a file
+/// can only say in other words, where it says the same.
 pub(crate) fn as_stored_before(before: &FoundRule, rule: FoundRule) -> FoundRule {
     match (before, rule) {
         (FoundRule::Alert(before), FoundRule::Alert(rule)) => {
             FoundRule::Alert(alert_as_before(before.clone(), rule))
         }
         (FoundRule::Recording(before), FoundRule::Recording(rule)) => {
-            let RecordingRule { id, created_by, created_at, updated_at, version, .. } = before.clone();
-            FoundRule::Recording(RecordingRule { id, created_by, created_at, updated_at, version, ..rule })
+            let (before, RecordingRule { query, position, enabled, .. }) = (before.clone(), rule);
+            let query = if before.query.trim() == query { before.query } else { query };
+            FoundRule::Recording(RecordingRule { query, position, enabled, ..before })
         }
         (_, rule) => rule,
     }
 }
 
 fn alert_as_before(before: AlertRule, mut rule: AlertRule) -> AlertRule {
-    if before.severity_label && before.labels.value(SEVERITY).is_none() {
-        // The labels of their alerts are the same, so this is the severity both have.
-        (rule.severity_label, rule.severity) = (true, before.severity);
-        rule.labels = before.labels.clone();
-    }
-    if full_query(&before) == rule.query {
+    if full_query(&before).trim() == rule.query {
         (rule.query, rule.threshold_value) = (before.query.clone(), before.threshold_value);
     }
-    if before.annotations.value(DESCRIPTION).is_none()
-        && before.description.is_some()
-        && before.description.as_deref() == rule.annotations.value(DESCRIPTION)
-    {
-        rule.annotations = rule.annotations.iter().filter(|(name, _)| *name != DESCRIPTION).collect();
+    let own = literal(before.description.as_deref().unwrap_or_default());
+    if before.annotations.value(DESCRIPTION).is_some() {
+        rule.description = before.description.clone();
+    } else if rule.annotations.value(DESCRIPTION).unwrap_or_default() == own {
+        rule.annotations.set(DESCRIPTION, "");
         rule.description = before.description.clone();
     }
+    // The labels of their alerts are the same, so this is the severity both have.
+    (rule.severity_label, rule.severity, rule.labels) =
+        (before.severity_label, before.severity, before.labels);
     let AlertRule { id, created_by, created_at, updated_at, version, .. } = before;
     AlertRule { id, created_by, created_at, updated_at, version, ..rule }
 }
 
-/// The labels of a rule, its severity among them if its alerts carry it.
-fn all_labels(alert: &AlertRule) -> Labels {
-    let mut labels = alert.labels.clone();
+fn with_group(labels: &Labels, group_labels: &Labels) -> Labels {
+    group_labels.iter().chain(labels.iter()).collect()
+}
+
+/// The labels of a rule and its group, its severity among them if its alerts carry it.
+fn alert_labels(alert: &AlertRule, group_labels: &Labels) -> Labels {
+    let mut labels = with_group(&alert.labels, group_labels);
     if alert.severity_label && labels.value(SEVERITY).is_none() {
         labels.set(SEVERITY, alert.severity.as_str());
     }
     labels
 }
 
-/// The settings of a group.
-pub(crate) fn settings_of(group: &FileGroup) -> RuleGroup {
+/// The settings of a group that has had others before. Of what not every Prometheus can read, those stay
+/// where the file says nothing.
+pub(crate) fn settings_of(group: &FileGroup, before: &RuleGroup) -> RuleGroup {
     RuleGroup {
         name: group.name.clone(),
         interval_seconds: group.interval.map(seconds),
-        query_offset_seconds: group.query_offset.map_or(0, seconds),
+        query_offset_seconds: group.query_offset.map_or(before.query_offset_seconds, seconds),
         limit: group.limit,
-        labels: labels(&group.labels),
+        labels: group.labels.as_ref().map_or_else(|| before.labels.clone(), labels),
         version: 0,
     }
 }
@@ -142,7 +150,7 @@ pub(crate) fn rules_of(
     limits: &Limits,
 ) -> Result<Vec<FoundRule>, Invalid> {
     let mut invalid = Invalid::default();
-    if let Err(wrong) = check_group(&settings_of(group), limits) {
+    if let Err(wrong) = check_group(&settings_of(group, &RuleGroup::default()), limits) {
         invalid.extend(wrong.below(&format!("groups[{place}]"), |field| field));
     }
     let mut found = Vec::with_capacity(group.rules.len());
@@ -198,6 +206,7 @@ fn alert_of(
     let open_incident = parsed(OPEN_INCIDENT, taken(OPEN_INCIDENT), &mut invalid);
     let on_no_data = parsed(ON_NO_DATA, taken(ON_NO_DATA), &mut invalid);
     let on_error = parsed(ON_ERROR, taken(ON_ERROR), &mut invalid);
+    let owner = taken(OWNER).map(|owner| owner.replace(BRACES, "{{").trim().to_owned());
     invalid.or(())?;
     Ok(AlertRule {
         id: AlertRuleId::at(origin.now),
@@ -213,6 +222,7 @@ fn alert_of(
         on_error: on_error.unwrap_or(Fallback::Keep),
         severity: severity(labels.value(SEVERITY).unwrap_or_default()),
         severity_label: false,
+        owner: owner.filter(|owner| !owner.is_empty()),
         labels,
         annotations: annotations.into_iter().collect(),
         enabled: true,
@@ -277,36 +287,37 @@ fn severity(label: &str) -> IncidentSeverity {
 }
 
 /// The file of these groups and rules, in the order they are given. Rules that are not evaluated have
-/// no place in a file and are left out.
+/// no place in a file and are left out. Before version 3 Prometheus refuses groups that have labels, so these
+/// are on the rules, and before 2.53 those that have an offset, which is left out.
 pub(crate) fn export<'r>(groups: impl IntoIterator<Item = (&'r RuleGroup, &'r [FoundRule])>) -> RuleFile {
     let groups = groups.into_iter().map(|(group, rules)| FileGroup {
         name: group.name.clone(),
         interval: group.interval_seconds.map(PromDuration::from_secs),
-        query_offset: duration(group.query_offset_seconds),
         limit: group.limit,
-        labels: texts(&group.labels),
-        rules: rules.iter().filter_map(exported).collect(),
+        rules: rules.iter().filter_map(|rule| exported(rule, &group.labels)).collect(),
+        ..FileGroup::default()
     });
     RuleFile { groups: groups.filter(|group| !group.rules.is_empty()).collect() }
 }
 
-fn exported(rule: &FoundRule) -> Option<FileRule> {
+fn exported(rule: &FoundRule, group_labels: &Labels) -> Option<FileRule> {
     match rule {
-        FoundRule::Alert(alert) => alert.enabled.then(|| exported_alert(alert)),
+        FoundRule::Alert(alert) => alert.enabled.then(|| exported_alert(alert, group_labels)),
         FoundRule::Recording(recording) => recording.enabled.then(|| FileRule {
             record: Some(recording.record.clone()),
             expr: Text(recording.query.clone()),
-            labels: texts(&recording.labels),
+            labels: texts(&with_group(&recording.labels, group_labels)),
             ..FileRule::default()
         }),
     }
 }
 
-fn exported_alert(alert: &AlertRule) -> FileRule {
+fn exported_alert(alert: &AlertRule, group_labels: &Labels) -> FileRule {
     let mut annotations = alert.annotations.clone();
     if annotations.value(DESCRIPTION).is_none() {
-        annotations.set(DESCRIPTION, alert.description.as_deref().unwrap_or_default());
+        annotations.set(DESCRIPTION, literal(alert.description.as_deref().unwrap_or_default()));
     }
+    annotations.set(OWNER, literal(alert.owner.as_deref().unwrap_or_default()));
     if alert.open_incident {
         annotations.set(OPEN_INCIDENT, "true");
     }
@@ -322,10 +333,18 @@ fn exported_alert(alert: &AlertRule) -> FileRule {
         expr: Text(full_query(alert)),
         holds_for: duration(alert.for_seconds),
         keep_firing_for: duration(alert.keep_firing_for_seconds),
-        labels: texts(&all_labels(alert)),
+        labels: texts(&alert_labels(alert, group_labels)),
         annotations: texts(&annotations),
         ..FileRule::default()
     }
+}
+
+/// How a template says two braces.
+const BRACES: &str = r#"{{"{{"}}"#;
+
+/// The template of a text that is none.
+fn literal(text: &str) -> String {
+    text.replace("{{", BRACES)
 }
 
 fn labels(texts: &BTreeMap<String, Text>) -> Labels {

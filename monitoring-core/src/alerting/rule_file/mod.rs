@@ -38,8 +38,8 @@ pub(crate) struct FileGroup {
     pub query_offset: Option<PromDuration>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub limit: u32,
-    #[serde(default, deserialize_with = "yaml::or_default", skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, yaml::Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, yaml::Text>>,
     #[serde(default, deserialize_with = "yaml::or_default")]
     pub rules: Vec<FileRule>,
 }

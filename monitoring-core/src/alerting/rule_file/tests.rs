@@ -1,7 +1,7 @@
 use chrono::DateTime;
 
 use super::*;
-use crate::model::{AlertRule, IncidentSeverity, Limits, RecordingRule};
+use crate::model::{AlertRule, IncidentSeverity, Limits, RecordingRule, RuleGroup};
 
 const ORIGIN: RuleOrigin = RuleOrigin { actor: None, now: DateTime::UNIX_EPOCH };
 
@@ -22,6 +22,7 @@ groups:
           summary: "{{ $labels.instance }} is down"
           monitoring_open_incident: true
           monitoring_on_no_data: alert
+          monitoring_owner: "{{\"{{\"}} team }}"
       - alert: AlwaysFiring
         expr: 1
   - name: sums
@@ -71,11 +72,12 @@ fn a_file_becomes_groups_of_rules() {
     assert!(!down.severity_label, "alerts have the labels they have in Prometheus");
     assert_eq!(down.labels.value("tier"), Some("1"));
     assert!(down.open_incident);
+    assert_eq!(down.owner.as_deref(), Some("{{ team }}"));
     assert_eq!(down.annotations.len(), 1, "what is ours is no text for people");
     assert_eq!(alert(&groups[0][1]).query, "1");
     assert_eq!(recording(&groups[1][0]).query, "sum by (job) (up)");
     assert!(groups[2].is_empty());
-    let settings = settings_of(&read(FILE).unwrap().groups[0]);
+    let settings = settings_of(&read(FILE).unwrap().groups[0], &RuleGroup::default());
     assert_eq!((settings.interval_seconds, settings.limit), (Some(30), 10));
 }
 
@@ -83,7 +85,8 @@ fn a_file_becomes_groups_of_rules() {
 fn what_is_written_is_read_back() {
     let file = read(FILE).unwrap();
     let groups = found(FILE).unwrap();
-    let settings: Vec<_> = file.groups.iter().map(settings_of).collect();
+    let settings: Vec<_> =
+        file.groups.iter().map(|group| settings_of(group, &RuleGroup::default())).collect();
     let written = to_yaml(&export(settings.iter().zip(groups.iter().map(Vec::as_slice))));
     let mut again = found(&written).unwrap();
     again.push(Vec::new()); // A group without rules is not written.
@@ -108,16 +111,46 @@ fn a_rule_of_ours_means_the_same_to_prometheus() {
         severity_label: true,
         severity: IncidentSeverity::High,
         labels: crate::model::Labels::new(),
-        description: Some("busy".to_owned()),
+        description: Some("busy: {{ cpu }}".to_owned()),
+        owner: Some("core".to_owned()),
         ..alert(&groups[0][0]).clone()
     };
     let disabled = FoundRule::Alert(AlertRule { enabled: false, ..rule.clone() });
-    let settings = settings_of(&read(FILE).unwrap().groups[0]);
+    let settings = settings_of(&read(FILE).unwrap().groups[0], &RuleGroup::default());
     let file = export([(&settings, [FoundRule::Alert(rule), disabled].as_slice())]);
     let [written] = file.groups[0].rules.as_slice() else { panic!("one that is evaluated") };
     assert_eq!(written.expr.0, "(cpu_usage) > 80");
     assert_eq!(written.labels["severity"].0, "high");
-    assert_eq!(written.annotations["description"].0, "busy");
+    assert_eq!(written.annotations["description"].0, r#"busy: {{"{{"}} cpu }}"#, "which is no template");
+    assert_eq!(written.annotations["monitoring_owner"].0, "core");
+}
+
+#[test]
+fn what_not_every_prometheus_reads_of_a_group_is_on_its_rules_or_stays() {
+    let ours = "groups: [{name: g, query_offset: 1m, labels: {team: a, tier: 1}, rules: [\
+                {alert: A, expr: '1', labels: {tier: 2}}, {record: b, expr: '1'}]}]";
+    let group = read(ours).unwrap().groups.remove(0);
+    let rules = rules_of(0, &group, ORIGIN, &Limits::default()).unwrap();
+    let settings = settings_of(&group, &RuleGroup::default());
+    let file = export([(&settings, rules.as_slice())]);
+    let written = &file.groups[0];
+    assert_eq!((&written.labels, written.query_offset), (&None, None));
+    let labels = |rule: usize| {
+        let labels = &written.rules[rule].labels;
+        (labels["team"].0.clone(), labels["tier"].0.clone())
+    };
+    assert_eq!(labels(0), ("a".to_owned(), "2".to_owned()));
+    assert_eq!(labels(1), ("a".to_owned(), "1".to_owned()));
+
+    assert_eq!(settings_of(written, &settings), settings);
+    let again = rules_of(0, written, ORIGIN, &Limits::default()).unwrap();
+    for (before, rule) in rules.iter().zip(again) {
+        assert_eq!(before.identity(&settings.labels), rule.identity(&settings.labels));
+        assert_eq!(as_stored_before(before, rule), *before);
+    }
+    let taken_back = "groups: [{name: g, query_offset: 0s, labels: {}}]";
+    let none = settings_of(&read(taken_back).unwrap().groups[0], &settings);
+    assert_eq!((none.labels.len(), none.query_offset_seconds), (0, 0));
 }
 
 #[test]

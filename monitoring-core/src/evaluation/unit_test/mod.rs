@@ -16,7 +16,7 @@ use chrono::DateTime;
 
 use crate::alerting::rule_file::{self, RuleOrigin, from_yaml, rules_of, settings_of};
 use crate::evaluation::loaded::LoadedGroup;
-use crate::model::{Invalid, Limits, PromDuration, RuleTestReport};
+use crate::model::{Invalid, Limits, PromDuration, RuleGroup, RuleTestReport};
 use crate::promql::QueryLimits;
 use allowance::Allowance;
 use file::TestFile;
@@ -114,7 +114,7 @@ fn groups(
         let below = |wrong: Invalid| wrong.below(name, |field| field);
         for (n, group) in rule_file::read(text).map_err(below)?.groups.iter().enumerate() {
             let rules = rules_of(n, group, origin, limits).map_err(below)?;
-            groups.push(LoadedGroup::of(&settings_of(group), rules));
+            groups.push(LoadedGroup::of(&settings_of(group, &RuleGroup::default()), rules));
         }
     }
     let order = &tests.group_eval_order;

@@ -132,7 +132,7 @@ impl RuleGroupStore for Postgres<'_> {
 
     async fn group_states(&mut self) -> Result<Vec<(String, GroupState)>, StoreError> {
         let sql = self.sql(
-            "SELECT name, revision, evaluated_at, evaluation_seconds, iterations, missed
+            "SELECT name, revision, evaluated_at, evaluation_seconds, rhythm_seconds, iterations, missed
              FROM monitoring.rule_group_states
              ORDER BY name",
         );
@@ -147,20 +147,21 @@ impl RuleGroupStore for Postgres<'_> {
     ) -> Result<bool, StoreError> {
         let sql = self.sql(
             "INSERT INTO monitoring.rule_group_states AS old
-                 (name, revision, evaluated_at, evaluation_seconds, iterations, missed)
-             SELECT $1, $2, $3, $4, $5, $6
-             WHERE $7 = 0 OR EXISTS (SELECT FROM monitoring.rule_group_states WHERE name = $1)
+                 (name, revision, evaluated_at, evaluation_seconds, rhythm_seconds, iterations, missed)
+             SELECT $1, $2, $3, $4, $5, $6, $7
+             WHERE $8 = 0 OR EXISTS (SELECT FROM monitoring.rule_group_states WHERE name = $1)
              ON CONFLICT (name) DO UPDATE
              SET revision = excluded.revision, evaluated_at = excluded.evaluated_at,
-                 evaluation_seconds = excluded.evaluation_seconds, iterations = excluded.iterations,
-                 missed = excluded.missed
-             WHERE old.revision = $7",
+                 evaluation_seconds = excluded.evaluation_seconds, rhythm_seconds = excluded.rhythm_seconds,
+                 iterations = excluded.iterations, missed = excluded.missed
+             WHERE old.revision = $8",
         );
         let done = sqlx::query(sql)
             .bind(name)
             .bind(state.revision)
             .bind(state.evaluated_at)
             .bind(state.evaluation_seconds)
+            .bind(state.rhythm_seconds)
             .bind(to_i64(state.iterations))
             .bind(to_i64(state.missed))
             .bind(revision)
@@ -200,6 +201,7 @@ fn state(row: &PgRow) -> Result<(String, GroupState), StoreError> {
         revision: row.try_get("revision")?,
         evaluated_at: row.try_get("evaluated_at")?,
         evaluation_seconds: row.try_get("evaluation_seconds")?,
+        rhythm_seconds: row.try_get("rhythm_seconds")?,
         iterations: to_u64(row.try_get("iterations")?),
         missed: to_u64(row.try_get("missed")?),
     };

@@ -130,7 +130,7 @@ impl RuleGroupStore for Sqlite<'_> {
 
     async fn group_states(&mut self) -> Result<Vec<(String, GroupState)>, StoreError> {
         let query = sqlx::query(
-            "SELECT name, revision, evaluated_at, evaluation_seconds, iterations, missed
+            "SELECT name, revision, evaluated_at, evaluation_seconds, rhythm_seconds, iterations, missed
              FROM monitoring_rule_group_states
              ORDER BY name",
         );
@@ -145,20 +145,21 @@ impl RuleGroupStore for Sqlite<'_> {
     ) -> Result<bool, StoreError> {
         let query = sqlx::query(
             "INSERT INTO monitoring_rule_group_states
-                 (name, revision, evaluated_at, evaluation_seconds, iterations, missed)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6
-             WHERE ?7 = 0 OR EXISTS (SELECT 1 FROM monitoring_rule_group_states WHERE name = ?1)
+                 (name, revision, evaluated_at, evaluation_seconds, rhythm_seconds, iterations, missed)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+             WHERE ?8 = 0 OR EXISTS (SELECT 1 FROM monitoring_rule_group_states WHERE name = ?1)
              ON CONFLICT (name) DO UPDATE
              SET revision = excluded.revision, evaluated_at = excluded.evaluated_at,
-                 evaluation_seconds = excluded.evaluation_seconds, iterations = excluded.iterations,
-                 missed = excluded.missed
-             WHERE revision = ?7",
+                 evaluation_seconds = excluded.evaluation_seconds, rhythm_seconds = excluded.rhythm_seconds,
+                 iterations = excluded.iterations, missed = excluded.missed
+             WHERE revision = ?8",
         );
         let done = query
             .bind(name)
             .bind(state.revision)
             .bind(state.evaluated_at.map(to_micros))
             .bind(state.evaluation_seconds)
+            .bind(state.rhythm_seconds)
             .bind(to_i64(state.iterations))
             .bind(to_i64(state.missed))
             .bind(revision)
@@ -199,6 +200,7 @@ fn state(row: &SqliteRow) -> Result<(String, GroupState), StoreError> {
         revision: row.try_get("revision")?,
         evaluated_at: optional_time(row, "evaluated_at", "monitoring_rule_group_states", &name)?,
         evaluation_seconds: row.try_get("evaluation_seconds")?,
+        rhythm_seconds: row.try_get("rhythm_seconds")?,
         iterations: to_u64(row.try_get("iterations")?),
         missed: to_u64(row.try_get("missed")?),
     };

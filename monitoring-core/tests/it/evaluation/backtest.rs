@@ -54,7 +54,11 @@ async fn a_backtest_agrees_with_what_happened(database: &Database) {
         json!({"name": "kept", "query": "x{n=\"1\"} > 5", "on_no_data": "keep", "for": "1m"}),
         json!({"name": "twins", "query": "label_replace(x > 3, \"n\", \"same\", \"\", \"\")", "for": "1m"}),
         json!({"name": "joined", "query": "x * on() group_left() y > 5", "on_error": "ok"}),
+        json!({"name": "few", "group": "few", "query": "x > 5", "for": "1m", "keep_firing_for": "2m"}),
+        json!({"name": "too many", "group": "few", "query": "x > 3", "on_error": "alert"}),
     ];
+    let few = serde_json::from_value(json!({"limit": 2})).unwrap();
+    services::set_rule_group(&mut run.fixture.conn().await, "few", few, None).await.unwrap();
     let mut ids = Vec::new();
     for rule in rules {
         ids.push(run.rule(rule).await);
@@ -84,7 +88,7 @@ async fn a_backtest_agrees_with_what_happened(database: &Database) {
             samples.iter().map(|(name, labels, value)| (*name, &labels[..], *value)).collect();
         run.minute(&samples).await;
     }
-    let mut seen = 0;
+    let (mut seen, mut refused) = (0, 0);
     for rule in ids {
         let mut span = BacktestSpanRequest::default();
         (span.start_time, span.end_time) = (Some(start), Some(run.now()));
@@ -93,8 +97,11 @@ async fn a_backtest_agrees_with_what_happened(database: &Database) {
         let live = run.history(rule.id).await;
         assert_eq!(comparable(&report.transitions), comparable(&live), "{}", rule.name);
         seen += live.len();
+        let error = report.first_error.unwrap_or_default();
+        refused += usize::from(error.starts_with("exceeded limit of 2 with "));
     }
     assert!(seen > 200, "{seen} changes say little");
+    assert_eq!(refused, 2, "each of the few was too many at times");
 }
 
 async fn backtest(

@@ -14,6 +14,7 @@ on_each_database!(
     series_that_cannot_be_looked_up_resolve_nothing,
     a_clock_that_was_ahead_stops_nobody,
     time_when_nobody_evaluated_does_not_count,
+    a_host_that_evaluates_seldom_still_has_alerts_begin_and_end,
     what_no_database_takes_is_mended,
     what_the_database_refuses_of_one_rule_stops_no_other,
     a_group_that_fails_keeps_no_other_from_being_evaluated,
@@ -76,6 +77,20 @@ async fn time_when_nobody_evaluated_does_not_count(database: &Database) {
         run.minute(&[("x", &[], 0.0)]).await;
     }
     assert_eq!(states().await, [firing, firing], "it had waited for two minutes of thirty before");
+}
+
+async fn a_host_that_evaluates_seldom_still_has_alerts_begin_and_end(database: &Database) {
+    let run = Run::start(database).await;
+    let held = run.rule(json!({"name": "held", "query": "x > 0", "for": "5m"})).await.id;
+    let kept = run.rule(json!({"name": "kept", "query": "x > 0", "keep_firing_for": "15m"})).await.id;
+    for value in [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0] {
+        run.fixture.clock.advance(9 * MINUTE);
+        run.minute(&[("x", &[], value)]).await;
+    }
+    assert_eq!(told(&run.history(held).await), ".p pf fr");
+    let kept = run.history(kept).await;
+    assert_eq!(told(&kept), ".f fr");
+    assert_eq!((kept[1].at - kept[0].at).num_minutes(), 40, "two looks, and two for which it is kept");
 }
 
 async fn what_no_database_takes_is_mended(database: &Database) {

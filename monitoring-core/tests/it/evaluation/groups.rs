@@ -69,13 +69,22 @@ async fn a_group_can_look_back(database: &Database) {
 async fn a_rule_may_have_so_many_alerts(database: &Database) {
     let run = Run::start(database).await;
     set(&run, "few", json!({"limit": 1})).await;
-    let id = run.rule(json!({"name": "a", "query": "x > 0", "group": "few"})).await.id;
+    let rule = json!({"name": "a", "query": "x > 0", "group": "few"});
+    let id = run.rule(rule.clone()).await.id;
     run.minute(&[("x", &[("n", "1")], 1.0)]).await;
     run.minute(&[("x", &[("n", "1")], 1.0), ("x", &[("n", "2")], 1.0)]).await;
     let status = run.view(id).await.status;
     assert_eq!(status.last_error.as_deref(), Some("exceeded limit of 1 with 2 alerts"));
     assert_eq!((status.health, status.alerts.len()), (RuleHealth::Error, 1));
     assert_eq!(status.state, Some(AlertState::Firing));
+    let request = serde_json::from_value(rule).unwrap();
+    let tried = services::test_alert_rule(run.fixture.monitoring.promql(), request).await.unwrap();
+    assert_eq!(
+        (tried.health, tried.last_error),
+        (RuleHealth::Error, status.last_error),
+        "a trial says so too"
+    );
+    assert_eq!(tried.alerts, []);
 }
 
 async fn alerts_that_are_kept_firing_count(database: &Database) {

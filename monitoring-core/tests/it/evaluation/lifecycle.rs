@@ -24,7 +24,8 @@ on_each_database!(
     what_is_evaluated_is_not_evaluated_again,
     a_rule_that_flaps_is_seen,
     events_can_be_alerted_on_out_of_the_box,
-    texts_link_to_where_people_reach_the_system,
+    error_ratios_are_there_without_asking,
+    texts_tell_where_they_come_from,
 );
 
 const CPU: &str = "cpu";
@@ -293,14 +294,67 @@ async fn events_can_be_alerted_on_out_of_the_box(database: &Database) {
     assert_eq!(run.states(id).await, [AlertState::Firing]);
 }
 
-async fn texts_link_to_where_people_reach_the_system(database: &Database) {
+async fn error_ratios_are_there_without_asking(database: &Database) {
+    let run = Run::start(database).await;
+    let ratios = async || {
+        let mut ratios = run.query("monitoring_error_ratio").await;
+        ratios.sort_by(|a, b| a.0.cmp(&b.0));
+        ratios
+    };
+    run.minute(&[]).await;
+    assert_eq!(ratios().await, [], "of nothing there is no share");
+    for (source, level) in
+        [("a", "info"), ("a", "error"), ("a", "critical"), ("a", "warn"), ("b", "info"), ("c", "error")]
+    {
+        let level = Some(level.to_owned());
+        let event = monitoring_core::CreateEventRequest { level, ..crate::support::fixture::request(source) };
+        services::create_event(&mut run.fixture.conn().await, event).await.unwrap();
+    }
+    run.minute(&[]).await;
+    let of = |source: &str| format!("monitoring_error_ratio{{source={source:?}}}");
+    assert_eq!(ratios().await, [(of("a"), 0.5), (of("b"), 0.0), (of("c"), 1.0)]);
+    let promql = run.fixture.monitoring.promql();
+    let described = promql.metadata(Some("monitoring_error_ratio"), 1).await.unwrap().remove(0);
+    assert_eq!(described.metric_type, monitoring_core::MetricType::Gauge);
+    assert!(described.help.starts_with("Share of the events"), "{}", described.help);
+    let rules = services::evaluated_rules(&mut run.fixture.conn().await).await.unwrap();
+    assert!(rules.is_empty(), "nobody made a rule of it");
+
+    for _ in 0..6 {
+        run.minute(&[]).await;
+    }
+    assert_eq!(ratios().await, [], "they end with what they tell of");
+}
+
+async fn texts_tell_where_they_come_from(database: &Database) {
     let url = "https://shop.example/monitoring";
-    let fixture = Fixture::start_with(database, |of| of.evaluate_on_demand_only().external_url(url));
+    let fixture = Fixture::start_with(database, |of| {
+        of.evaluate_on_demand_only().external_url(url).external_labels([("cluster", "eu")])
+    });
     let run = Run::of(fixture.await).await;
-    let annotations = json!({"runbook": "{{ $externalURL }}/alerts?host={{ $labels.host }}"});
-    let rule = json!({"name": "Hot", "query": "cpu > 80", "annotations": annotations});
-    let id = run.rule(rule).await.id;
+    let annotations =
+        json!({"runbook": "{{ $externalURL }}/{{ $externalLabels.cluster }}/{{ $labels.host }}"});
+    let labels = json!({"cluster": "{{ $externalLabels.cluster }}"});
+    let rule = json!({"name": "Hot", "query": "cpu > 80", "annotations": annotations, "labels": labels,
+        "on_no_data": "alert"});
+    let rule = run.rule(rule).await;
+    let start = run.now();
     run.minute(&[(CPU, &[("host", "a")], 90.0)]).await;
-    let expected = format!("{url}/alerts?host=a");
-    assert_eq!(run.alert(id).await.annotations.value("runbook"), Some(expected.as_str()));
+    let alert = run.alert(rule.id).await;
+    assert_eq!(alert.annotations.value("runbook"), Some(format!("{url}/eu/a").as_str()));
+    assert_eq!(alert.labels.value("cluster"), Some("eu"));
+
+    run.minute(&[(CPU, &[("host", "a")], STALE)]).await;
+    let alerts = run.view(rule.id).await.status.alerts;
+    let silent = alerts.iter().find(|alert| alert.labels.value("health") == Some("no_data")).unwrap();
+    assert_eq!(silent.annotations.value("runbook"), Some(format!("{url}/eu/").as_str()));
+    assert_eq!(silent.labels.value("cluster"), Some("eu"));
+
+    let mut span = services::BacktestSpanRequest::default();
+    (span.start_time, span.end_time) = (Some(start), Some(run.now()));
+    let report = services::backtest(run.fixture.monitoring.promql(), rule, &span).await.unwrap();
+    assert!(!report.alerts.is_empty());
+    for alert in report.alerts {
+        assert_eq!(alert.labels.value("cluster"), Some("eu"), "{}", alert.labels);
+    }
 }

@@ -46,6 +46,7 @@ pub(in crate::router) async fn list(
     filter.enabled = params.flag("enabled");
     filter.severity = params.parsed("severity");
     filter.group = params.text("group");
+    filter.owner = params.text("owner");
     filter.text = params.text("q");
     let page = params.page();
     params.finish()?;

@@ -16,7 +16,8 @@ use crate::router::state::RouterState;
 
 const YAML: &str = "application/yaml";
 
-/// All rules that are evaluated, as a rule file of Prometheus.
+/// All rules that are evaluated, as a rule file of Prometheus 2.42 or later: labels of groups stand with their
+/// rules, and a `query_offset` is left out.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/rules", tag = "alerts",
     responses((status = 200, body = String, content_type = "application/yaml"))))]
 pub(in crate::router) async fn export(State(state): State<RouterState>) -> Answer<Response> {
@@ -26,7 +27,8 @@ pub(in crate::router) async fn export(State(state): State<RouterState>) -> Answe
     Ok(([(CONTENT_TYPE, YAML)], file).into_response())
 }
 
-/// Takes over the groups of a rule file of Prometheus: each has the rules of the file afterwards.
+/// Takes over the groups of a rule file of Prometheus: each has the rules of the file afterwards. What it says
+/// nothing of stays of a group's labels and `query_offset`.
 #[cfg_attr(feature = "openapi", utoipa::path(post, path = "/rules", tag = "alerts",
     request_body(content = String, content_type = "application/yaml"),
     responses((status = 200, body = respond::Success<monitoring_core::RuleImport>))))]

@@ -11,6 +11,7 @@ use crate::support::{ALICE, Answer, MODERATOR, Service, exchange, on_both_databa
 
 on_both_databases! {
     prometheus_and_ours_read_the_same_file
+    prometheus_takes_whatever_is_exported
     a_file_is_only_taken_whole_and_as_yaml
     rules_are_tested_without_being_stored
     rules_that_find_nothing_are_listed
@@ -52,6 +53,36 @@ async fn prometheus_and_ours_read_the_same_file(service: &Service) {
         );
     }
     service.get("/rules", ALICE).await.problem(StatusCode::FORBIDDEN, "forbidden");
+}
+
+async fn prometheus_takes_whatever_is_exported(service: &Service) {
+    let settings = json!({"interval": "30s", "query_offset": "1m", "limit": 9,
+        "labels": {"team": "core", "where": "{{ $labels.zone }}"}});
+    service.put("/rule-groups/all", MODERATOR, settings).await.data();
+    for rule in [
+        json!({"name": "Bare", "query": "up == 0"}),
+        json!({"name": "Bare", "query": "up == 0", "group": "all"}),
+        json!({"name": "Everything", "query": "sum(rate(errors_total[5m]))", "threshold_value": 2.5,
+            "group": "all", "for": "1m30s", "keep_firing_for": "5m", "on_no_data": "alert", "on_error": "ok",
+            "severity": "critical", "owner": "{{ Ann }}", "open_incident": true,
+            "description": "Too many: \"all\" of {{ them.\n# no",
+            "labels": {"team": "pay", "severity": "page"},
+            "annotations": {"summary": "{{ $value | humanize }}", "runbook_url": "https://wiki/x"}}),
+    ] {
+        service.post("/alerts", MODERATOR, rule).await.data();
+    }
+    let recording = json!({"record": "up:sum", "query": "sum by (job) (up)", "group": "all",
+        "labels": {"tier": "1"}});
+    service.post("/recording-rules", MODERATOR, recording).await.data();
+    let exported = service.get("/rules", MODERATOR).await;
+    if is_installed("promtool") {
+        let files = [("rules.yml", exported.text())];
+        assert_eq!(promtool(&["check", "rules", "rules.yml"], &files), Ok(()), "{}", exported.text());
+    }
+    let again = import(service, "application/yaml", exported.text()).await.data();
+    assert_eq!((&again["unchanged"], &again["updated"]), (&json!(4), &json!(0)), "{}", exported.text());
+    let group = service.get("/rule-groups/all", MODERATOR).await.data();
+    assert_eq!((&group["query_offset"], &group["labels"]["team"]), (&json!("1m"), &json!("core")));
 }
 
 async fn a_file_is_only_taken_whole_and_as_yaml(service: &Service) {

@@ -69,6 +69,7 @@ pub use id::{
     AlertRuleId, AlertTransitionId, AnalysisId, CommentId, EventId, IncidentId, NotificationId, ReceiverId,
     SeriesId, SilenceId,
 };
+pub(crate) use id::uuid_at;
 pub use incident::{
     Comment, CreateIncidentRequest, Incident, IncidentChange, IncidentFilter, IncidentSeverity,
     IncidentStatus, UpdateIncidentRequest,

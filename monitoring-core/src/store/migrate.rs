@@ -47,6 +47,7 @@ pub(super) async fn postgres(
         script!("postgres", 9, "0009_analysis"),
         script!("postgres", 10, "0010_notifications_unheard"),
         script!("postgres", 11, "0011_events_author"),
+        script!("postgres", 14, "0014_incidents"),
     ];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
@@ -174,6 +175,7 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 9, "0009_analysis"),
         script!("sqlite", 10, "0010_notifications_unheard"),
         script!("sqlite", 11, "0011_events_author"),
+        script!("sqlite", 14, "0014_incidents"),
     ];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

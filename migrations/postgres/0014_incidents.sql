@@ -6,3 +6,7 @@ CREATE TABLE monitoring.incident_steps (
     entry JSONB NOT NULL,
     PRIMARY KEY (incident_id, at, id)
 );
+
+-- When did an alert last join an incident?
+CREATE INDEX alert_transitions_joined ON monitoring.alert_transitions (incident_id, at)
+    WHERE incident_id IS NOT NULL AND to_state = 'firing';

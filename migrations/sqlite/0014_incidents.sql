@@ -6,3 +6,7 @@ CREATE TABLE monitoring_incident_steps (
     entry TEXT NOT NULL,
     PRIMARY KEY (incident_id, at, id)
 ) WITHOUT ROWID;
+
+-- When did an alert last join an incident?
+CREATE INDEX monitoring_alert_transitions_joined ON monitoring_alert_transitions (incident_id, at)
+    WHERE incident_id IS NOT NULL AND to_state = 'firing';

@@ -97,8 +97,8 @@ async fn a_timeline_tells_who_was_told_and_what_people_said(world: World) {
         line(Notification, "team was told: 1 alert fires"),
         line(Acknowledgement, "ann takes care of Slow: on it"),
         line(Acknowledgement, "nobody takes care of Slow any longer"),
-        line(Silence, &format!("silenced by bob until {until}: severity=\"critical\": known")),
-        line(Silence, "the silence of bob has ended: severity=\"critical\""),
+        line(Silence, &format!("silenced by bob until {until}: {{severity=\"critical\"}}: known")),
+        line(Silence, "the silence of bob has ended: {severity=\"critical\"}"),
     ];
     assert_eq!(told(&world, id).await, expected);
 

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::model::{Message, Notification, NotificationKind, NotificationStatus, TimelineEntry, TimelineKind};
+use crate::model::{
+    Message, Notification, NotificationKind, NotificationStatus, TimelineEntry, TimelineKind,
+};
 use crate::store::timeline::{Step, TimelineStore as _};
 use crate::store::{Store, StoreError};
 

@@ -9,8 +9,9 @@ use crate::alerting::routing::{Conditions, check_silence_matchers};
 use crate::error::{Error, Result};
 use crate::incidents::silenced;
 use crate::model::{
-    AlertInstanceFilter, AlertMatcher, AlertMatchers, AlertRule, AlertRuleId, AlertState, CreateSilenceRequest,
-    Invalid, MatchOperator, Page, Silence, SilenceAlertRequest, SilenceFilter, SilenceId, SilenceState, Slice,
+    AlertInstanceFilter, AlertMatcher, AlertMatchers, AlertRule, AlertRuleId, AlertState,
+    CreateSilenceRequest, Invalid, MatchOperator, Page, Silence, SilenceAlertRequest, SilenceFilter,
+    SilenceId, SilenceState, Slice,
 };
 use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::alerts::AlertStore as _;

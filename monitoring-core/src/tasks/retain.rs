@@ -173,7 +173,7 @@ impl Archiving<'_> {
         for ids in self.series_of(day).await?.chunks(SERIES_MAX) {
             let mut after = None;
             loop {
-                    let (chunks, series) = self.chunks(day, ids, after).await?;
+                let (chunks, series) = self.chunks(day, ids, after).await?;
                 let Some(last) = chunks.last() else { break };
                 after = Some(last.key);
                 let samples = chunks.iter().map(|chunk| chunk.samples).sum();
@@ -194,7 +194,8 @@ impl Archiving<'_> {
                 }
             }
         }
-        self.report.sample_files += file.finish(self.pool, lease).await? + unreadable.finish(self.pool, lease).await?;
+        self.report.sample_files +=
+            file.finish(self.pool, lease).await? + unreadable.finish(self.pool, lease).await?;
         Ok(pages)
     }
 

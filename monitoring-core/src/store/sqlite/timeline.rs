@@ -197,7 +197,8 @@ impl TimelineStore for Sqlite<'_> {
     }
 
     async fn insert_step(&mut self, firings: &[Firing], step: &Step) -> Result<(), StoreError> {
-        let firings = firings.iter().map(|(fingerprint, fired_at)| (fingerprint.as_i64(), to_micros(*fired_at)));
+        let firings =
+            firings.iter().map(|(fingerprint, fired_at)| (fingerprint.as_i64(), to_micros(*fired_at)));
         sqlx::query(
             "INSERT INTO monitoring_incident_steps (incident_id, at, id, entry)
              SELECT incident_id, ?2, ?3, ?4

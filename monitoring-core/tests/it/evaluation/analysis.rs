@@ -83,7 +83,8 @@ async fn an_incident_that_an_alert_joins_is_explained_again(database: &Database)
     let id = incident(&run).await;
     let first = analyzed(&run.fixture, id).await;
     let tasks = Tasks::of(&run.fixture).await;
-    let made = async || tasks.run("monitoring_incident_analysis", json!({})).await.unwrap()["analyzed"].clone();
+    let made =
+        async || tasks.run("monitoring_incident_analysis", json!({})).await.unwrap()["analyzed"].clone();
     for _ in 0..100 {
         run.minute(one).await;
     }

@@ -280,13 +280,15 @@ async fn whoever_finds_somebody_else_at_it_says_so(database: &Database) {
         #[cfg(feature = "sqlite")]
         Database::Sqlite(_) => ("zeroblob(16)", ["9000000000000000", "0"]),
         #[cfg(feature = "postgres")]
-        Database::Postgres(_) => {
-            ("'00000000-0000-0000-0000-000000000000'", ["timestamptz '2200-01-01'", "timestamptz '2000-01-01'"])
-        }
+        Database::Postgres(_) => (
+            "'00000000-0000-0000-0000-000000000000'",
+            ["timestamptz '2200-01-01'", "timestamptz '2000-01-01'"],
+        ),
     };
     let leases = database.table("leases");
-    let held =
-        format!("INSERT INTO {leases} (name, holder, token, expires_at) VALUES ('archive', {holder}, 7, {far})");
+    let held = format!(
+        "INSERT INTO {leases} (name, holder, token, expires_at) VALUES ('archive', {holder}, 7, {far})"
+    );
     database.execute(held).await;
     let report = retain(&fixture).await.unwrap();
     assert_eq!((&report["busy"], &report["events_deleted"]), (&json!(true), &json!(0)));

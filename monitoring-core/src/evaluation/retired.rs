@@ -32,6 +32,7 @@ fn stand_in(alert: &AlertInstance) -> AlertRule {
         annotations: Default::default(),
         enabled: false,
         open_incident: false,
+        resolve_incident: true,
     };
     let rule = new_rule(request, None, alert.updated_at);
     AlertRule { id: alert.rule_id, version: alert.rule_version, ..rule }

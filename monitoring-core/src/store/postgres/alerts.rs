@@ -17,9 +17,10 @@ impl AlertStore for Postgres<'_> {
             "INSERT INTO monitoring.alert_rules
                  (id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                   severity, labels, annotations, enabled, open_incident, created_by, created_at,
-                  updated_at, version, group_name, position, on_no_data, on_error, severity_label)
+                  updated_at, version, group_name, position, on_no_data, on_error, severity_label,
+                  resolve_incident)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-                     $17, $18, $19, $20, $21)",
+                     $17, $18, $19, $20, $21, $22)",
         );
         sqlx::query(sql)
             .bind(rule.id.into_uuid())
@@ -43,6 +44,7 @@ impl AlertStore for Postgres<'_> {
             .bind(rule.on_no_data.as_str())
             .bind(rule.on_error.as_str())
             .bind(rule.severity_label)
+            .bind(rule.resolve_incident)
             .execute(&mut *self.connection)
             .await
             .map_err(StoreError::unique("alert rule name"))?;
@@ -54,7 +56,7 @@ impl AlertStore for Postgres<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label
+                    severity_label, resolve_incident
              FROM monitoring.alert_rules
              WHERE id = $1",
         );
@@ -66,7 +68,7 @@ impl AlertStore for Postgres<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label
+                    severity_label, resolve_incident
              FROM monitoring.alert_rules
              WHERE id = $1
              FOR UPDATE",
@@ -83,7 +85,7 @@ impl AlertStore for Postgres<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label
+                    severity_label, resolve_incident
              FROM monitoring.alert_rules
              WHERE ($1::boolean IS NULL OR enabled = $1)
                AND ($2::text IS NULL OR severity = $2)
@@ -114,7 +116,7 @@ impl AlertStore for Postgres<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label
+                    severity_label, resolve_incident
              FROM monitoring.alert_rules
              WHERE enabled
              ORDER BY group_name, position, created_at, id",
@@ -128,7 +130,8 @@ impl AlertStore for Postgres<'_> {
              SET name = $3, description = $4, query = $5, threshold_value = $6, for_seconds = $7,
                  keep_firing_for_seconds = $8, severity = $9, labels = $10, annotations = $11,
                  enabled = $12, open_incident = $13, updated_at = $14, version = $15,
-                 group_name = $16, position = $17, on_no_data = $18, on_error = $19, severity_label = $20
+                 group_name = $16, position = $17, on_no_data = $18, on_error = $19, severity_label = $20,
+                 resolve_incident = $21
              WHERE id = $1 AND version = $2",
         );
         let done = sqlx::query(sql)
@@ -152,6 +155,7 @@ impl AlertStore for Postgres<'_> {
             .bind(rule.on_no_data.as_str())
             .bind(rule.on_error.as_str())
             .bind(rule.severity_label)
+            .bind(rule.resolve_incident)
             .execute(&mut *self.connection)
             .await
             .map_err(StoreError::unique("alert rule name"))?;
@@ -202,5 +206,6 @@ fn rule(row: &PgRow) -> Result<AlertRule, StoreError> {
         on_no_data: place.name(row, "on_no_data")?,
         on_error: place.name(row, "on_error")?,
         severity_label: row.try_get("severity_label")?,
+        resolve_incident: row.try_get("resolve_incident")?,
     })
 }

@@ -17,9 +17,10 @@ impl AlertStore for Sqlite<'_> {
             "INSERT INTO monitoring_alert_rules
                  (id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                   severity, labels, annotations, enabled, open_incident, created_by, created_at,
-                  updated_at, version, group_name, position, on_no_data, on_error, severity_label)
+                  updated_at, version, group_name, position, on_no_data, on_error, severity_label,
+                  resolve_incident)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-                     ?17, ?18, ?19, ?20, ?21)",
+                     ?17, ?18, ?19, ?20, ?21, ?22)",
         )
         .bind(rule.id.into_uuid())
         .bind(&rule.name)
@@ -42,6 +43,7 @@ impl AlertStore for Sqlite<'_> {
         .bind(rule.on_no_data.as_str())
         .bind(rule.on_error.as_str())
         .bind(rule.severity_label)
+        .bind(rule.resolve_incident)
         .execute(&mut *self.connection)
         .await
         .map_err(StoreError::unique("alert rule name"))?;
@@ -53,7 +55,7 @@ impl AlertStore for Sqlite<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label
+                    severity_label, resolve_incident
              FROM monitoring_alert_rules
              WHERE id = ?1",
         )
@@ -77,7 +79,7 @@ impl AlertStore for Sqlite<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label
+                    severity_label, resolve_incident
              FROM monitoring_alert_rules
              WHERE (?1 IS NULL OR enabled = ?1)
                AND (?2 IS NULL OR severity = ?2)
@@ -107,7 +109,7 @@ impl AlertStore for Sqlite<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label
+                    severity_label, resolve_incident
              FROM monitoring_alert_rules
              WHERE enabled
              ORDER BY group_name, position, created_at, id",
@@ -121,7 +123,8 @@ impl AlertStore for Sqlite<'_> {
              SET name = ?3, description = ?4, query = ?5, threshold_value = ?6, for_seconds = ?7,
                  keep_firing_for_seconds = ?8, severity = ?9, labels = ?10, annotations = ?11,
                  enabled = ?12, open_incident = ?13, updated_at = ?14, version = ?15,
-                 group_name = ?16, position = ?17, on_no_data = ?18, on_error = ?19, severity_label = ?20
+                 group_name = ?16, position = ?17, on_no_data = ?18, on_error = ?19, severity_label = ?20,
+                 resolve_incident = ?21
              WHERE id = ?1 AND version = ?2",
         )
         .bind(rule.id.into_uuid())
@@ -144,6 +147,7 @@ impl AlertStore for Sqlite<'_> {
         .bind(rule.on_no_data.as_str())
         .bind(rule.on_error.as_str())
         .bind(rule.severity_label)
+        .bind(rule.resolve_incident)
         .execute(&mut *self.connection)
         .await
         .map_err(StoreError::unique("alert rule name"))?;
@@ -185,5 +189,6 @@ fn rule(row: &SqliteRow) -> Result<AlertRule, StoreError> {
         on_no_data: place.name(row, "on_no_data")?,
         on_error: place.name(row, "on_error")?,
         severity_label: row.try_get("severity_label")?,
+        resolve_incident: row.try_get("resolve_incident")?,
     })
 }

@@ -166,7 +166,7 @@ async fn write(
     batch: &mut Batch<'_, '_>,
 ) -> Result<Vec<(Series, f64)>, StoreError> {
     let mut of_rules: Vec<_> = batch.rules.iter_mut().filter_map(|rule| rule.alerts.as_mut()).collect();
-    let left = attend(transaction, &mut of_rules, batch.routing, batch.now).await?;
+    let attended = attend(transaction, &mut of_rules, batch.routing, batch.now).await?;
     let all = || batch.rules.iter().filter_map(|rule| rule.alerts.as_ref());
     let changed: Vec<&AlertInstance> =
         all().flat_map(|of| of.advanced.changed.iter().filter_map(|key| of.alerts.get(key))).collect();
@@ -184,7 +184,7 @@ async fn write(
     store.delete_alert_instances(&gone).await?;
     store.insert_transitions(&transitions).await?;
     store.put_rule_states(&states).await?;
-    settle(transaction, &left, batch.now).await?;
+    settle(transaction, &attended, batch.now).await?;
     let later = samples.split_off(samples.len().min(SAMPLES_MAX));
     record(transaction, samples, batch).await?;
     Ok(later)

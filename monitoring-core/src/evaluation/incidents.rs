@@ -10,16 +10,21 @@ use chrono::{DateTime, Utc};
 
 use super::commit::RuleAlerts;
 use crate::alerting::RESOLVED_KEPT;
-use crate::alerting::routing::{CompiledRouting, Router, dedup_key};
-use crate::incidents::{Revision, open, revise};
+use crate::alerting::routing::{CompiledRouting, Router, Silenced, dedup_key};
+use crate::incidents::{Revision, open, revise, silenced};
 use crate::model::{
     AlertInstance, AlertRule, AlertState, CreateIncidentRequest, Fingerprint, Incident, IncidentId,
-    IncidentStatus, Labels, Limits, UpdateIncidentRequest, cut,
+    IncidentStatus, Labels, Limits, Page, SilenceFilter, UpdateIncidentRequest, cut,
 };
 use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::incidents::IncidentStore as _;
 use crate::store::routing::RoutingStore as _;
+use crate::store::silences::SilenceStore as _;
+use crate::store::timeline::TimelineStore as _;
 use crate::store::{StoreError, Transaction};
+
+/// Silences that are looked at: the newest.
+const SILENCES_MAX: u32 = 20_000;
 
 /// An alert that began to fire: the place of its rule, and which of the rule's it is.
 type Fired = (usize, Fingerprint);
@@ -38,33 +43,51 @@ impl Groups {
     }
 }
 
-/// Has alerts that began to fire join the incident of their group, which is opened if there is none. Returns
-/// the incidents that alerts have left, for [`settle`].
+/// What is to be seen to once the alerts are written.
+#[derive(Debug, Default)]
+pub(super) struct Attended {
+    /// Incidents that alerts have left.
+    left: BTreeSet<IncidentId>,
+    /// The alerts that opened one.
+    opened: Vec<AlertInstance>,
+}
+
+/// Has alerts that began to fire join the incident of their group, which is opened if there is none. What is left
+/// to be done is for [`settle`].
 pub(super) async fn attend(
     transaction: &mut Transaction<'_>,
     rules: &mut [&mut RuleAlerts<'_>],
     routing: &CompiledRouting,
     now: DateTime<Utc>,
-) -> Result<BTreeSet<IncidentId>, StoreError> {
+) -> Result<Attended, StoreError> {
     let left: BTreeSet<_> = rules.iter().flat_map(|of| left(of)).collect();
+    let mut attended = Attended { left, opened: Vec::new() };
     let fired = fired(rules);
-    if fired.is_empty() && left.is_empty() {
-        return Ok(left);
+    if fired.is_empty() && attended.left.is_empty() {
+        return Ok(attended);
     }
-    let (by_group, mut known) = match fired[..] {
-        [] => Default::default(),
-        _ => lock_groups(transaction, rules, fired, routing).await?,
+    let (by_group, mut known) = if fired.is_empty() {
+        Grouped::default()
+    } else {
+        lock_groups(transaction, rules, fired, routing).await?
     };
-    transaction.store().lock_incidents(&known.values().chain(&left).copied().collect()).await?;
+    transaction.store().lock_incidents(&known.values().chain(&attended.left).copied().collect()).await?;
     for (key, fired) in &by_group {
-        let id = incident_for(transaction, known.get(key).copied(), rules, fired, now).await?;
+        let id = match goes_on(transaction, known.get(key).copied(), now).await? {
+            Some(id) => id,
+            None => {
+                let (rule, alert) = first_of(rules, fired);
+                attended.opened.push(alert.clone());
+                opened(transaction, rule, alert, now).await?
+            }
+        };
         known.insert(key.clone(), id);
         join(rules, fired, id);
     }
     if !known.is_empty() {
         transaction.store().put_incident_groups(&known).await?;
     }
-    Ok(left)
+    Ok(attended)
 }
 
 /// Alerts that began to fire by their groups, and the incidents these have.
@@ -99,15 +122,37 @@ async fn lock_groups(
 /// are written: then whoever holds the incident sees what all others before have written.
 pub(super) async fn settle(
     transaction: &mut Transaction<'_>,
-    left: &BTreeSet<IncidentId>,
+    attended: &Attended,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    if left.is_empty() {
+    if !attended.opened.is_empty() {
+        tell_of_silences(transaction, &attended.opened, now).await?;
+    }
+    if attended.left.is_empty() {
         return Ok(());
     }
-    let kept_open = transaction.store().kept_open(left).await?;
-    for id in left.iter().filter(|id| !kept_open.contains(id)) {
+    let kept_open = transaction.store().kept_open(&attended.left).await?;
+    for id in attended.left.iter().filter(|id| !kept_open.contains(id)) {
         resolve(transaction, *id, now).await?;
+    }
+    Ok(())
+}
+
+/// Has the timelines of new incidents say that nobody is told of what opened them, where that is so.
+async fn tell_of_silences(
+    transaction: &mut Transaction<'_>,
+    opened: &[AlertInstance],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let unexpired = SilenceFilter { unexpired_at: Some(now) };
+    let silences = transaction.store().silences(&unexpired, &Page::first(SILENCES_MAX)).await?.items;
+    let holding = Silenced::at(&silences, now);
+    for alert in opened {
+        let by = holding.by(&alert.labels);
+        for silence in silences.iter().filter(|silence| by.contains(&silence.id)) {
+            let firing = (alert.fingerprint, alert.fired_at.unwrap_or(now));
+            transaction.store().insert_step(&[firing], &silenced(silence, silence.created_by, now)).await?;
+        }
     }
     Ok(())
 }
@@ -151,29 +196,27 @@ fn join(rules: &mut [&mut RuleAlerts<'_>], fired: &[Fired], id: IncidentId) {
         if let Some(alert) = alerts.get_mut(fingerprint) {
             alert.incident_id = Some(id);
         }
-        let joined = advanced.transitions.iter_mut().filter(|change| {
-            change.fingerprint == *fingerprint && change.to == Some(AlertState::Firing)
-        });
+        let joined = advanced
+            .transitions
+            .iter_mut()
+            .filter(|change| change.fingerprint == *fingerprint && change.to == Some(AlertState::Firing));
         joined.for_each(|change| change.incident_id = Some(id));
     }
 }
 
-/// The incident that was the group's, unless it is over; else a new one. The groups and incidents are locked.
-async fn incident_for(
+fn first_of<'a>(rules: &'a [&mut RuleAlerts<'_>], fired: &[Fired]) -> (&'a AlertRule, &'a AlertInstance) {
+    let (place, fingerprint) = fired[0];
+    let RuleAlerts { rule, alerts, .. } = &*rules[place];
+    (rule, &alerts[&fingerprint])
+}
+
+/// Opens an incident for an alert of a rule.
+async fn opened(
     transaction: &mut Transaction<'_>,
-    known: Option<IncidentId>,
-    rules: &[&mut RuleAlerts<'_>],
-    fired: &[Fired],
+    rule: &AlertRule,
+    alert: &AlertInstance,
     now: DateTime<Utc>,
 ) -> Result<IncidentId, StoreError> {
-    if let Some(id) = known
-        && let Some(incident) = transaction.store().lock_incident(id).await?
-        && goes_on(transaction, &incident, now).await?
-    {
-        return Ok(id);
-    }
-    let first = fired.first().and_then(|(place, first)| Some((rules[*place].rule, rules[*place].alerts.get(first)?)));
-    let (rule, alert) = first.expect("a group is made of alerts");
     let limits = transaction.connection().context().settings.limits.clone();
     let Revision { incident, change } = open(request(rule, alert, &limits), None, now);
     transaction.store().insert_incident(&incident).await?;
@@ -181,25 +224,27 @@ async fn incident_for(
     Ok(incident.id)
 }
 
-/// Whether an incident goes on. One that was resolved because its alerts were, a short while ago, is open again;
-/// what a person has resolved or closed stays so.
+/// The incident that was a group's, if it goes on. One that was resolved because its alerts were, a short while ago,
+/// is open again; what a person has resolved or closed stays so.
 async fn goes_on(
     transaction: &mut Transaction<'_>,
-    incident: &Incident,
+    known: Option<IncidentId>,
     now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
+) -> Result<Option<IncidentId>, StoreError> {
+    let Some(id) = known else { return Ok(None) };
+    let Some(incident) = transaction.store().lock_incident(id).await? else { return Ok(None) };
     match incident.status {
-        IncidentStatus::Open | IncidentStatus::Investigating => Ok(true),
-        IncidentStatus::Closed => Ok(false),
+        IncidentStatus::Open | IncidentStatus::Investigating => Ok(Some(id)),
+        IncidentStatus::Closed => Ok(None),
         IncidentStatus::Resolved => {
-            let resolved = transaction.store().last_status_change(incident.id).await?;
+            let resolved = transaction.store().last_status_change(id).await?;
             let by_a_person = resolved.is_none_or(|change| change.changed_by.is_some());
             let is_recent = incident.resolved_at.is_some_and(|at| now - at <= RESOLVED_KEPT);
-            let goes_on = is_recent && !by_a_person;
-            if goes_on {
-                change_status(transaction, incident, IncidentStatus::Open, now).await?;
+            if by_a_person || !is_recent {
+                return Ok(None);
             }
-            Ok(goes_on)
+            change_status(transaction, &incident, IncidentStatus::Open, now).await?;
+            Ok(Some(id))
         }
     }
 }

@@ -69,12 +69,12 @@ mod tests {
     use std::future::pending;
     use std::sync::Arc;
 
-    use super::super::leader::run_once;
-    use super::super::retain::LEASE;
     use super::*;
     use crate::config::Settings;
     use crate::random::random_u128;
     use crate::store::Context;
+    use crate::tasks::leader::run_once;
+    use crate::tasks::retain::LEASE;
 
     #[tokio::test]
     async fn one_who_died_while_writing_the_archive_is_soon_replaced() {

@@ -79,7 +79,7 @@ impl IncidentStore for Postgres<'_> {
         // seen, for the update waits for it.
         let sql = self.sql(
             "INSERT INTO monitoring.incident_groups AS incident_group (group_key, incident_id)
-             SELECT group_key, NULL
+             SELECT group_key, NULL::uuid
              FROM UNNEST($1::text[]) AS asked (group_key)
              ORDER BY group_key
              ON CONFLICT (group_key) DO UPDATE

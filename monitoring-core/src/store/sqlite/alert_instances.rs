@@ -1,5 +1,7 @@
 //! Alerts.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;

@@ -24,6 +24,7 @@ on_each_database!(
     where_nobody_is_told_each_rule_has_an_incident_of_its_own,
     a_rule_may_leave_its_incident_open,
     alerts_that_joined_before_groups_were_known_keep_their_incident,
+    an_incident_that_nobody_is_told_of_says_why,
 );
 
 const ONE: &[Sample<'_>] = &[("x", &[("n", "1")], 1.0), ("x", &[("n", "2")], 0.0)];
@@ -215,7 +216,7 @@ async fn alerts_that_are_told_together_share_an_incident(database: &Database) {
     let slow = run.rule(of_cluster("Slow", "slow")).await.id;
     run.rule(json!({"name": "Other", "query": "slow > 0"})).await;
     let minute = async |down: f64, slow: f64| {
-        let [eu, us] = [&[("cluster", "eu")][..], &[("cluster", "us")]];
+        let [eu, us] = [&[("cluster", "eu")][..], &[("cluster", "us")][..]];
         run.minute(&[("down", eu, down), ("down", us, down), ("slow", eu, slow)]).await
     };
     let (open, resolved) = (IncidentStatus::Open, IncidentStatus::Resolved);
@@ -281,7 +282,8 @@ async fn a_rule_may_leave_its_incident_open(database: &Database) {
     run.minute(BOTH).await;
     assert_eq!(incidents(&run).await.len(), 1, "what fires later joins it all the same");
     let resolves = serde_json::from_value(json!({"resolve_incident": true})).unwrap();
-    let changed = services::update_alert_rule(&mut run.fixture.conn().await, id, resolves, None).await.unwrap();
+    let changed =
+        services::update_alert_rule(&mut run.fixture.conn().await, id, resolves, None).await.unwrap();
     assert!(changed.resolve_incident);
     run.minute(NONE).await;
     assert_eq!(incidents(&run).await[0].status, IncidentStatus::Resolved);
@@ -300,4 +302,21 @@ async fn alerts_that_joined_before_groups_were_known_keep_their_incident(databas
     assert!(alerts.iter().all(|alert| alert.incident_id == joined), "{alerts:?}");
     run.minute(NONE).await;
     assert_eq!(statuses(&run).await, [("Down: 1 is down".to_owned(), IncidentStatus::Resolved)]);
+}
+
+async fn an_incident_that_nobody_is_told_of_says_why(database: &Database) {
+    let run = Run::start(database).await;
+    run.rule(rule()).await;
+    for matcher in ["n=1", "n=2"] {
+        let request = json!({"matchers": [matcher], "duration": "2h", "author": "bob", "comment": "known"});
+        let request = serde_json::from_value(request).unwrap();
+        services::create_silence(&mut run.fixture.conn().await, request, None).await.unwrap();
+    }
+    run.minute(ONE).await;
+    let id = incidents(&run).await.remove(0).id;
+    let conn = &mut run.fixture.conn().await;
+    let timeline = services::get_incident_timeline(conn, id, None, None).await.unwrap().entries;
+    let silences = timeline.iter().filter(|entry| entry.kind == TimelineKind::Silence);
+    let told: Vec<_> = silences.map(|entry| entry.message.as_str()).collect();
+    assert_eq!(told, ["silenced by bob until 2026-06-15 14:00 UTC: {n=\"1\"}: known"]);
 }

@@ -38,6 +38,8 @@ impl Row {
     pub(super) fn timeline(entry: &Value) -> Self {
         let kind = match entry["kind"].as_str() {
             Some("status_change") => "status",
+            Some("notification") => "page",
+            Some("acknowledgement") => "seen",
             other => other.unwrap_or_default(),
         };
         let mut row = Self::new(entry, kind, &entry["details"]);

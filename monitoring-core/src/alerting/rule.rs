@@ -40,6 +40,7 @@ pub(crate) fn new_rule(
         annotations: request.annotations.into(),
         enabled: request.enabled,
         open_incident: request.open_incident,
+        resolve_incident: request.resolve_incident,
         created_by,
         created_at: now,
         updated_at: now,
@@ -69,6 +70,7 @@ pub(crate) fn changed_rule(rule: &AlertRule, request: UpdateAlertRequest) -> Ale
         annotations: request.annotations.map_or(rule.annotations, Labels::from),
         enabled: request.enabled.unwrap_or(rule.enabled),
         open_incident: request.open_incident.unwrap_or(rule.open_incident),
+        resolve_incident: request.resolve_incident.unwrap_or(rule.resolve_incident),
         ..rule
     }
 }

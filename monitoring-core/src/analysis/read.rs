@@ -17,7 +17,7 @@ use crate::store::{Access, Pool, StoreError};
 /// How long before its start an incident is looked at.
 pub(super) const BEFORE: TimeDelta = TimeDelta::hours(1);
 /// How long after it.
-const AFTER: TimeDelta = TimeDelta::hours(1);
+pub(super) const AFTER: TimeDelta = TimeDelta::hours(1);
 /// How far back other incidents are looked at.
 const PAST: TimeDelta = TimeDelta::days(90);
 /// Changes of alerts that are looked at, and those that began to fire that are told.

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::explain::{Explanation, METHOD, explain};
-use super::read::{Bounds, read};
+use super::read::{AFTER, Bounds, read};
 use crate::aside::aside;
 use crate::model::{Analysis, AnalysisId, Incident, Page};
 use crate::query::PromQuery;
@@ -45,7 +45,7 @@ pub(crate) async fn analyzed(
         return Ok(Made { analysis, is_kept: true });
     }
     let begun = Instant::now();
-    let incident = since_last_opened(promql, incident).await?;
+    let incident = since_it_got_worse(promql, incident).await?;
     let (input, mut cost) = read(promql, &incident, &Bounds::default()).await?;
     // Whoever asked may be gone before it is computed, and it takes its turn all the same.
     let explanation = aside(move || {
@@ -92,12 +92,19 @@ async fn begun_since(
     Ok(last.filter(|last| begun_at(last) > asked_at))
 }
 
-/// An incident that was opened again is explained as one that began then.
-async fn since_last_opened(promql: &PromQuery, incident: &Incident) -> Result<Incident, StoreError> {
+/// An incident that was opened again is explained as one that began then, and so is one that an alert joined
+/// after the time looked at was over.
+async fn since_it_got_worse(promql: &PromQuery, incident: &Incident) -> Result<Incident, StoreError> {
     let mut work = promql.pool().begin_work(Access::Read).await?;
-    let reopened_at = work.connection().store().reopened_at(incident.id).await?;
+    let (reopened_at, joined_at) = {
+        let mut connection = work.connection();
+        let mut store = connection.store();
+        (store.reopened_at(incident.id).await?, store.joined_at(incident.id).await?)
+    };
     work.done();
-    Ok(Incident { started_at: reopened_at.unwrap_or(incident.started_at), ..incident.clone() })
+    let opened_at = reopened_at.unwrap_or(incident.started_at);
+    let later = joined_at.filter(|joined_at| *joined_at > opened_at + AFTER);
+    Ok(Incident { started_at: later.unwrap_or(opened_at), ..incident.clone() })
 }
 
 /// Keeps an analysis, in a transaction that holds its incident. It is news unless the one before
@@ -116,18 +123,18 @@ pub(crate) async fn keep(store: &mut Store<'_>, analysis: &mut Analysis) -> Resu
 
 /// How long an incident is looked at every few minutes: until what is looked at no longer changes.
 const WATCHED: TimeDelta = TimeDelta::minutes(65);
-/// How long it is looked at every hour, for others may be known by then.
-const REMEMBERED: TimeDelta = TimeDelta::hours(24);
 
 /// Whether an analysis is due: at once when an incident opens or opens again, every minute at first, then
-/// every five, then every hour for a day; and once, however late.
+/// every five until it is an hour since it opened or an alert last joined it, then every hour, for others may be
+/// known by then.
 pub(crate) fn is_due(incident: &OpenIncident, now: DateTime<Utc>) -> bool {
-    let age = now - incident.opened_at;
-    let pause = match age {
-        age if age < TimeDelta::minutes(6) => TimeDelta::minutes(1),
-        age if age <= WATCHED => TimeDelta::minutes(5),
-        age if age <= REMEMBERED => TimeDelta::hours(1),
-        _ => TimeDelta::MAX,
+    let worse_at = incident.joined_at.map_or(incident.opened_at, |joined| joined.max(incident.opened_at));
+    let pause = if now - incident.opened_at < TimeDelta::minutes(6) {
+        TimeDelta::minutes(1)
+    } else if now - worse_at <= WATCHED {
+        TimeDelta::minutes(5)
+    } else {
+        TimeDelta::hours(1)
     };
     let last = incident.analyzed_at.filter(|analyzed_at| *analyzed_at >= incident.opened_at);
     last.is_none_or(|analyzed_at| now - analyzed_at >= pause)
@@ -139,10 +146,15 @@ mod tests {
     use crate::model::IncidentId;
 
     fn due(age: i64, since_last: Option<i64>) -> bool {
+        due_after_joining(age, None, since_last)
+    }
+
+    fn due_after_joining(age: i64, joined: Option<i64>, since_last: Option<i64>) -> bool {
         let opened_at: DateTime<Utc> = "2026-06-15T12:00:00Z".parse().unwrap();
         let now = opened_at + TimeDelta::minutes(age);
         let analyzed_at = since_last.map(|minutes| now - TimeDelta::minutes(minutes));
-        is_due(&OpenIncident { id: IncidentId::at(opened_at), opened_at, analyzed_at }, now)
+        let joined_at = joined.map(|minutes| opened_at + TimeDelta::minutes(minutes));
+        is_due(&OpenIncident { id: IncidentId::at(opened_at), opened_at, joined_at, analyzed_at }, now)
     }
 
     #[test]
@@ -150,7 +162,16 @@ mod tests {
         assert!(due(0, None) && due(2, Some(1)) && !due(2, Some(0)));
         assert!(!due(20, Some(4)) && due(20, Some(5)));
         assert!(due(65, Some(5)) && !due(66, Some(5)) && due(130, Some(60)));
-        assert!(!due(25 * 60, Some(24 * 60)));
+        assert!(due(40 * 24 * 60, Some(60)) && !due(40 * 24 * 60, Some(59)), "as long as it is open");
+    }
+
+    #[test]
+    fn an_alert_that_joins_has_it_looked_at_every_few_minutes_again() {
+        let two_days = 48 * 60;
+        let due = |age, since_last| due_after_joining(age, Some(two_days), Some(since_last));
+        assert!(due(two_days, 5) && !due(two_days, 4));
+        assert!(due(two_days + 65, 5) && !due(two_days + 66, 5) && due(two_days + 66, 60));
+        assert!(due_after_joining(3, Some(0), Some(1)), "those that open it are no others");
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::incidents::attend;
+use super::incidents::{attend, settle};
 use super::loaded::GONE;
 use super::series;
+use crate::alerting::routing::CompiledRouting;
 use crate::alerting::{Advanced, Instances, written_by_alerts};
 use crate::model::{AlertInstance, AlertRule, AlertRuleId, RuleState, Series};
 use crate::store::alert_instances::AlertInstanceStore as _;
@@ -34,6 +35,8 @@ pub(super) struct Batch<'b, 'r> {
     pub now: DateTime<Utc>,
     /// The time of the samples written.
     pub samples_at: DateTime<Utc>,
+    /// Says which alerts people are told of together.
+    pub routing: &'b CompiledRouting,
     /// What became of each rule. Of rules that are no longer what they were nothing is written, and they
     /// are taken out.
     pub rules: &'b mut Vec<RuleChanges<'r>>,
@@ -175,9 +178,8 @@ async fn write(
     transaction: &mut Transaction<'_>,
     batch: &mut Batch<'_, '_>,
 ) -> Result<Vec<(Series, f64)>, StoreError> {
-    for of in batch.rules.iter_mut().filter_map(|rule| rule.alerts.as_mut()) {
-        attend(transaction, of.rule, &mut of.alerts, &mut of.advanced, batch.now).await?;
-    }
+    let mut of_rules: Vec<_> = batch.rules.iter_mut().filter_map(|rule| rule.alerts.as_mut()).collect();
+    let attended = attend(transaction, &mut of_rules, batch.routing, batch.now).await?;
     let all = || batch.rules.iter().filter_map(|rule| rule.alerts.as_ref());
     let changed: Vec<&AlertInstance> =
         all().flat_map(|of| of.advanced.changed.iter().filter_map(|key| of.alerts.get(key))).collect();
@@ -195,6 +197,7 @@ async fn write(
     store.delete_alert_instances(&gone).await?;
     store.insert_transitions(&transitions).await?;
     store.put_rule_states(&states).await?;
+    settle(transaction, &attended, batch.now).await?;
     let later = samples.split_off(samples.len().min(SAMPLES_MAX));
     record(transaction, samples, batch.group, batch.samples_at).await?;
     Ok(later)

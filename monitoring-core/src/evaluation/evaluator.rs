@@ -13,6 +13,7 @@ use super::group::{GroupOutcome, GroupRun, Wanted};
 use super::known::Known;
 use super::loaded::{LoadedGroup, load, rule_revision};
 use super::schedule::at_millis;
+use crate::alerting::routing::CompiledRouting;
 use crate::error::{Error, Result};
 use crate::model::AlertRuleId;
 use crate::promql::QueryLimits;
@@ -38,6 +39,7 @@ const ATTEMPTS: usize = 3;
 pub(crate) struct Evaluator {
     pub(super) pool: Pool,
     pub(super) promql: PromQuery,
+    pub(super) routing: CompiledRouting,
     known: Mutex<Known>,
     /// Held while everything is read again.
     loading: tokio::sync::Mutex<()>,
@@ -63,7 +65,8 @@ impl Evaluator {
     pub(crate) fn new(pool: Pool, promql: &PromQuery) -> Self {
         let limits = QueryLimits { timeout: QUERY_TIMEOUT, ..QueryLimits::default() };
         let promql = promql.apart(limits);
-        Self { pool, promql, known: Mutex::default(), loading: tokio::sync::Mutex::default() }
+        let (routing, known, loading) = Default::default();
+        Self { pool, promql, routing, known, loading }
     }
 
     /// Evaluates groups as they become due, for as long as it is polled.

@@ -285,6 +285,7 @@ impl GroupRun<'_> {
             rule_revision: self.rule_revision,
             now,
             samples_at: now - self.group.query_offset,
+            routing: &self.evaluator.routing,
             rules,
         };
         commit(&self.evaluator.pool, self.lease, &mut batch).await

@@ -1,102 +1,250 @@
-//! Incidents that alerts open and resolve.
+//! Incidents that alerts open and resolve: one at a time for all that people are told of together.
+//!
+//! Groups are locked before incidents, and both in the order of their keys. So evaluations that are about the same
+//! ones take turns, and no two wait for each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::alerting::{Advanced, Instances};
-use crate::incidents::{Revision, open, revise};
+use super::commit::RuleAlerts;
+use crate::alerting::RESOLVED_KEPT;
+use crate::alerting::routing::{CompiledRouting, Router, Silenced, dedup_key};
+use crate::incidents::{Revision, open, revise, silenced};
 use crate::model::{
-    AlertInstance, AlertRule, AlertState, CreateIncidentRequest, Incident, IncidentId, IncidentStatus,
-    Limits, UpdateIncidentRequest, cut,
+    AlertInstance, AlertRule, AlertState, CreateIncidentRequest, Fingerprint, Incident, IncidentId,
+    IncidentStatus, Labels, Limits, Page, SilenceFilter, UpdateIncidentRequest, cut,
 };
+use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::incidents::IncidentStore as _;
+use crate::store::routing::RoutingStore as _;
+use crate::store::silences::SilenceStore as _;
+use crate::store::timeline::TimelineStore as _;
 use crate::store::{StoreError, Transaction};
 
-/// Opens an incident for the alerts of a rule that began to fire, or has them join the one there is; and
-/// resolves what none of them keeps open.
+/// Silences that are looked at: the newest.
+const SILENCES_MAX: u32 = 20_000;
+
+/// An alert that began to fire: the place of its rule, and which of the rule's it is.
+type Fired = (usize, Fingerprint);
+
+/// Which alerts people are told of together.
+struct Groups(Arc<Option<Router>>);
+
+impl Groups {
+    /// The group of an alert: that of the first route it takes, or its rule where nobody is told of anything.
+    fn of(&self, rule: &AlertRule, labels: &Labels) -> String {
+        let route = self.0.as_ref().as_ref().and_then(|router| router.routes(labels).into_iter().next());
+        match route {
+            Some(node) => dedup_key(&node.group_key(&node.group_labels(labels))),
+            None => format!("rule {}", rule.id),
+        }
+    }
+}
+
+/// What is to be seen to once the alerts are written.
+#[derive(Debug, Default)]
+pub(super) struct Attended {
+    /// Incidents that alerts have left.
+    left: BTreeSet<IncidentId>,
+    /// The alerts that opened one.
+    opened: Vec<AlertInstance>,
+}
+
+/// Has alerts that began to fire join the incident of their group, which is opened if there is none. What is left
+/// to be done is for [`settle`].
 pub(super) async fn attend(
     transaction: &mut Transaction<'_>,
-    rule: &AlertRule,
-    alerts: &mut Instances,
-    advanced: &mut Advanced,
+    rules: &mut [&mut RuleAlerts<'_>],
+    routing: &CompiledRouting,
+    now: DateTime<Utc>,
+) -> Result<Attended, StoreError> {
+    let left: BTreeSet<_> = rules.iter().flat_map(|of| left(of)).collect();
+    let mut attended = Attended { left, opened: Vec::new() };
+    let fired = fired(rules);
+    if fired.is_empty() && attended.left.is_empty() {
+        return Ok(attended);
+    }
+    let (by_group, mut known) = if fired.is_empty() {
+        Grouped::default()
+    } else {
+        lock_groups(transaction, rules, fired, routing).await?
+    };
+    transaction.store().lock_incidents(&known.values().chain(&attended.left).copied().collect()).await?;
+    for (key, fired) in &by_group {
+        let id = match goes_on(transaction, known.get(key).copied(), now).await? {
+            Some(id) => id,
+            None => {
+                let (rule, alert) = first_of(rules, fired);
+                attended.opened.push(alert.clone());
+                opened(transaction, rule, alert, now).await?
+            }
+        };
+        known.insert(key.clone(), id);
+        join(rules, fired, id);
+    }
+    if !known.is_empty() {
+        transaction.store().put_incident_groups(&known).await?;
+    }
+    Ok(attended)
+}
+
+/// Alerts that began to fire by their groups, and the incidents these have.
+type Grouped = (BTreeMap<String, Vec<Fired>>, BTreeMap<String, IncidentId>);
+
+async fn lock_groups(
+    transaction: &mut Transaction<'_>,
+    rules: &[&mut RuleAlerts<'_>],
+    fired: Vec<Fired>,
+    routing: &CompiledRouting,
+) -> Result<Grouped, StoreError> {
+    let groups = Groups(routing.of(&transaction.store().routing().await?));
+    let mut by_group = BTreeMap::<_, Vec<Fired>>::new();
+    for (place, fingerprint) in fired {
+        let RuleAlerts { rule, alerts, .. } = &*rules[place];
+        let Some(alert) = alerts.get(&fingerprint) else { continue };
+        by_group.entry(groups.of(rule, &alert.labels)).or_default().push((place, fingerprint));
+    }
+    let keys = by_group.keys().cloned().collect();
+    let mut known = transaction.store().lock_incident_groups(&keys).await?;
+    for (key, fired) in &by_group {
+        if !known.contains_key(key)
+            && let Some(id) = joined_before(&groups, key, rules, fired)
+        {
+            known.insert(key.clone(), id);
+        }
+    }
+    Ok((by_group, known))
+}
+
+/// Resolves what alerts have left and none that fires is part of, of whichever rule. It is called when the alerts
+/// are written: then whoever holds the incident sees what all others before have written.
+pub(super) async fn settle(
+    transaction: &mut Transaction<'_>,
+    attended: &Attended,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let fired: Vec<_> = advanced
-        .transitions
-        .iter()
-        .filter(|change| change.to == Some(AlertState::Firing))
-        .map(|change| change.fingerprint)
-        .collect();
-    if rule.open_incident
-        && let Some(first) = fired.first().and_then(|first| alerts.get(first))
-    {
-        let id = incident_for(transaction, rule, alerts, first, now).await?;
-        for fingerprint in &fired {
-            if let Some(alert) = alerts.get_mut(fingerprint) {
-                alert.incident_id = Some(id);
-            }
-        }
-        let joined = |change: &&mut crate::model::AlertTransition| change.to == Some(AlertState::Firing);
-        advanced.transitions.iter_mut().filter(joined).for_each(|change| change.incident_id = Some(id));
+    if !attended.opened.is_empty() {
+        tell_of_silences(transaction, &attended.opened, now).await?;
     }
-    for id in left(alerts, advanced) {
-        resolve(transaction, id, now).await?;
+    if attended.left.is_empty() {
+        return Ok(());
+    }
+    let kept_open = transaction.store().kept_open(&attended.left).await?;
+    for id in attended.left.iter().filter(|id| !kept_open.contains(id)) {
+        resolve(transaction, *id, now).await?;
     }
     Ok(())
 }
 
-/// Incidents that an alert has just left, and no other is part of.
-fn left(alerts: &Instances, advanced: &Advanced) -> BTreeSet<IncidentId> {
-    let resolved = advanced.transitions.iter().filter(|change| change.to == Some(AlertState::Resolved));
-    let mut left: BTreeSet<_> = resolved.filter_map(|change| change.incident_id).collect();
-    for alert in alerts.values().filter(|alert| alert.state == AlertState::Firing) {
-        if let Some(id) = &alert.incident_id {
-            left.remove(id);
+/// Has the timelines of new incidents say that nobody is told of what opened them, where that is so.
+async fn tell_of_silences(
+    transaction: &mut Transaction<'_>,
+    opened: &[AlertInstance],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let unexpired = SilenceFilter { unexpired_at: Some(now) };
+    let silences = transaction.store().silences(&unexpired, &Page::first(SILENCES_MAX)).await?.items;
+    let holding = Silenced::at(&silences, now);
+    for alert in opened {
+        let by = holding.by(&alert.labels);
+        for silence in silences.iter().filter(|silence| by.contains(&silence.id)) {
+            let firing = (alert.fingerprint, alert.fired_at.unwrap_or(now));
+            transaction.store().insert_step(&[firing], &silenced(silence, silence.created_by, now)).await?;
         }
     }
-    left
+    Ok(())
 }
 
-/// The incident that alerts of the rule are part of, unless it is over; else a new one.
-async fn incident_for(
+/// Incidents that alerts of a rule have left, and that may be resolved for it.
+fn left(of: &RuleAlerts<'_>) -> impl Iterator<Item = IncidentId> {
+    let resolved = of.advanced.transitions.iter().filter(|change| change.to == Some(AlertState::Resolved));
+    resolved.filter(|_| of.rule.resolve_incident).filter_map(|change| change.incident_id)
+}
+
+/// Alerts that began to fire, of rules that open incidents.
+fn fired(rules: &[&mut RuleAlerts<'_>]) -> Vec<Fired> {
+    let opening = rules.iter().enumerate().filter(|(_, of)| of.rule.open_incident);
+    let fired = opening.flat_map(|(place, of)| {
+        let changes = of.advanced.transitions.iter();
+        let fired = changes.filter(|change| change.to == Some(AlertState::Firing));
+        fired.map(move |change| (place, change.fingerprint))
+    });
+    fired.collect()
+}
+
+/// The incident that alerts of the same rules and this group have joined before groups were remembered.
+fn joined_before(
+    groups: &Groups,
+    key: &str,
+    rules: &[&mut RuleAlerts<'_>],
+    fired: &[Fired],
+) -> Option<IncidentId> {
+    let places: BTreeSet<_> = fired.iter().map(|(place, _)| *place).collect();
+    let alerts = places.into_iter().flat_map(|place| {
+        let RuleAlerts { rule, alerts, .. } = &*rules[place];
+        alerts.values().filter(|alert| alert.incident_id.is_some()).map(move |alert| (*rule, alert))
+    });
+    let of_group = alerts.filter(|(rule, alert)| groups.of(rule, &alert.labels) == key);
+    of_group.filter_map(|(_, alert)| alert.incident_id).max()
+}
+
+fn join(rules: &mut [&mut RuleAlerts<'_>], fired: &[Fired], id: IncidentId) {
+    for (place, fingerprint) in fired {
+        let RuleAlerts { alerts, advanced, .. } = &mut *rules[*place];
+        if let Some(alert) = alerts.get_mut(fingerprint) {
+            alert.incident_id = Some(id);
+        }
+        let joined = advanced
+            .transitions
+            .iter_mut()
+            .filter(|change| change.fingerprint == *fingerprint && change.to == Some(AlertState::Firing));
+        joined.for_each(|change| change.incident_id = Some(id));
+    }
+}
+
+fn first_of<'a>(rules: &'a [&mut RuleAlerts<'_>], fired: &[Fired]) -> (&'a AlertRule, &'a AlertInstance) {
+    let (place, fingerprint) = fired[0];
+    let RuleAlerts { rule, alerts, .. } = &*rules[place];
+    (rule, &alerts[&fingerprint])
+}
+
+/// Opens an incident for an alert of a rule.
+async fn opened(
     transaction: &mut Transaction<'_>,
     rule: &AlertRule,
-    alerts: &Instances,
-    first: &AlertInstance,
+    alert: &AlertInstance,
     now: DateTime<Utc>,
 ) -> Result<IncidentId, StoreError> {
-    let known = alerts.values().filter_map(|alert| alert.incident_id).max();
-    if let Some(id) = known
-        && let Some(incident) = transaction.store().lock_incident(id).await?
-        && goes_on(transaction, &incident, now).await?
-    {
-        return Ok(id);
-    }
     let limits = transaction.connection().context().settings.limits.clone();
-    let Revision { incident, change } = open(request(rule, first, &limits), None, now);
+    let Revision { incident, change } = open(request(rule, alert, &limits), None, now);
     transaction.store().insert_incident(&incident).await?;
     transaction.store().insert_incident_change(&change).await?;
     Ok(incident.id)
 }
 
-/// Whether an incident goes on. One that was resolved because its alerts were is open again; what a person
-/// has resolved or closed stays so.
+/// The incident that was a group's, if it goes on. One that was resolved because its alerts were, a short while ago,
+/// is open again; what a person has resolved or closed stays so.
 async fn goes_on(
     transaction: &mut Transaction<'_>,
-    incident: &Incident,
+    known: Option<IncidentId>,
     now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
+) -> Result<Option<IncidentId>, StoreError> {
+    let Some(id) = known else { return Ok(None) };
+    let Some(incident) = transaction.store().lock_incident(id).await? else { return Ok(None) };
     match incident.status {
-        IncidentStatus::Open | IncidentStatus::Investigating => Ok(true),
-        IncidentStatus::Closed => Ok(false),
+        IncidentStatus::Open | IncidentStatus::Investigating => Ok(Some(id)),
+        IncidentStatus::Closed => Ok(None),
         IncidentStatus::Resolved => {
-            let resolved = transaction.store().last_status_change(incident.id).await?;
+            let resolved = transaction.store().last_status_change(id).await?;
             let by_a_person = resolved.is_none_or(|change| change.changed_by.is_some());
-            if !by_a_person {
-                change_status(transaction, incident, IncidentStatus::Open, now).await?;
+            let is_recent = incident.resolved_at.is_some_and(|at| now - at <= RESOLVED_KEPT);
+            if by_a_person || !is_recent {
+                return Ok(None);
             }
-            Ok(!by_a_person)
+            change_status(transaction, &incident, IncidentStatus::Open, now).await?;
+            Ok(Some(id))
         }
     }
 }

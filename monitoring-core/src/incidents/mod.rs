@@ -5,8 +5,10 @@
 
 mod deploy;
 mod lifecycle;
+mod steps;
 mod timeline;
 
 pub(crate) use deploy::{SAYING, deployments_named, says_deployment};
 pub(crate) use lifecycle::{Revision, open, revise};
+pub(crate) use steps::{acknowledged, silenced, unacknowledged};
 pub(crate) use timeline::{TimelineRows, entries, window};

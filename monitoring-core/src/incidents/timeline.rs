@@ -11,7 +11,7 @@ use crate::model::{
     AlertState, AlertTransition, Analysis, Comment, Event, EventType, Incident, IncidentChange, IncidentId,
     Labels, Level, TimelineEntry, TimelineKind,
 };
-use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, Window};
+use crate::store::timeline::{Origin, Step, TimelineEvent, TimelineKey, Window};
 
 /// How far before its start an incident's timeline begins.
 const LEAD: TimeDelta = TimeDelta::hours(1);
@@ -36,6 +36,7 @@ pub(crate) struct TimelineRows {
     pub changes: Vec<IncidentChange>,
     pub comments: Vec<Comment>,
     pub analyses: Vec<Analysis>,
+    pub steps: Vec<Step>,
 }
 
 /// The lines of a page, in the order of its keys. A row that was removed between reading keys and
@@ -66,7 +67,8 @@ pub(crate) fn entries(incident: IncidentId, keys: &[TimelineKey], rows: Timeline
         let place = (Origin::Analysis, 0, analysis.id.into_uuid());
         (place, analysis_entry(&analysis))
     });
-    let people = changes.chain(comments).chain(analyses);
+    let steps = rows.steps.into_iter().map(|Step { id, entry }| ((Origin::Step, 0, id), entry));
+    let people = changes.chain(comments).chain(analyses).chain(steps);
     let mut lines: HashMap<Place, TimelineEntry> =
         events.chain(attachments).chain(transitions).chain(people).collect();
     keys.iter().filter_map(|key| lines.remove(&(key.origin, key.version, key.id))).collect()

@@ -96,9 +96,12 @@ pub struct CreateAlertRequest {
     /// Whether the rule is evaluated.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// Whether firing opens an incident.
+    /// Whether firing opens an incident, or joins that of the alerts which people are told of together.
     #[serde(default)]
     pub open_incident: bool,
+    /// Whether an incident is resolved when the last alert that is part of it is one of this rule's and ends.
+    #[serde(default = "yes")]
+    pub resolve_incident: bool,
 }
 
 impl CreateAlertRequest {
@@ -133,6 +136,7 @@ impl CreateAlertRequest {
             annotations: HashMap::new(),
             enabled: yes(),
             open_incident: false,
+            resolve_incident: yes(),
         }
     }
 }
@@ -224,6 +228,10 @@ pub struct UpdateAlertRequest {
     #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub open_incident: Option<bool>,
+    /// Whether the end of its alerts resolves an incident.
+    #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub resolve_incident: Option<bool>,
     /// The version the caller has seen. If the rule has changed since, nothing happens and the
     /// answer is a conflict.
     #[serde(deserialize_with = "null::refused", skip_serializing_if = "Option::is_none")]
@@ -277,8 +285,11 @@ pub struct AlertRule {
     pub annotations: Labels,
     /// Whether the rule is evaluated.
     pub enabled: bool,
-    /// Whether firing opens an incident.
+    /// Whether firing opens an incident, or joins that of the alerts which people are told of together.
     pub open_incident: bool,
+    /// Whether an incident is resolved when the last alert that is part of it is one of this rule's and ends.
+    #[serde(default = "yes")]
+    pub resolve_incident: bool,
     /// Who made it.
     pub created_by: Option<Uuid>,
     /// When.

@@ -142,7 +142,7 @@ impl fmt::Display for SeriesId {
 }
 
 /// UUIDv7 (RFC 9562 §5.7) of a wall-clock time; times before 1970 count as 1970.
-fn uuid_at(time: DateTime<Utc>) -> Uuid {
+pub(crate) fn uuid_at(time: DateTime<Utc>) -> Uuid {
     let millis = u64::try_from(time.timestamp_millis()).unwrap_or(0);
     let random = random_u128().to_le_bytes();
     let mut tail = [0; 10];

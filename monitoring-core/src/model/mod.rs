@@ -65,6 +65,7 @@ pub use event_type::{EventType, IntoEventType};
 pub use exemplar::Exemplar;
 pub(crate) use exemplar::{bucket_of, is_news, keep_newest};
 pub use hex::HexDigits;
+pub(crate) use id::uuid_at;
 pub use id::{
     AlertRuleId, AlertTransitionId, AnalysisId, CommentId, EventId, IncidentId, NotificationId, ReceiverId,
     SeriesId, SilenceId,

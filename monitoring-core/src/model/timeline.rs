@@ -24,6 +24,12 @@ pub enum TimelineKind {
     Deploy,
     /// An analysis found something new.
     Analysis,
+    /// A receiver was told of alerts that are part of the incident, or could not be.
+    Notification,
+    /// Somebody takes care of such alerts, or does so no longer.
+    Acknowledgement,
+    /// Such alerts are told to nobody for a while, or are told again.
+    Silence,
 }
 
 /// One line of a timeline.
@@ -35,14 +41,15 @@ pub struct TimelineEntry {
     pub timestamp: DateTime<Utc>,
     /// What it tells of.
     pub kind: TimelineKind,
-    /// Who reported it: an event's source, or `incident` for what people did to the incident.
+    /// Who reported it: an event's source, the rule of an alert, the receiver of a notification, or `incident`
+    /// for what people did to the incident.
     pub source: String,
     /// What happened, in one sentence.
     pub message: String,
     /// How bad it is, where the entry says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
-    /// Id of the event, comment, change or analysis behind the entry.
+    /// Id of the event, comment, change, analysis, notification, silence or acknowledged rule behind the entry.
     pub reference: String,
     /// The user who sent the event, made the change or wrote the comment, if a person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]

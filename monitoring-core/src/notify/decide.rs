@@ -1,11 +1,11 @@
 //! Keeps what was decided, and the messages that follow, in one transaction.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::alerting::routing::{Habits, Plan, Router, Situation, dedup_key, next_due, plan};
+use crate::alerting::routing::{CompiledRouting, Habits, Plan, Situation, dedup_key, next_due, plan};
 use crate::model::{
     Acknowledgement, AlertInstance, AlertInstanceFilter, AlertState, Message, Notification,
     NotificationGroup, NotificationId, NotificationStatus, Page, ReceiverId, Silence, SilenceFilter,
@@ -47,7 +47,7 @@ const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(30);
 /// Decides again and again; remembers what the routing was compiled to, and when nothing was to be said.
 #[derive(Debug, Default)]
 pub(crate) struct Decider {
-    compiled: Mutex<Option<(i64, Arc<Option<Router>>)>>,
+    compiled: CompiledRouting,
     settled: Mutex<Option<Settled>>,
 }
 
@@ -213,24 +213,7 @@ impl Decider {
 
     fn plan(&self, known: &Known, waiting: &[Notification], now: DateTime<Utc>) -> Plan {
         let situation = known.situation(waiting, now);
-        plan(self.router(&known.routing).as_ref().as_ref(), &known.groups, &situation)
-    }
-
-    fn router(&self, routing: &StoredRouting) -> Arc<Option<Router>> {
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*compiled {
-            Some((version, router)) if *version == routing.version => router.clone(),
-            _ => {
-                let router = Router::compile(&routing.routing).unwrap_or_else(|invalid| {
-                    tracing::error!(target: "monitoring::internal", %invalid,
-                        "the routing of alerts makes no sense, so nobody is told of any");
-                    None
-                });
-                let router = Arc::new(router);
-                *compiled = Some((routing.version, router.clone()));
-                router
-            }
-        }
+        plan(self.compiled.of(&known.routing).as_ref().as_ref(), &known.groups, &situation)
     }
 }
 

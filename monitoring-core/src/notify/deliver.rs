@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::retry::{Answer, Verdict, after};
 use super::sender::{Notifiers, Sender};
+use super::told::tell_incidents;
 use crate::alerting::routing::{Router, refused};
 use crate::ingest::Recorder;
 use crate::model::{
@@ -159,7 +160,11 @@ impl Deliverer {
         let is_mine = if is_forgetful(receiver) && is_mere_repetition(after) {
             store.drop_notification(after.id, claimant).await?
         } else {
-            store.finish_notification(after, claimant).await?
+            let is_mine = store.finish_notification(after, claimant).await?;
+            if is_mine {
+                tell_incidents(&mut store, &receiver.name, after, self.now()).await?;
+            }
+            is_mine
         };
         if is_mine && let Some(routing) = routing {
             say_again(&mut store, &routing, receiver, after, self.now()).await?;

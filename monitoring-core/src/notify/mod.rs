@@ -27,6 +27,7 @@ mod secret_parts;
 mod sender;
 #[cfg(feature = "email")]
 mod smtp;
+mod told;
 #[cfg_attr(not(all(feature = "notify", feature = "email")), allow(dead_code))]
 mod way;
 

@@ -55,6 +55,8 @@ pub(crate) async fn prepare(pool: &Pool) -> Result<(), StoreError> {
 /// What one run removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RetentionReport {
+    /// Whether somebody else was writing the archive, so that nothing was removed.
+    pub is_busy: bool,
     pub expired: Expired,
     /// Files written of events, and of samples.
     pub event_files: u64,
@@ -73,6 +75,7 @@ impl RetentionReport {
         let Expired { events, samples, chunks } = self.expired;
         let table = |of: Removed, files: u64| json!({"rows": of.rows, "bytes": of.bytes, "partitions": of.partitions, "files": files});
         json!({
+            "busy": self.is_busy,
             "events_deleted": events.rows,
             "samples_deleted": samples.rows,
             "chunks_deleted": chunks.rows,

@@ -11,6 +11,7 @@ use crate::alerting::routing::{
     Conditions, Muting, Router, Silenced, by_fingerprint, check_silence_matchers,
 };
 use crate::error::{Error, Result};
+use crate::incidents::{acknowledged, unacknowledged};
 use crate::model::{
     AcknowledgeRequest, Acknowledgement, AlertGroup, AlertInstance, AlertInstanceFilter, AlertMatchers,
     AlertRuleId, AlertState, AlertStatus, Invalid, Page, Silence, SilenceFilter, ToldAlert,
@@ -19,6 +20,7 @@ use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::alerts::AlertStore as _;
 use crate::store::routing::RoutingStore as _;
 use crate::store::silences::SilenceStore as _;
+use crate::store::timeline::{Firing, TimelineStore as _};
 use crate::store::{AsConnection, Connection, Store};
 
 /// Silences and acknowledgements that are looked at: the newest.
@@ -98,7 +100,7 @@ async fn acknowledge(
 
     let mut transaction = connection.begin().await?;
     let found = transaction.store().alert_rule(rule).await?;
-    found.ok_or_else(|| Error::not_found("alert rule", rule))?;
+    let found = found.ok_or_else(|| Error::not_found("alert rule", rule))?;
     let seen = firing_of(&mut transaction.store(), rule, &conditions).await?;
     if seen.is_empty() {
         let message = "no alert of the rule with these labels fires, so there is none to acknowledge";
@@ -120,6 +122,9 @@ async fn acknowledge(
     let before = said_about(&mut transaction.store(), &seen, now).await?;
     for acknowledgement in &acknowledgements {
         transaction.store().put_acknowledgement(acknowledgement).await?;
+    }
+    if let Some(said) = acknowledgements.first() {
+        transaction.store().insert_step(&firings(&seen), &acknowledged(&found.name, said)).await?;
     }
     let states = (&before, &acknowledgements);
     record_audit(&mut transaction.connection(), actor, "alert.acknowledge", rule, states).await?;
@@ -145,7 +150,7 @@ async fn withdraw(connection: &mut Connection<'_>, rule: AlertRuleId, actor: Opt
     let now = connection.context().settings.clock.now();
     let mut transaction = connection.begin().await?;
     let found = transaction.store().alert_rule(rule).await?;
-    found.ok_or_else(|| Error::not_found("alert rule", rule))?;
+    let found = found.ok_or_else(|| Error::not_found("alert rule", rule))?;
     let firing = firing_of(&mut transaction.store(), rule, &Conditions::default()).await?;
     let before = said_about(&mut transaction.store(), &firing, now).await?;
     if before.is_empty() {
@@ -155,6 +160,9 @@ async fn withdraw(connection: &mut Connection<'_>, rule: AlertRuleId, actor: Opt
     for said in &before {
         transaction.store().delete_acknowledgement(said.fingerprint, said.fired_at).await?;
     }
+    let withdrawn: Vec<_> = before.iter().map(|said| (said.fingerprint, said.fired_at)).collect();
+    let step = unacknowledged(&found.name, rule, actor, now);
+    transaction.store().insert_step(&withdrawn, &step).await?;
     let states = (&before, None::<()>);
     record_audit(&mut transaction.connection(), actor, "alert.unacknowledge", rule, states).await?;
     Ok(transaction.commit().await?)
@@ -174,13 +182,17 @@ async fn firing_of(
     Ok(firing.filter(|alert| of_rule.contains(&alert.fingerprint)).collect())
 }
 
+fn firings(alerts: &[ToldAlert]) -> Vec<Firing> {
+    alerts.iter().map(|alert| (alert.fingerprint, alert.starts_at)).collect()
+}
+
 /// What is said already about these alerts.
 async fn said_about(
     store: &mut Store<'_>,
     alerts: &[ToldAlert],
     now: DateTime<Utc>,
 ) -> Result<Vec<Acknowledgement>> {
-    let firings: HashSet<_> = alerts.iter().map(|alert| (alert.fingerprint, alert.starts_at)).collect();
+    let firings: HashSet<_> = firings(alerts).into_iter().collect();
     let mut said = store.acknowledgements(now, SAID_MAX).await?;
     said.retain(|said| firings.contains(&(said.fingerprint, said.fired_at)));
     Ok(said)

@@ -5,14 +5,18 @@ use uuid::Uuid;
 
 use super::record_audit;
 use super::texts::Texts;
-use crate::alerting::routing::check_silence_matchers;
+use crate::alerting::routing::{Conditions, check_silence_matchers};
 use crate::error::{Error, Result};
+use crate::incidents::silenced;
 use crate::model::{
-    AlertMatcher, AlertMatchers, AlertRule, AlertRuleId, CreateSilenceRequest, Invalid, MatchOperator, Page,
-    Silence, SilenceAlertRequest, SilenceFilter, SilenceId, SilenceState, Slice,
+    AlertInstanceFilter, AlertMatcher, AlertMatchers, AlertRule, AlertRuleId, AlertState,
+    CreateSilenceRequest, Invalid, MatchOperator, Page, Silence, SilenceAlertRequest, SilenceFilter,
+    SilenceId, SilenceState, Slice,
 };
+use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::alerts::AlertStore as _;
 use crate::store::silences::SilenceStore as _;
+use crate::store::timeline::TimelineStore as _;
 use crate::store::{AsConnection, Connection, Context};
 
 /// Silences that are not over, and regular expressions in all of these.
@@ -77,7 +81,24 @@ async fn refuse_too_many(connection: &mut Connection<'_>, new: &Silence) -> Resu
 async fn insert(connection: &mut Connection<'_>, silence: &Silence, actor: Option<Uuid>) -> Result<()> {
     refuse_too_many(connection, silence).await?;
     connection.store().insert_silence(silence).await?;
+    tell_incidents(connection, silence, actor, silence.created_at).await?;
     record_audit(connection, actor, "silence.create", silence.id, (None::<&Silence>, silence)).await
+}
+
+/// Has the timelines of incidents tell of a silence that is about their alerts, as it is now.
+async fn tell_incidents(
+    connection: &mut Connection<'_>,
+    silence: &Silence,
+    actor: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let conditions = Conditions::compile(&silence.matchers, "matchers")?;
+    let filter = AlertInstanceFilter { states: vec![AlertState::Firing], ..Default::default() };
+    let alerts = connection.store().alert_instances(&filter).await?;
+    let of_incidents = alerts.iter().filter(|alert| alert.incident_id.is_some());
+    let hidden = of_incidents.filter(|alert| conditions.accept(&alert.labels));
+    let firings: Vec<_> = hidden.filter_map(|alert| Some((alert.fingerprint, alert.fired_at?))).collect();
+    Ok(connection.store().insert_step(&firings, &silenced(silence, actor, now)).await?)
 }
 
 /// The silence of a request, checked.
@@ -220,6 +241,7 @@ async fn update(
     let (created_by, created_at) = (before.created_by, before.created_at);
     let after = Silence { id, starts_at, created_by, created_at, ..wanted };
     transaction.store().update_silence(&after).await?;
+    tell_incidents(&mut transaction.connection(), &after, actor, now).await?;
     record_audit(&mut transaction.connection(), actor, "silence.update", id, (&before, &after)).await?;
     transaction.commit().await?;
     Ok(after)
@@ -259,6 +281,7 @@ async fn end(
     let starts_at = before.starts_at.min(now);
     let after = Silence { starts_at, ends_at: now, updated_at: now, ..before.clone() };
     connection.store().update_silence(&after).await?;
+    tell_incidents(connection, &after, actor, now).await?;
     record_audit(connection, actor, "silence.expire", before.id, (before, &after)).await?;
     Ok(after)
 }

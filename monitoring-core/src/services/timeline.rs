@@ -9,9 +9,9 @@ use crate::store::{AsConnection, Connection, Store};
 
 /// What happened around an incident, oldest first: all events from one hour before its start to
 /// its resolution (or now), events attached to it whenever they happened, alerts that began or ceased
-/// to fire meanwhile, and everything people did to it. Of what happened at the same instant, events come
-/// first, then alerts, then changes, then comments, then
-/// analyses.
+/// to fire meanwhile, who was told of its alerts, who acknowledged or silenced them, and everything people did
+/// to it. Of what happened at the same instant, events come first, then alerts, then changes, then comments,
+/// then analyses, then what was told and said of alerts.
 ///
 /// An event is an alert if its type says so, and marks a deployment if it has a tag `deploy`,
 /// `deployment` or `deployment_id` (and that is neither empty nor `false`), or a tag `event` or
@@ -82,6 +82,9 @@ async fn rows(store: &mut Store<'_>, window: &Window, keys: &[TimelineKey]) -> R
     }
     if let Some((first, last)) = ends(keys, Origin::Analysis) {
         rows.analyses = store.analyses_between(id, first, last).await?;
+    }
+    if let Some((first, last)) = ends(keys, Origin::Step) {
+        rows.steps = store.steps_between(id, first, last).await?;
     }
     Ok(rows)
 }

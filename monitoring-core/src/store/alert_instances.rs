@@ -1,6 +1,8 @@
 //! What a store promises about alerts.
 
-use crate::model::{AlertInstance, AlertInstanceFilter, AlertRuleId, Fingerprint};
+use std::collections::BTreeSet;
+
+use crate::model::{AlertInstance, AlertInstanceFilter, AlertRuleId, Fingerprint, IncidentId};
 
 super::store_trait! {
     /// Alerts that are pending, firing, or resolved a short while ago.
@@ -11,6 +13,9 @@ super::store_trait! {
 
         /// How many alerts fire.
         fn firing_alerts() -> i64;
+
+        /// Those of these incidents that an alert which fires is part of.
+        fn kept_open(incidents: &BTreeSet<IncidentId>) -> Vec<IncidentId>;
 
         /// Writes alerts, each once.
         fn put_alert_instances(alerts: &[&AlertInstance]) -> ();

@@ -10,6 +10,8 @@ pub(crate) struct OpenIncident {
     pub id: IncidentId,
     /// When it was opened, or last opened again.
     pub opened_at: DateTime<Utc>,
+    /// When an alert last joined it.
+    pub joined_at: Option<DateTime<Utc>>,
     /// When the last analysis was made.
     pub analyzed_at: Option<DateTime<Utc>>,
 }
@@ -45,6 +47,9 @@ super::store_trait! {
 
         /// When an incident that had been resolved or closed was last opened again.
         fn reopened_at(incident: IncidentId) -> Option<DateTime<Utc>>;
+
+        /// When an alert last joined an incident.
+        fn joined_at(incident: IncidentId) -> Option<DateTime<Utc>>;
 
         /// What incidents that started in a period looked like when an analysis of this method last found
         /// anything: up to `limit`, the last started first.

@@ -1,5 +1,7 @@
 //! What a store promises about incidents.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::model::{
     Comment, Event, EventId, Incident, IncidentChange, IncidentFilter, IncidentId, Page, Slice,
 };
@@ -24,6 +26,16 @@ super::store_trait! {
 
         /// The incident with this id, which nobody else changes until the transaction ends.
         fn lock_incident(id: IncidentId) -> Option<Incident>;
+
+        /// Has nobody else change any of these incidents until the transaction ends.
+        fn lock_incidents(ids: &BTreeSet<IncidentId>) -> ();
+
+        /// The last incident of each of these groups of alerts, if it had one. Nobody else asks for any of
+        /// these groups until the transaction ends.
+        fn lock_incident_groups(keys: &BTreeSet<String>) -> BTreeMap<String, IncidentId>;
+
+        /// Makes incidents the last of groups that are locked.
+        fn put_incident_groups(incidents: &BTreeMap<String, IncidentId>) -> ();
 
         /// Incidents, the last started first.
         fn incidents(filter: &IncidentFilter, page: &Page) -> Slice<Incident>;

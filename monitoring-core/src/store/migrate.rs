@@ -48,6 +48,7 @@ pub(super) async fn postgres(
         script!("postgres", 10, "0010_notifications_unheard"),
         script!("postgres", 11, "0011_events_author"),
         script!("postgres", 12, "0012_rule_owners"),
+        script!("postgres", 13, "0013_incidents"),
     ];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
@@ -176,6 +177,7 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 10, "0010_notifications_unheard"),
         script!("sqlite", 11, "0011_events_author"),
         script!("sqlite", 12, "0012_rule_owners"),
+        script!("sqlite", 13, "0013_incidents"),
     ];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::model::{
-    AlertTransition, Analysis, Comment, Event, EventId, EventType, IncidentChange, IncidentId, Level, Page,
-    Tags,
+    AlertTransition, Analysis, Comment, Event, EventId, EventType, Fingerprint, IncidentChange, IncidentId,
+    Level, Page, Tags, TimelineEntry, uuid_at,
 };
 
 /// Whose timeline, and which events belong to it.
@@ -31,11 +31,19 @@ pub(crate) enum Origin {
     Change,
     Comment,
     Analysis,
+    Step,
 }
 
 impl Origin {
-    const ALL: [Self; 6] =
-        [Self::Event, Self::Attachment, Self::Transition, Self::Change, Self::Comment, Self::Analysis];
+    const ALL: [Self; 7] = [
+        Self::Event,
+        Self::Attachment,
+        Self::Transition,
+        Self::Change,
+        Self::Comment,
+        Self::Analysis,
+        Self::Step,
+    ];
 
     /// The reverse of the number statements write for it.
     pub(crate) fn of(number: i64) -> Option<Self> {
@@ -50,8 +58,8 @@ pub(crate) struct TimelineKey {
     pub origin: Origin,
     /// The version a change made; 0 for what has an id.
     pub version: i64,
-    /// The id of an event, a change of an alert's state, a comment or an analysis; nil for a change of the
-    /// incident.
+    /// The id of an event, a change of an alert's state, a comment, an analysis or a step; nil for a change of
+    /// the incident.
     pub id: Uuid,
 }
 
@@ -87,13 +95,29 @@ impl From<Event> for TimelineEvent {
     }
 }
 
+/// Something that was said about the alerts of an incident, as its timeline tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Step {
+    pub id: Uuid,
+    pub entry: TimelineEntry,
+}
+
+impl Step {
+    pub(crate) fn new(entry: TimelineEntry) -> Self {
+        Self { id: uuid_at(entry.timestamp), entry }
+    }
+}
+
+/// One firing of an alert: which, and when it began.
+pub(crate) type Firing = (Fingerprint, DateTime<Utc>);
+
 super::store_trait! {
     /// Timelines of incidents. The rows between two keys of a page are exactly those of the page.
     TimelineStore {
         /// The keys of a page, oldest first: events in the window, attached events wherever they
         /// are, alerts that began or ceased to fire in the window, every change of state of those whose
-        /// rules the incident is about, and all changes, comments
-        /// and analyses that say something new.
+        /// rules the incident is about, and all changes, comments, analyses that say something new, and
+        /// steps.
         fn timeline_keys(window: &Window, page: &Page) -> Vec<TimelineKey>;
 
         /// Events that are not attached, between two keys and with them.
@@ -137,5 +161,15 @@ super::store_trait! {
             first: &TimelineKey,
             last: &TimelineKey,
         ) -> Vec<Analysis>;
+
+        /// Steps, between two keys and with them.
+        fn steps_between(
+            incident: IncidentId,
+            first: &TimelineKey,
+            last: &TimelineKey,
+        ) -> Vec<Step>;
+
+        /// Adds a step to the timeline of each incident that one of these firings is or was part of.
+        fn insert_step(firings: &[Firing], step: &Step) -> ();
     }
 }

@@ -158,6 +158,7 @@ mod tests {
         let of = |n: i64, minutes: Option<i64>| OpenIncident {
             id: IncidentId::at(now - TimeDelta::seconds(n)),
             opened_at: now,
+            joined_at: None,
             analyzed_at: minutes.map(|minutes| now - TimeDelta::minutes(minutes)),
         };
         let mut due = [of(1, None), of(2, Some(9)), of(3, None)];

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::supervisor::INTERNAL_TARGET;
+use crate::error::{Error, Result};
 use crate::random::random_u128;
 use crate::store::leases::{Lease, LeaseStore as _};
 use crate::store::{Access, AsConnection as _, Pool, StoreError};
@@ -36,12 +37,19 @@ impl Rhythm {
     fn of(pool: &Pool) -> Self {
         if pool.is_embedded() { Self::FILE } else { Self::REPLICAS }
     }
+
+    /// How long whoever has no lease waits until it asks again.
+    const fn retry(self) -> Duration {
+        if self.every.as_millis() < RETRY_MAX.as_millis() { self.every } else { RETRY_MAX }
+    }
 }
 
 /// How long whoever has no lease waits until it asks again, at most.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// What asking may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// After this whoever finds somebody else at what is [run once](run_once) asks again.
+pub(super) const ONCE_RETRY: Duration = Rhythm::REPLICAS.retry();
 
 /// Runs until `stop`: `work`, again and again with a pause of `pause`, as long as the lease `name` is
 /// held. Work is given up where it stands when the lease is lost; what it writes under the lease is
@@ -57,6 +65,53 @@ pub(crate) async fn run_led<F: Future<Output = ()>>(
     run_in_rhythm(rhythm, pool, name, pause, stop, work).await;
 }
 
+/// Does `work` once, while the lease `name` is held; `None` if somebody else holds it. On a file too, because
+/// one process may be asked for it twice at once. Work is given up where it stands when the lease is lost.
+///
+/// # Errors
+///
+/// Those of the work; storage failed, or the lease was lost.
+pub(super) async fn run_once<T, F: Future<Output = Result<T>>>(
+    pool: &Pool,
+    name: &'static str,
+    work: impl FnOnce(Lease) -> F,
+) -> Result<Option<T>> {
+    once_in_rhythm(Rhythm::REPLICAS, pool, name, work).await
+}
+
+async fn once_in_rhythm<T, F: Future<Output = Result<T>>>(
+    rhythm: Rhythm,
+    pool: &Pool,
+    name: &'static str,
+    work: impl FnOnce(Lease) -> F,
+) -> Result<Option<T>> {
+    let holder = Uuid::from_u128(random_u128());
+    let Some(lease) = acquire(pool, name, holder, rhythm).await? else { return Ok(None) };
+    let outcome = tokio::select! {
+        outcome = work(lease.clone()) => outcome.map(Some),
+        () = hold(pool, &lease, rhythm) => Err(lost()),
+    };
+    // Whoever is not told waits until it is over.
+    let _ = in_time(release(pool, &lease)).await;
+    outcome
+}
+
+/// Makes sure that nobody else has taken the lease that this is [done under](run_once).
+///
+/// # Errors
+///
+/// Somebody has; or storage failed.
+pub(super) async fn make_sure(pool: &Pool, lease: &Lease) -> Result<()> {
+    match renew(pool, lease, Rhythm::REPLICAS).await? {
+        true => Ok(()),
+        false => Err(lost()),
+    }
+}
+
+fn lost() -> Error {
+    StoreError::no_answer(Rhythm::REPLICAS.ttl).into()
+}
+
 async fn run_in_rhythm<F: Future<Output = ()>>(
     mut rhythm: Rhythm,
     pool: Pool,
@@ -69,7 +124,7 @@ async fn run_in_rhythm<F: Future<Output = ()>>(
     while !stop.is_cancelled() {
         let lease = stop.run_until_cancelled(in_time(acquire(&pool, name, holder, rhythm))).await;
         let Some(Ok(Some(lease))) = lease else {
-            stop.run_until_cancelled(tokio::time::sleep(rhythm.every.min(RETRY_MAX))).await;
+            stop.run_until_cancelled(tokio::time::sleep(rhythm.retry())).await;
             continue;
         };
         // Whoever takes it from this one is not to be fought.
@@ -297,6 +352,57 @@ mod tests {
                 std::future::pending()
             };
             tokio::join!(next, run_in_rhythm(brief, pool.clone(), "test", R.every, stop.clone(), work));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_dies_is_replaced_within_ten_seconds() {
+        on_each_database(|pool| async move {
+            let rhythm = if pool.is_embedded() { R } else { Rhythm::of(&pool) };
+            // It may have renewed its lease just before; whoever else asks then waits, and may be answered late.
+            let replaced_within = rhythm.ttl + rhythm.retry() + PATIENCE;
+            assert!(replaced_within <= Duration::from_secs(10), "{replaced_within:?}");
+            assert!(rhythm.every + PATIENCE < rhythm.ttl, "one renewal that fails costs nothing");
+        })
+        .await;
+        assert_eq!(ONCE_RETRY, R.retry());
+    }
+
+    #[tokio::test]
+    async fn what_is_run_once_keeps_its_lease_while_it_works() {
+        on_each_database(|pool| async move {
+            let brief = Rhythm { ttl: Duration::from_secs(2), every: Duration::from_millis(100), ..R };
+            let other = Uuid::from_u128(1);
+            let work = |_| async {
+                acquire(&pool, "as old", Uuid::from_u128(2), brief).await?.expect("it is free");
+                while acquire(&pool, "as old", other, brief).await?.is_none() {
+                    assert_eq!(acquire(&pool, "test", other, brief).await?, None, "somebody is at it");
+                    tokio::time::sleep(brief.every).await;
+                }
+                Ok(acquire(&pool, "test", other, brief).await?)
+            };
+            let meanwhile = once_in_rhythm(brief, &pool, "test", work).await.unwrap();
+            assert_eq!(meanwhile, Some(None), "it is held longer than it is good for");
+            assert!(acquire(&pool, "test", other, brief).await.unwrap().is_some(), "it is given back");
+            assert_eq!(once_in_rhythm(brief, &pool, "test", async |_| Ok(())).await.unwrap(), None);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn what_is_run_once_is_given_up_when_somebody_else_has_taken_over() {
+        on_each_database(|pool| async move {
+            let work = |lease: Lease| {
+                let pool = &pool;
+                async move {
+                    release(pool, &lease).await?;
+                    acquire(pool, "test", Uuid::from_u128(1), R).await?.expect("it is free");
+                    assert!(make_sure(pool, &lease).await.is_err());
+                    std::future::pending::<Result<()>>().await
+                }
+            };
+            assert!(run_once(&pool, "test", work).await.is_err());
         })
         .await;
     }

@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use uuid::Uuid;
 
+use super::leader::{make_sure, run_once};
 use super::supervisor::INTERNAL_TARGET;
 use crate::compaction;
 use crate::config::Retention;
 use crate::error::{Error, Result};
 use crate::model::{Event, Sample, Series, SeriesId};
-use crate::random::random_u128;
 use crate::retention::{
     self, ArchiveFile, Line, RetentionReport, Written, chunk_lines, event_lines, in_time, rest, sample_lines,
 };
@@ -26,11 +25,8 @@ use crate::store::leases::{Lease, LeaseStore as _};
 use crate::store::partitions::DayTable;
 use crate::store::{Access, AsConnection as _, Pool, Store, StoreError};
 
-/// Who writes archives.
-const LEASE: &str = "archive";
-/// How long a lease is good for; it is renewed with every page that comes a while after the last time.
-const LEASE_TTL: Duration = Duration::from_secs(300);
-const LEASE_RENEWED_AFTER: Duration = Duration::from_secs(30);
+/// Who writes archives, whether the clock or a person asked for it.
+pub(super) const LEASE: &str = "archive";
 /// Events read at once.
 const EVENTS_MAX: u32 = 500;
 /// Chunks read at once, of so many series.
@@ -39,7 +35,8 @@ const SERIES_MAX: usize = 64;
 /// What is on its way when a day is over may take so long to be stored.
 const GRACE: TimeDelta = TimeDelta::hours(1);
 
-/// Removes old telemetry, forgets what was known of it, and says what that was.
+/// Removes old telemetry, forgets what was known of it, and says what that was; or that somebody else is at it,
+/// or was until a few seconds ago and died.
 ///
 /// # Errors
 ///
@@ -48,7 +45,7 @@ const GRACE: TimeDelta = TimeDelta::hours(1);
 pub(crate) async fn retain(pool: &Pool) -> Result<RetentionReport> {
     let mut report = RetentionReport::default();
     let outcome = remove(pool, &mut report).await;
-    if report != RetentionReport::default() {
+    if !report.is_busy && report != RetentionReport::default() {
         let removed = report.to_json();
         tracing::info!(target: INTERNAL_TARGET, %removed, "old telemetry was removed");
     }
@@ -57,6 +54,9 @@ pub(crate) async fn retain(pool: &Pool) -> Result<RetentionReport> {
 
 async fn remove(pool: &Pool, report: &mut RetentionReport) -> Result<()> {
     let days = remove_days(pool, report).await;
+    if report.is_busy {
+        return Ok(());
+    }
     report.exemplars = retention::trim_exemplars(pool).await?;
     // Whether or not a day failed: it may for ever, and what its file says of a series outlives that.
     if !matches!(days, Ok(false)) {
@@ -102,17 +102,14 @@ struct Archiving<'p> {
 impl Archiving<'_> {
     /// Writes and removes every day that is too old; returns whether all of it is gone.
     async fn run(mut self) -> Result<bool> {
-        let Some(mut held) = Held::take(self.pool).await? else {
-            tracing::debug!(target: INTERNAL_TARGET, "somebody else is writing the archive");
-            return Ok(false);
-        };
-        let outcome = self.run_under(&mut held).await;
-        held.give_back().await;
-        outcome.map(|()| !self.is_left)
+        let (pool, archiving) = (self.pool, &mut self);
+        let run = |lease: Lease| async move { archiving.run_under(&lease).await };
+        self.report.is_busy = run_once(pool, LEASE, run).await?.is_none();
+        Ok(!self.is_left)
     }
 
     /// A day that fails keeps no other from leaving; the first failure is told.
-    async fn run_under(&mut self, held: &mut Held<'_>) -> Result<()> {
+    async fn run_under(&mut self, lease: &Lease) -> Result<()> {
         let mut outcome = self.tidy().await;
         let events_before = before(self.pool, self.pool.context().settings.retention.events);
         let samples_before = samples_before(self.pool);
@@ -122,7 +119,7 @@ impl Archiving<'_> {
             (DayTable::Samples, samples_before),
         ] {
             for day in self.days(table, before).await? {
-                let done = self.archive(held, table, day).await;
+                let done = self.archive(lease, table, day).await;
                 outcome = outcome.and(done);
             }
         }
@@ -135,13 +132,13 @@ impl Archiving<'_> {
         Ok(retention::move_strays(self.pool).await?)
     }
 
-    async fn archive(&mut self, held: &mut Held<'_>, table: DayTable, day: NaiveDate) -> Result<()> {
+    async fn archive(&mut self, lease: &Lease, table: DayTable, day: NaiveDate) -> Result<()> {
         let pages = match table {
-            DayTable::Events => Pages::Events(self.write_events(held, day).await?),
-            DayTable::Chunks => Pages::Chunks(self.write_samples(held, day).await?),
+            DayTable::Events => Pages::Events(self.write_events(lease, day).await?),
+            DayTable::Chunks => Pages::Chunks(self.write_samples(lease, day).await?),
             DayTable::Samples => Pages::Landing,
         };
-        self.remove(held, day, &pages).await
+        self.remove(lease, day, &pages).await
     }
 
     async fn days(&self, table: DayTable, before: DateTime<Utc>) -> Result<Vec<NaiveDate>, StoreError> {
@@ -149,11 +146,10 @@ impl Archiving<'_> {
         in_time(connection.as_connection().store().days_before(table, before.date_naive())).await
     }
 
-    async fn write_events(&mut self, held: &mut Held<'_>, day: NaiveDate) -> Result<Vec<EventPage>> {
-        let mut file = FileInHand::new(self.folder, "events", day, held.lease.token);
+    async fn write_events(&mut self, lease: &Lease, day: NaiveDate) -> Result<Vec<EventPage>> {
+        let mut file = FileInHand::new(self.folder, "events", day, lease.token);
         let mut pages: Vec<EventPage> = Vec::new();
         loop {
-            held.keep().await?;
             let after = pages.last().map(|page| page.last);
             let events = self.events(day, after).await?;
             let Some(last) = events.last() else { break };
@@ -161,7 +157,7 @@ impl Archiving<'_> {
             pages.push(EventPage { after, last, events: events.len() as u64 });
             file.write(move || event_lines(&events)).await?;
         }
-        self.report.event_files += file.finish(held).await?;
+        self.report.event_files += file.finish(self.pool, lease).await?;
         Ok(pages)
     }
 
@@ -170,14 +166,13 @@ impl Archiving<'_> {
         in_time(connection.as_connection().store().events_of_day(day, after, EVENTS_MAX)).await
     }
 
-    async fn write_samples(&mut self, held: &mut Held<'_>, day: NaiveDate) -> Result<Vec<ChunkPage>> {
-        let mut file = FileInHand::new(self.folder, "metric_samples", day, held.lease.token);
-        let mut unreadable = FileInHand::new(self.folder, "metric_chunks", day, held.lease.token);
+    async fn write_samples(&mut self, lease: &Lease, day: NaiveDate) -> Result<Vec<ChunkPage>> {
+        let mut file = FileInHand::new(self.folder, "metric_samples", day, lease.token);
+        let mut unreadable = FileInHand::new(self.folder, "metric_chunks", day, lease.token);
         let mut pages: Vec<ChunkPage> = Vec::new();
         for ids in self.series_of(day).await?.chunks(SERIES_MAX) {
             let mut after = None;
             loop {
-                held.keep().await?;
                 let (chunks, series) = self.chunks(day, ids, after).await?;
                 let Some(last) = chunks.last() else { break };
                 after = Some(last.key);
@@ -199,7 +194,8 @@ impl Archiving<'_> {
                 }
             }
         }
-        self.report.sample_files += file.finish(held).await? + unreadable.finish(held).await?;
+        self.report.sample_files +=
+            file.finish(self.pool, lease).await? + unreadable.finish(self.pool, lease).await?;
         Ok(pages)
     }
 
@@ -223,12 +219,11 @@ impl Archiving<'_> {
     }
 
     /// Removes what was read, in as many transactions as the database likes, each under the lease.
-    async fn remove(&mut self, held: &mut Held<'_>, day: NaiveDate, pages: &Pages) -> Result<()> {
+    async fn remove(&mut self, lease: &Lease, day: NaiveDate, pages: &Pages) -> Result<()> {
         let mut done = 0;
         loop {
             let begin = Instant::now();
-            held.keep().await?;
-            let removal = in_time(self.remove_some(&held.lease, day, pages, done)).await?;
+            let removal = in_time(self.remove_some(lease, day, pages, done)).await?;
             if removal.is_changed {
                 // What has come since is written and removed the next time.
                 self.is_left = true;
@@ -321,47 +316,6 @@ impl Pages {
     }
 }
 
-/// The lease of whoever writes the archive, whether the clock or a person asked for it.
-struct Held<'p> {
-    pool: &'p Pool,
-    lease: Lease,
-    renewed: Instant,
-}
-
-impl<'p> Held<'p> {
-    /// None while somebody else has it.
-    async fn take(pool: &'p Pool) -> Result<Option<Self>, StoreError> {
-        let holder = Uuid::from_u128(random_u128());
-        let mut connection = pool.acquire(Access::Write).await?;
-        let lease = connection.as_connection().store().acquire_lease(LEASE, holder, LEASE_TTL, false).await?;
-        Ok(lease.map(|lease| Self { pool, lease, renewed: Instant::now() }))
-    }
-
-    async fn keep(&mut self) -> Result<()> {
-        match self.renewed.elapsed() < LEASE_RENEWED_AFTER {
-            true => Ok(()),
-            false => self.renew().await,
-        }
-    }
-
-    /// Makes sure that nobody else has taken over.
-    async fn renew(&mut self) -> Result<()> {
-        let mut connection = self.pool.acquire(Access::Write).await?;
-        if !connection.as_connection().store().renew_lease(&self.lease, LEASE_TTL).await? {
-            return Err(StoreError::no_answer(LEASE_TTL).into());
-        }
-        self.renewed = Instant::now();
-        Ok(())
-    }
-
-    /// Whoever is not told waits until it is over.
-    async fn give_back(self) {
-        if let Ok(mut connection) = self.pool.acquire(Access::Write).await {
-            connection.as_connection().store().release_lease(&self.lease).await.ok();
-        }
-    }
-}
-
 /// A file that goes to a thread with each page and comes back. There is none until there is a page.
 struct FileInHand {
     folder: PathBuf,
@@ -397,10 +351,10 @@ impl FileInHand {
 
     /// Puts the file in its place, if there is one, and if it is still ours to write; returns how many
     /// that are.
-    async fn finish(self, held: &mut Held<'_>) -> Result<u64> {
+    async fn finish(self, pool: &Pool, lease: &Lease) -> Result<u64> {
         let Some(file) = self.file else { return Ok(0) };
         let sealed = on_disk(&self.folder, move || file.seal()).await?;
-        held.renew().await?;
+        make_sure(pool, lease).await?;
         let Written { lines, bytes } = on_disk(&self.folder, move || sealed.put()).await?;
         let (table, day) = (self.table, self.day);
         tracing::info!(target: INTERNAL_TARGET, table, %day, lines, bytes, "a day was written to the archive");

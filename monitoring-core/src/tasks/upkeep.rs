@@ -7,11 +7,13 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::leader::run_led;
+use super::leader::{ONCE_RETRY, run_led};
 use super::retain::retain;
 use super::supervisor::INTERNAL_TARGET;
+use crate::error::Result;
 use crate::store::Pool;
 use crate::{compaction, notify, retention};
 
@@ -32,17 +34,67 @@ async fn keep_up(pool: Pool, retains: bool) {
     report("prepare partitions", retention::prepare(pool).await);
     report("fold totals", retention::fold(pool).await.map(drop));
     report("pack samples", compaction::compact(pool).await.map(drop));
+    report("forget old notifications", notify::clean_up(pool).await);
     if retains {
-        report("remove old telemetry", retain(pool).await.map(drop));
+        report("remove old telemetry", retain_in_turn(pool).await);
     } else {
         report("move strays", retention::move_strays(pool).await);
     }
-    report("forget old notifications", notify::clean_up(pool).await);
+}
+
+/// Somebody else may be writing the archive, or have died of late while doing so: then it is soon tried again,
+/// until the next tick does it.
+async fn retain_in_turn(pool: &Pool) -> Result<()> {
+    let end = Instant::now() + INTERVAL;
+    let mut is_told = false;
+    while retain(pool).await?.is_busy && Instant::now() < end {
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::info!(target: INTERNAL_TARGET, "somebody else writes the archive; it is tried again soon");
+        }
+        tokio::time::sleep(ONCE_RETRY).await;
+    }
+    Ok(())
 }
 
 fn report(step: &'static str, outcome: Result<(), impl std::error::Error + 'static>) {
     if let Err(error) = outcome {
         let error: &dyn std::error::Error = &error;
         tracing::warn!(target: INTERNAL_TARGET, step, error, "upkeep failed; it will be tried again");
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+mod tests {
+    use std::future::pending;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::random::random_u128;
+    use crate::store::Context;
+    use crate::tasks::leader::run_once;
+    use crate::tasks::retain::LEASE;
+
+    #[tokio::test]
+    async fn one_who_died_while_writing_the_archive_is_soon_replaced() {
+        let folder = std::env::temp_dir().join(format!("monitoring-upkeep-{:032x}", random_u128()));
+        let settings = Settings { archive: Some(folder), ..Settings::default() };
+        let pool = Pool::open("sqlite::memory:", Arc::new(Context::new(settings).unwrap())).unwrap();
+        pool.migrate().await.unwrap();
+        let begun = CancellationToken::new();
+        let work = |_| async {
+            begun.cancel();
+            pending::<Result<()>>().await
+        };
+        tokio::select! {
+            _ = run_once(&pool, LEASE, work) => unreachable!("it never ends"),
+            // And here it does, without a word.
+            () = begun.cancelled() => {}
+        }
+        assert!(retain(&pool).await.unwrap().is_busy);
+        let replaced = tokio::time::timeout(INTERVAL / 10, retain_in_turn(&pool)).await;
+        replaced.expect("long before the next tick").unwrap();
+        assert!(!retain(&pool).await.unwrap().is_busy);
     }
 }

@@ -43,6 +43,7 @@ fn cpu(name: &str) -> CreateAlertRequest {
         annotations: [("summary".to_owned(), "{{ $value }} %".to_owned())].into(),
         enabled: true,
         open_incident: true,
+        resolve_incident: false,
     }
 }
 
@@ -163,7 +164,7 @@ async fn null_takes_back_what_a_rule_need_not_have(database: &Database) {
     assert_eq!((bare.for_seconds, bare.keep_firing_for_seconds), (0, 0));
     assert_eq!((bare.labels.len(), bare.annotations.len()), (0, 0));
     assert_eq!((&bare.name, &bare.query, bare.severity), (&full.name, &full.query, full.severity));
-    for field in ["name", "query", "severity", "enabled", "open_incident"] {
+    for field in ["name", "query", "severity", "enabled", "open_incident", "resolve_incident"] {
         let error =
             serde_json::from_value::<UpdateAlertRequest>(serde_json::json!({field: null})).unwrap_err();
         assert!(error.to_string().contains("null"), "{field}: {error}");

@@ -20,7 +20,7 @@ const TASK: &str = "monitoring_incident_analysis";
 on_each_database!(
     the_task_explains_one_incident,
     open_incidents_are_explained_when_it_is_due,
-    what_is_resolved_or_old_is_left_alone,
+    what_is_resolved_is_left_alone_and_what_is_old_nearly_so,
     an_incident_nobody_knows_is_refused,
     a_busy_service_is_sampled_and_still_explained,
     events_outside_the_time_looked_at_do_not_count,
@@ -103,7 +103,7 @@ async fn open_incidents_are_explained_when_it_is_due(database: &Database) {
     }
 }
 
-async fn what_is_resolved_or_old_is_left_alone(database: &Database) {
+async fn what_is_resolved_is_left_alone_and_what_is_old_nearly_so(database: &Database) {
     let fixture = Fixture::start(database).await;
     let tasks = Tasks::of(&fixture).await;
     let resolved = open(&fixture).await;
@@ -117,6 +117,8 @@ async fn what_is_resolved_or_old_is_left_alone(database: &Database) {
     assert_eq!(made(&tasks).await, 0, "what is looked at no longer changes");
     fixture.clock.advance(Duration::from_secs(60));
     assert_eq!(made(&tasks).await, 1);
+    fixture.clock.advance(Duration::from_secs(7 * 24 * 60 * 60));
+    assert_eq!((made(&tasks).await, made(&tasks).await), (json!(1), json!(0)), "as long as it is open");
 }
 
 async fn an_incident_nobody_knows_is_refused(database: &Database) {

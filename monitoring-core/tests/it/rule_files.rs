@@ -76,7 +76,7 @@ async fn rules_made_otherwise_survive_being_written_out_and_read_in(database: &D
     for rule in [
         json!({"name": "Plain", "query": "up == 0", "severity": "high", "description": "It is down."}),
         json!({"name": "Threshold", "query": "sum(rate(errors_total[5m]))", "threshold_value": 2.5,
-            "labels": {"team": "a"}, "open_incident": true, "on_no_data": "alert"}),
+            "labels": {"team": "a"}, "open_incident": true, "resolve_incident": false, "on_no_data": "alert"}),
         json!({"name": "Off", "query": "up == 2", "enabled": false}),
         json!({"name": "Masked", "query": "up == 3", "labels": {"contact": "password=hunter2"}}),
         json!({"name": "Spaced", "query": " up == 4 ", "labels": {"severity": "ticket"}, "severity": "high",

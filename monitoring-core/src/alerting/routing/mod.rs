@@ -5,6 +5,7 @@
 //!
 //! It follows Alertmanager; where it does not, [`plan`] says so.
 
+mod compiled;
 mod conditions;
 mod content;
 mod muting;
@@ -15,6 +16,7 @@ mod router;
 mod tree;
 mod twins;
 
+pub(crate) use compiled::CompiledRouting;
 pub use conditions::Conditions;
 pub(crate) use conditions::check_silence_matchers;
 pub(crate) use muting::{Muting, Silenced};

@@ -15,6 +15,7 @@ use crate::model::{
 
 /// What begins the names of annotations that carry what Prometheus does not know.
 const OPEN_INCIDENT: &str = "monitoring_open_incident";
+const RESOLVE_INCIDENT: &str = "monitoring_resolve_incident";
 const ON_NO_DATA: &str = "monitoring_on_no_data";
 const ON_ERROR: &str = "monitoring_on_error";
 const OWNER: &str = "monitoring_owner";
@@ -204,6 +205,7 @@ fn alert_of(
     let mut invalid = Invalid::default();
     let mut taken = |name: &str| annotations.remove(name);
     let open_incident = parsed(OPEN_INCIDENT, taken(OPEN_INCIDENT), &mut invalid);
+    let resolve_incident = parsed(RESOLVE_INCIDENT, taken(RESOLVE_INCIDENT), &mut invalid);
     let on_no_data = parsed(ON_NO_DATA, taken(ON_NO_DATA), &mut invalid);
     let on_error = parsed(ON_ERROR, taken(ON_ERROR), &mut invalid);
     let owner = taken(OWNER).map(|owner| owner.replace(BRACES, "{{").trim().to_owned());
@@ -227,6 +229,7 @@ fn alert_of(
         annotations: annotations.into_iter().collect(),
         enabled: true,
         open_incident: open_incident.unwrap_or(false),
+        resolve_incident: resolve_incident.unwrap_or(true),
         created_by: origin.actor,
         created_at: origin.now,
         updated_at: origin.now,
@@ -320,6 +323,9 @@ fn exported_alert(alert: &AlertRule, group_labels: &Labels) -> FileRule {
     annotations.set(OWNER, literal(alert.owner.as_deref().unwrap_or_default()));
     if alert.open_incident {
         annotations.set(OPEN_INCIDENT, "true");
+    }
+    if !alert.resolve_incident {
+        annotations.set(RESOLVE_INCIDENT, "false");
     }
     for (name, fallback, usual) in
         [(ON_NO_DATA, alert.on_no_data, Fallback::Ok), (ON_ERROR, alert.on_error, Fallback::Keep)]

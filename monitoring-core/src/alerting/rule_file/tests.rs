@@ -21,6 +21,7 @@ groups:
         annotations:
           summary: "{{ $labels.instance }} is down"
           monitoring_open_incident: true
+          monitoring_resolve_incident: false
           monitoring_on_no_data: alert
           monitoring_owner: "{{\"{{\"}} team }}"
       - alert: AlwaysFiring
@@ -71,8 +72,9 @@ fn a_file_becomes_groups_of_rules() {
     assert_eq!(down.severity, IncidentSeverity::Critical);
     assert!(!down.severity_label, "alerts have the labels they have in Prometheus");
     assert_eq!(down.labels.value("tier"), Some("1"));
-    assert!(down.open_incident);
+    assert!(down.open_incident && !down.resolve_incident);
     assert_eq!(down.owner.as_deref(), Some("{{ team }}"));
+    assert!(alert(&groups[0][1]).resolve_incident);
     assert_eq!(down.annotations.len(), 1, "what is ours is no text for people");
     assert_eq!(alert(&groups[0][1]).query, "1");
     assert_eq!(recording(&groups[1][0]).query, "sum by (job) (up)");

@@ -41,7 +41,8 @@ async fn write_of<'r>(
     let now = pool.context().settings.clock.now();
     let state = GroupState { revision: 1, ..GroupState::default() };
     let group = "default";
-    let mut batch = Batch { group, revision: 0, state, rule_revision, now, samples_at: now, rules };
+    let routing = &CompiledRouting::default();
+    let mut batch = Batch { group, revision: 0, state, rule_revision, now, samples_at: now, routing, rules };
     commit(pool, lease, &mut batch).await.unwrap()
 }
 

@@ -64,6 +64,7 @@ mod people;
 mod receivers;
 mod record;
 mod refused;
+mod timelines;
 
 struct World {
     pool: Pool,

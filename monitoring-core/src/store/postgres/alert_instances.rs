@@ -1,11 +1,15 @@
 //! Alerts.
 
+use std::collections::BTreeSet;
+
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::Postgres;
-use crate::model::{AlertInstance, AlertInstanceFilter, AlertRuleId, AlertState, Fingerprint, Labels};
+use crate::model::{
+    AlertInstance, AlertInstanceFilter, AlertRuleId, AlertState, Fingerprint, IncidentId, Labels,
+};
 use crate::store::StoreError;
 use crate::store::alert_instances::AlertInstanceStore;
 use crate::store::row::Place;
@@ -37,6 +41,21 @@ impl AlertInstanceStore for Postgres<'_> {
         let sql = self.sql("SELECT count(*) FROM monitoring.alert_instances WHERE state = $1");
         let query = sqlx::query_scalar(sql).bind(AlertState::Firing.as_str());
         Ok(query.fetch_one(&mut *self.connection).await?)
+    }
+
+    async fn kept_open(&mut self, incidents: &BTreeSet<IncidentId>) -> Result<Vec<IncidentId>, StoreError> {
+        let sql = self.sql(
+            "SELECT DISTINCT incident_id
+             FROM monitoring.alert_instances
+             WHERE incident_id = ANY ($1) AND state = $2
+             ORDER BY incident_id",
+        );
+        let ids: Vec<Uuid> = sqlx::query_scalar(sql)
+            .bind(incidents.iter().map(|id| id.into_uuid()).collect::<Vec<_>>())
+            .bind(AlertState::Firing.as_str())
+            .fetch_all(&mut *self.connection)
+            .await?;
+        Ok(ids.into_iter().map(Into::into).collect())
     }
 
     async fn put_alert_instances(&mut self, alerts: &[&AlertInstance]) -> Result<(), StoreError> {

@@ -17,9 +17,10 @@ impl AlertStore for Postgres<'_> {
             "INSERT INTO monitoring.alert_rules
                  (id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                   severity, labels, annotations, enabled, open_incident, created_by, created_at,
-                  updated_at, version, group_name, position, on_no_data, on_error, severity_label, owner)
+                  updated_at, version, group_name, position, on_no_data, on_error, severity_label,
+                  owner, resolve_incident)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-                     $17, $18, $19, $20, $21, $22)",
+                     $17, $18, $19, $20, $21, $22, $23)",
         );
         sqlx::query(sql)
             .bind(rule.id.into_uuid())
@@ -44,6 +45,7 @@ impl AlertStore for Postgres<'_> {
             .bind(rule.on_error.as_str())
             .bind(rule.severity_label)
             .bind(&rule.owner)
+            .bind(rule.resolve_incident)
             .execute(&mut *self.connection)
             .await
             .map_err(StoreError::unique("alert rule name"))?;
@@ -55,7 +57,7 @@ impl AlertStore for Postgres<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label, owner
+                    severity_label, owner, resolve_incident
              FROM monitoring.alert_rules
              WHERE id = $1",
         );
@@ -67,7 +69,7 @@ impl AlertStore for Postgres<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label, owner
+                    severity_label, owner, resolve_incident
              FROM monitoring.alert_rules
              WHERE id = $1
              FOR UPDATE",
@@ -84,7 +86,7 @@ impl AlertStore for Postgres<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label, owner
+                    severity_label, owner, resolve_incident
              FROM monitoring.alert_rules
              WHERE ($1::boolean IS NULL OR enabled = $1)
                AND ($2::text IS NULL OR severity = $2)
@@ -117,7 +119,7 @@ impl AlertStore for Postgres<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label, owner
+                    severity_label, owner, resolve_incident
              FROM monitoring.alert_rules
              WHERE enabled
              ORDER BY group_name, position, created_at, id",
@@ -132,7 +134,7 @@ impl AlertStore for Postgres<'_> {
                  keep_firing_for_seconds = $8, severity = $9, labels = $10, annotations = $11,
                  enabled = $12, open_incident = $13, updated_at = $14, version = $15,
                  group_name = $16, position = $17, on_no_data = $18, on_error = $19, severity_label = $20,
-                 owner = $21
+                 owner = $21, resolve_incident = $22
              WHERE id = $1 AND version = $2",
         );
         let done = sqlx::query(sql)
@@ -157,6 +159,7 @@ impl AlertStore for Postgres<'_> {
             .bind(rule.on_error.as_str())
             .bind(rule.severity_label)
             .bind(&rule.owner)
+            .bind(rule.resolve_incident)
             .execute(&mut *self.connection)
             .await
             .map_err(StoreError::unique("alert rule name"))?;
@@ -208,5 +211,6 @@ fn rule(row: &PgRow) -> Result<AlertRule, StoreError> {
         on_error: place.name(row, "on_error")?,
         severity_label: row.try_get("severity_label")?,
         owner: row.try_get("owner")?,
+        resolve_incident: row.try_get("resolve_incident")?,
     })
 }

@@ -102,6 +102,8 @@ impl AnalysisStore for Postgres<'_> {
                        AND changes.changes->'status'->>'from' IN ('resolved', 'closed')
                      ORDER BY version DESC
                      LIMIT 1) AS reopened_at,
+                    (SELECT max(at) FROM monitoring.alert_transitions AS transitions
+                     WHERE transitions.incident_id = incidents.id AND to_state = 'firing') AS joined_at,
                     (SELECT made_at FROM monitoring.incident_analyses AS analyses
                      WHERE analyses.incident_id = incidents.id
                      ORDER BY made_at DESC, id DESC
@@ -124,6 +126,15 @@ impl AnalysisStore for Postgres<'_> {
         );
         let query = sqlx::query_scalar(sql).bind(incident.into_uuid());
         Ok(query.fetch_optional(&mut *self.connection).await?)
+    }
+
+    async fn joined_at(&mut self, incident: IncidentId) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let sql = self.sql(
+            "SELECT max(at) FROM monitoring.alert_transitions
+             WHERE incident_id = $1 AND to_state = 'firing'",
+        );
+        let query = sqlx::query_scalar(sql).bind(incident.into_uuid());
+        Ok(query.fetch_one(&mut *self.connection).await?)
     }
 
     async fn signatures(
@@ -362,6 +373,7 @@ fn open_incident(row: &PgRow) -> Result<OpenIncident, StoreError> {
     Ok(OpenIncident {
         id: row.try_get::<Uuid, _>("id")?.into(),
         opened_at: reopened_at.map_or_else(|| row.try_get("started_at"), Ok)?,
+        joined_at: row.try_get("joined_at")?,
         analyzed_at: row.try_get("analyzed_at")?,
     })
 }

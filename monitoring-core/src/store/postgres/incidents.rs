@@ -1,5 +1,7 @@
 //! Incidents and what people do with them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{Row as _, SqlStr};
@@ -59,6 +61,52 @@ impl IncidentStore for Postgres<'_> {
              FOR UPDATE",
         );
         self.one_incident(sql, id).await
+    }
+
+    async fn lock_incidents(&mut self, ids: &BTreeSet<IncidentId>) -> Result<(), StoreError> {
+        // In one order, so that no two wait for each other.
+        let sql = self.sql("SELECT id FROM monitoring.incidents WHERE id = ANY ($1) ORDER BY id FOR UPDATE");
+        let ids: Vec<_> = ids.iter().map(|id| id.into_uuid()).collect();
+        sqlx::query(sql).bind(ids).execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    async fn lock_incident_groups(
+        &mut self,
+        keys: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, IncidentId>, StoreError> {
+        // A row is there to be locked, in one order as well. What another transaction has just written is
+        // seen, for the update waits for it.
+        let sql = self.sql(
+            "INSERT INTO monitoring.incident_groups AS incident_group (group_key, incident_id)
+             SELECT group_key, NULL::uuid
+             FROM UNNEST($1::text[]) AS asked (group_key)
+             ORDER BY group_key
+             ON CONFLICT (group_key) DO UPDATE
+             SET incident_id = incident_group.incident_id
+             RETURNING group_key, incident_id",
+        );
+        let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+        let rows = sqlx::query(sql).bind(keys).fetch_all(&mut *self.connection).await?;
+        incidents_of_groups(&rows)
+    }
+
+    async fn put_incident_groups(
+        &mut self,
+        incidents: &BTreeMap<String, IncidentId>,
+    ) -> Result<(), StoreError> {
+        let sql = self.sql(
+            "UPDATE monitoring.incident_groups AS incident_group
+             SET incident_id = written.incident_id
+             FROM UNNEST($1::text[], $2::uuid[]) AS written (group_key, incident_id)
+             WHERE incident_group.group_key = written.group_key",
+        );
+        sqlx::query(sql)
+            .bind(incidents.keys().map(String::as_str).collect::<Vec<_>>())
+            .bind(incidents.values().map(|id| id.into_uuid()).collect::<Vec<_>>())
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
     }
 
     async fn incidents(
@@ -270,6 +318,16 @@ impl Postgres<'_> {
         let row = sqlx::query(sql).bind(id.into_uuid()).fetch_optional(&mut *self.connection).await?;
         row.as_ref().map(incident).transpose()
     }
+}
+
+fn incidents_of_groups(rows: &[PgRow]) -> Result<BTreeMap<String, IncidentId>, StoreError> {
+    let mut incidents = BTreeMap::new();
+    for row in rows {
+        if let Some(id) = row.try_get::<Option<Uuid>, _>("incident_id")? {
+            incidents.insert(row.try_get("group_key")?, id.into());
+        }
+    }
+    Ok(incidents)
 }
 
 fn incident(row: &PgRow) -> Result<Incident, StoreError> {

@@ -1,6 +1,7 @@
 //! Timelines of incidents.
 
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{Row as _, SqlStr};
 use uuid::Uuid;
 
@@ -11,7 +12,7 @@ use super::incidents::{attached_event, change, comment};
 use crate::model::{AlertTransition, Analysis, Comment, Event, IncidentChange, IncidentId, Page};
 use crate::store::StoreError;
 use crate::store::row::Place;
-use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, TimelineStore, Window};
+use crate::store::timeline::{Firing, Origin, Step, TimelineEvent, TimelineKey, TimelineStore, Window};
 
 impl TimelineStore for Postgres<'_> {
     async fn timeline_keys(&mut self, window: &Window, page: &Page) -> Result<Vec<TimelineKey>, StoreError> {
@@ -56,6 +57,12 @@ impl TimelineStore for Postgres<'_> {
                   FROM monitoring.incident_analyses
                   WHERE incident_id = $1 AND is_news
                   ORDER BY made_at, id
+                  LIMIT $4)
+                 UNION ALL
+                 (SELECT at, 6, 0, id
+                  FROM monitoring.incident_steps
+                  WHERE incident_id = $1
+                  ORDER BY at, id
                   LIMIT $4)
              ) AS entries
              ORDER BY time, origin, version, id
@@ -187,6 +194,45 @@ impl TimelineStore for Postgres<'_> {
         let rows = self.rows_between(sql, incident, first, last).await?;
         rows.iter().map(analysis).collect()
     }
+
+    async fn steps_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<Step>, StoreError> {
+        let sql = self.sql(
+            "SELECT id, entry
+             FROM monitoring.incident_steps
+             WHERE incident_id = $1
+               AND (at, id) >= ($2, $3) AND (at, id) <= ($4, $5)
+             ORDER BY at, id",
+        );
+        let rows = self.rows_between(sql, incident, first, last).await?;
+        rows.iter().map(step).collect()
+    }
+
+    async fn insert_step(&mut self, firings: &[Firing], step: &Step) -> Result<(), StoreError> {
+        sqlx::query(self.sql(
+            "INSERT INTO monitoring.incident_steps (incident_id, at, id, entry)
+             SELECT incident_id, $3, $4, $5
+             FROM (
+                 SELECT DISTINCT transitions.incident_id
+                 FROM UNNEST($1::bigint[], $2::timestamptz[]) AS firing (fingerprint, fired_at)
+                 JOIN monitoring.alert_transitions AS transitions
+                   ON transitions.at = firing.fired_at AND transitions.fingerprint = firing.fingerprint
+                 WHERE transitions.to_state = 'firing' AND transitions.incident_id IS NOT NULL
+             ) AS incidents",
+        ))
+        .bind(firings.iter().map(|(fingerprint, _)| fingerprint.as_i64()).collect::<Vec<_>>())
+        .bind(firings.iter().map(|(_, fired_at)| *fired_at).collect::<Vec<_>>())
+        .bind(step.entry.timestamp)
+        .bind(step.id)
+        .bind(Json(&step.entry))
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
 }
 
 impl Postgres<'_> {
@@ -211,6 +257,12 @@ fn key(row: &PgRow) -> Result<TimelineKey, StoreError> {
         version: row.try_get("version")?,
         id: row.try_get("id")?,
     })
+}
+
+fn step(row: &PgRow) -> Result<Step, StoreError> {
+    let id: Uuid = row.try_get("id")?;
+    let place = Place { table: "incident_steps", row: id };
+    Ok(Step { id, entry: place.json(row, "entry")? })
 }
 
 fn event(row: &PgRow) -> Result<TimelineEvent, StoreError> {

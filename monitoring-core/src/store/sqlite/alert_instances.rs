@@ -1,5 +1,7 @@
 //! Alerts.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
@@ -8,7 +10,9 @@ use uuid::Uuid;
 
 use super::metrics::ROWS_MAX;
 use super::{Sqlite, bits, number, optional_time, time};
-use crate::model::{AlertInstance, AlertInstanceFilter, AlertRuleId, AlertState, Fingerprint, to_micros};
+use crate::model::{
+    AlertInstance, AlertInstanceFilter, AlertRuleId, AlertState, Fingerprint, IncidentId, to_micros,
+};
 use crate::store::StoreError;
 use crate::store::alert_instances::AlertInstanceStore;
 use crate::store::row::Place;
@@ -41,6 +45,20 @@ impl AlertInstanceStore for Sqlite<'_> {
     async fn firing_alerts(&mut self) -> Result<i64, StoreError> {
         let query = sqlx::query_scalar("SELECT count(*) FROM monitoring_alert_instances WHERE state = ?1");
         Ok(query.bind(AlertState::Firing.as_str()).fetch_one(&mut *self.connection).await?)
+    }
+
+    async fn kept_open(&mut self, incidents: &BTreeSet<IncidentId>) -> Result<Vec<IncidentId>, StoreError> {
+        let ids: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT DISTINCT incident_id
+             FROM monitoring_alert_instances
+             WHERE incident_id IN (SELECT unhex(value) FROM json_each(?1)) AND state = ?2
+             ORDER BY incident_id",
+        )
+        .bind(super::hex_ids(incidents.iter().map(|id| id.into_uuid())))
+        .bind(AlertState::Firing.as_str())
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(Into::into).collect())
     }
 
     async fn put_alert_instances(&mut self, alerts: &[&AlertInstance]) -> Result<(), StoreError> {

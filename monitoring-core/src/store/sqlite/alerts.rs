@@ -17,9 +17,10 @@ impl AlertStore for Sqlite<'_> {
             "INSERT INTO monitoring_alert_rules
                  (id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                   severity, labels, annotations, enabled, open_incident, created_by, created_at,
-                  updated_at, version, group_name, position, on_no_data, on_error, severity_label, owner)
+                  updated_at, version, group_name, position, on_no_data, on_error, severity_label,
+                  owner, resolve_incident)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-                     ?17, ?18, ?19, ?20, ?21, ?22)",
+                     ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
         )
         .bind(rule.id.into_uuid())
         .bind(&rule.name)
@@ -43,6 +44,7 @@ impl AlertStore for Sqlite<'_> {
         .bind(rule.on_error.as_str())
         .bind(rule.severity_label)
         .bind(&rule.owner)
+        .bind(rule.resolve_incident)
         .execute(&mut *self.connection)
         .await
         .map_err(StoreError::unique("alert rule name"))?;
@@ -54,7 +56,7 @@ impl AlertStore for Sqlite<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label, owner
+                    severity_label, owner, resolve_incident
              FROM monitoring_alert_rules
              WHERE id = ?1",
         )
@@ -78,7 +80,7 @@ impl AlertStore for Sqlite<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label, owner
+                    severity_label, owner, resolve_incident
              FROM monitoring_alert_rules
              WHERE (?1 IS NULL OR enabled = ?1)
                AND (?2 IS NULL OR severity = ?2)
@@ -110,7 +112,7 @@ impl AlertStore for Sqlite<'_> {
             "SELECT id, name, description, query, threshold_value, for_seconds, keep_firing_for_seconds,
                     severity, labels, annotations, enabled, open_incident, created_by, created_at,
                     updated_at, version, group_name, position, on_no_data, on_error,
-                    severity_label, owner
+                    severity_label, owner, resolve_incident
              FROM monitoring_alert_rules
              WHERE enabled
              ORDER BY group_name, position, created_at, id",
@@ -125,7 +127,7 @@ impl AlertStore for Sqlite<'_> {
                  keep_firing_for_seconds = ?8, severity = ?9, labels = ?10, annotations = ?11,
                  enabled = ?12, open_incident = ?13, updated_at = ?14, version = ?15,
                  group_name = ?16, position = ?17, on_no_data = ?18, on_error = ?19, severity_label = ?20,
-                 owner = ?21
+                 owner = ?21, resolve_incident = ?22
              WHERE id = ?1 AND version = ?2",
         )
         .bind(rule.id.into_uuid())
@@ -149,6 +151,7 @@ impl AlertStore for Sqlite<'_> {
         .bind(rule.on_error.as_str())
         .bind(rule.severity_label)
         .bind(&rule.owner)
+        .bind(rule.resolve_incident)
         .execute(&mut *self.connection)
         .await
         .map_err(StoreError::unique("alert rule name"))?;
@@ -191,5 +194,6 @@ fn rule(row: &SqliteRow) -> Result<AlertRule, StoreError> {
         on_error: place.name(row, "on_error")?,
         severity_label: row.try_get("severity_label")?,
         owner: row.try_get("owner")?,
+        resolve_incident: row.try_get("resolve_incident")?,
     })
 }

@@ -107,6 +107,8 @@ impl AnalysisStore for Sqlite<'_> {
                        AND changes.changes ->> '$.status.from' IN ('resolved', 'closed')
                      ORDER BY version DESC
                      LIMIT 1) AS reopened_at,
+                    (SELECT max(at) FROM monitoring_alert_transitions AS transitions
+                     WHERE transitions.incident_id = incidents.id AND to_state = 'firing') AS joined_at,
                     (SELECT made_at FROM monitoring_incident_analyses AS analyses
                      WHERE analyses.incident_id = incidents.id
                      ORDER BY made_at DESC, id DESC
@@ -133,6 +135,17 @@ impl AnalysisStore for Sqlite<'_> {
         .fetch_optional(&mut *self.connection)
         .await?;
         Ok(changed_at.and_then(from_micros))
+    }
+
+    async fn joined_at(&mut self, incident: IncidentId) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let joined_at: Option<i64> = sqlx::query_scalar(
+            "SELECT max(at) FROM monitoring_alert_transitions
+             WHERE incident_id = ?1 AND to_state = 'firing'",
+        )
+        .bind(incident.into_uuid())
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(joined_at.and_then(from_micros))
     }
 
     async fn signatures(
@@ -382,10 +395,12 @@ fn open_incident(row: &SqliteRow) -> Result<OpenIncident, StoreError> {
     let id: Uuid = row.try_get("id")?;
     let reopened_at: Option<i64> = row.try_get("reopened_at")?;
     let started_at = time(row, "started_at", "monitoring_incidents", id)?;
+    let joined_at: Option<i64> = row.try_get("joined_at")?;
     let analyzed_at: Option<i64> = row.try_get("analyzed_at")?;
     Ok(OpenIncident {
         id: id.into(),
         opened_at: reopened_at.and_then(from_micros).unwrap_or(started_at),
+        joined_at: joined_at.and_then(from_micros),
         analyzed_at: analyzed_at.and_then(from_micros),
     })
 }

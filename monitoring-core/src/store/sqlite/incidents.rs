@@ -1,5 +1,7 @@
 //! Incidents and what people do with them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
@@ -56,6 +58,47 @@ impl IncidentStore for Sqlite<'_> {
     async fn lock_incident(&mut self, id: IncidentId) -> Result<Option<Incident>, StoreError> {
         // Transactions of ours take the write lock when they begin.
         self.incident(id).await
+    }
+
+    async fn lock_incidents(&mut self, _ids: &BTreeSet<IncidentId>) -> Result<(), StoreError> {
+        // Transactions of ours take the write lock when they begin.
+        Ok(())
+    }
+
+    async fn lock_incident_groups(
+        &mut self,
+        keys: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, IncidentId>, StoreError> {
+        let rows = sqlx::query(
+            "INSERT INTO monitoring_incident_groups (group_key, incident_id)
+             SELECT value, NULL
+             FROM json_each(?1)
+             WHERE TRUE
+             ON CONFLICT (group_key) DO UPDATE
+             SET incident_id = incident_id
+             RETURNING group_key, incident_id",
+        )
+        .bind(Json(keys))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        incidents_of_groups(&rows)
+    }
+
+    async fn put_incident_groups(
+        &mut self,
+        incidents: &BTreeMap<String, IncidentId>,
+    ) -> Result<(), StoreError> {
+        let written = incidents.iter().map(|(key, id)| (key, id.into_uuid().simple().to_string()));
+        sqlx::query(
+            "UPDATE monitoring_incident_groups
+             SET incident_id = unhex(written.value ->> 1)
+             FROM json_each(?1) AS written
+             WHERE group_key = written.value ->> 0",
+        )
+        .bind(Json(written.collect::<Vec<_>>()))
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
     }
 
     async fn incidents(
@@ -254,6 +297,16 @@ impl IncidentStore for Sqlite<'_> {
                 .await?;
         Ok(done.rows_affected() == 1)
     }
+}
+
+fn incidents_of_groups(rows: &[SqliteRow]) -> Result<BTreeMap<String, IncidentId>, StoreError> {
+    let mut incidents = BTreeMap::new();
+    for row in rows {
+        if let Some(id) = row.try_get::<Option<Uuid>, _>("incident_id")? {
+            incidents.insert(row.try_get("group_key")?, id.into());
+        }
+    }
+    Ok(incidents)
 }
 
 fn incident(row: &SqliteRow) -> Result<Incident, StoreError> {

@@ -2,6 +2,7 @@
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::alert_transitions::transition;
@@ -11,7 +12,7 @@ use super::{Sqlite, time};
 use crate::model::{AlertTransition, Analysis, Comment, Event, IncidentChange, IncidentId, Page, to_micros};
 use crate::store::StoreError;
 use crate::store::row::Place;
-use crate::store::timeline::{Origin, TimelineEvent, TimelineKey, TimelineStore, Window};
+use crate::store::timeline::{Firing, Origin, Step, TimelineEvent, TimelineKey, TimelineStore, Window};
 
 impl TimelineStore for Sqlite<'_> {
     async fn timeline_keys(&mut self, window: &Window, page: &Page) -> Result<Vec<TimelineKey>, StoreError> {
@@ -55,6 +56,12 @@ impl TimelineStore for Sqlite<'_> {
                   FROM monitoring_incident_analyses
                   WHERE incident_id = ?1 AND is_news
                   ORDER BY made_at, id
+                  LIMIT ?4)
+                 UNION ALL
+                 SELECT * FROM (SELECT at, 6, 0, id
+                  FROM monitoring_incident_steps
+                  WHERE incident_id = ?1
+                  ORDER BY at, id
                   LIMIT ?4)
              ) AS entries
              ORDER BY time, origin, version, id
@@ -173,6 +180,44 @@ impl TimelineStore for Sqlite<'_> {
         let rows = self.rows_between(sql, incident, first, last).await?;
         rows.iter().map(analysis).collect()
     }
+
+    async fn steps_between(
+        &mut self,
+        incident: IncidentId,
+        first: &TimelineKey,
+        last: &TimelineKey,
+    ) -> Result<Vec<Step>, StoreError> {
+        let sql = "SELECT id, entry
+             FROM monitoring_incident_steps
+             WHERE incident_id = ?1
+               AND (at, id) >= (?2, ?3) AND (at, id) <= (?4, ?5)
+             ORDER BY at, id";
+        let rows = self.rows_between(sql, incident, first, last).await?;
+        rows.iter().map(step).collect()
+    }
+
+    async fn insert_step(&mut self, firings: &[Firing], step: &Step) -> Result<(), StoreError> {
+        let firings =
+            firings.iter().map(|(fingerprint, fired_at)| (fingerprint.as_i64(), to_micros(*fired_at)));
+        sqlx::query(
+            "INSERT INTO monitoring_incident_steps (incident_id, at, id, entry)
+             SELECT incident_id, ?2, ?3, ?4
+             FROM (
+                 SELECT DISTINCT transitions.incident_id
+                 FROM json_each(?1) AS firing
+                 JOIN monitoring_alert_transitions AS transitions
+                   ON transitions.at = firing.value ->> 1 AND transitions.fingerprint = firing.value ->> 0
+                 WHERE transitions.to_state = 'firing' AND transitions.incident_id IS NOT NULL
+             ) AS incidents",
+        )
+        .bind(Json(firings.collect::<Vec<_>>()))
+        .bind(to_micros(step.entry.timestamp))
+        .bind(step.id)
+        .bind(Json(&step.entry))
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
 }
 
 impl Sqlite<'_> {
@@ -198,6 +243,12 @@ fn key(row: &SqliteRow) -> Result<TimelineKey, StoreError> {
         version: row.try_get("version")?,
         id,
     })
+}
+
+fn step(row: &SqliteRow) -> Result<Step, StoreError> {
+    let id: Uuid = row.try_get("id")?;
+    let place = Place { table: "monitoring_incident_steps", row: id };
+    Ok(Step { id, entry: place.json(row, "entry")? })
 }
 
 fn event(row: &SqliteRow) -> Result<TimelineEvent, StoreError> {

@@ -5,10 +5,15 @@ use monitoring_core::{Analysis, CreateEventRequest, FindingKind, IncidentFilter,
 use serde_json::json;
 
 use super::run::{Run, Sample};
+use crate::monitoring::handlers::Tasks;
 use crate::support::database::{Database, on_each_database};
 use crate::support::fixture::{Fixture, request};
 
-on_each_database!(other_alerts_that_fire_are_told, an_incident_that_is_opened_again_is_explained_again,);
+on_each_database!(
+    other_alerts_that_fire_are_told,
+    an_incident_that_is_opened_again_is_explained_again,
+    an_incident_that_an_alert_joins_is_explained_again,
+);
 
 const BOTH: &[Sample<'_>] = &[("down", &[], 1.0), ("full", &[("pool", "a")], 1.0)];
 const NONE: &[Sample<'_>] = &[("down", &[], 0.0), ("full", &[("pool", "a")], 0.0)];
@@ -68,4 +73,31 @@ async fn an_incident_that_is_opened_again_is_explained_again(database: &Database
     let again = analyzed(&run.fixture, id).await;
     assert!(again.window.end > first.window.end + chrono::TimeDelta::minutes(60), "{:?}", again.window);
     assert!((run.now() - again.window.end).num_minutes() < 2, "{:?}", again.window);
+}
+
+async fn an_incident_that_an_alert_joins_is_explained_again(database: &Database) {
+    let run = Run::start(database).await;
+    run.rule(json!({"name": "Down", "query": "{__name__=~\"down|full\"} > 0", "open_incident": true})).await;
+    let one: &[Sample<'_>] = &[("down", &[], 1.0), ("full", &[("pool", "a")], 0.0)];
+    run.minute(one).await;
+    let id = incident(&run).await;
+    let first = analyzed(&run.fixture, id).await;
+    let tasks = Tasks::of(&run.fixture).await;
+    let made =
+        async || tasks.run("monitoring_incident_analysis", json!({})).await.unwrap()["analyzed"].clone();
+    for _ in 0..100 {
+        run.minute(one).await;
+    }
+    assert_eq!((made().await, made().await), (json!(1), json!(0)), "it is an hour since");
+    for _ in 0..5 {
+        run.minute(one).await;
+    }
+    assert_eq!(made().await, json!(0));
+    run.minute(BOTH).await;
+    assert_eq!(incident(&run).await, id, "it joins");
+    assert_eq!(made().await, json!(1));
+    let page = Page::first(1);
+    let conn = &mut run.fixture.conn().await;
+    let again = services::incident_analyses(conn, id, &page).await.unwrap().items.remove(0);
+    assert!(again.window.end > first.window.end + chrono::TimeDelta::minutes(60), "{:?}", again.window);
 }

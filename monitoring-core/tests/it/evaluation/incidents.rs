@@ -19,6 +19,12 @@ on_each_database!(
     a_rule_that_was_not_asked_to_opens_none,
     the_timeline_tells_of_alerts,
     an_incident_ends_with_the_rule_that_opened_it,
+    alerts_that_are_told_together_share_an_incident,
+    a_group_that_fires_at_many_places_at_once_has_one_incident,
+    where_nobody_is_told_each_rule_has_an_incident_of_its_own,
+    a_rule_may_leave_its_incident_open,
+    alerts_that_joined_before_groups_were_known_keep_their_incident,
+    an_incident_that_nobody_is_told_of_says_why,
 );
 
 const ONE: &[Sample<'_>] = &[("x", &[("n", "1")], 1.0), ("x", &[("n", "2")], 0.0)];
@@ -181,4 +187,136 @@ async fn an_incident_ends_with_the_rule_that_opened_it(database: &Database) {
     services::delete_alert_rule(&mut run.fixture.conn().await, id, None, None).await.unwrap();
     run.minute(ONE).await;
     assert_eq!(incidents(&run).await[0].status, IncidentStatus::Resolved);
+}
+
+/// Has everything told by cluster, to somebody who never answers.
+async fn told_by_cluster(run: &Run) {
+    let conn = &mut run.fixture.conn().await;
+    let receiver = json!({"name": "team", "type": "webhook", "config": {"url": "http://127.0.0.1:9/"}});
+    services::create_receiver(conn, serde_json::from_value(receiver).unwrap(), None).await.unwrap();
+    let routing = json!({"receiver": "team", "group_by": ["cluster"]});
+    services::put_routing(conn, serde_json::from_value(routing).unwrap(), None, None).await.unwrap();
+}
+
+fn of_cluster(name: &str, metric: &str) -> Value {
+    json!({"name": name, "group": name, "query": format!("{metric} > 0"), "open_incident": true})
+}
+
+async fn statuses(run: &Run) -> Vec<(String, IncidentStatus)> {
+    let mut all: Vec<_> =
+        incidents(run).await.into_iter().map(|incident| (incident.title, incident.status)).collect();
+    all.sort();
+    all
+}
+
+async fn alerts_that_are_told_together_share_an_incident(database: &Database) {
+    let run = Run::start(database).await;
+    told_by_cluster(&run).await;
+    let down = run.rule(of_cluster("Down", "down")).await.id;
+    let slow = run.rule(of_cluster("Slow", "slow")).await.id;
+    run.rule(json!({"name": "Other", "query": "slow > 0"})).await;
+    let minute = async |down: f64, slow: f64| {
+        let [eu, us] = [&[("cluster", "eu")][..], &[("cluster", "us")][..]];
+        run.minute(&[("down", eu, down), ("down", us, down), ("slow", eu, slow)]).await
+    };
+    let (open, resolved) = (IncidentStatus::Open, IncidentStatus::Resolved);
+    let of_both = |eu, us| vec![("Down".to_owned(), eu), ("Down".to_owned(), us)];
+
+    minute(1.0, 0.0).await;
+    minute(1.0, 1.0).await;
+    assert_eq!(statuses(&run).await, of_both(open, open), "one of each cluster");
+    let joined = run.alert(slow).await.incident_id;
+    let eu = run.view(down).await.status.alerts;
+    let eu = eu.iter().find(|alert| alert.labels.value("cluster") == Some("eu")).unwrap();
+    assert!(joined.is_some() && joined == eu.incident_id, "of whichever rule, in whichever rule group");
+
+    minute(0.0, 1.0).await;
+    assert_eq!(statuses(&run).await, of_both(open, resolved), "one alert of another rule still fires");
+    minute(0.0, 0.0).await;
+    assert_eq!(statuses(&run).await, of_both(resolved, resolved));
+    minute(0.0, 1.0).await;
+    assert_eq!(run.alert(slow).await.incident_id, joined, "soon after it goes on, whichever rule fires");
+    assert_eq!(statuses(&run).await, of_both(open, resolved));
+}
+
+async fn a_group_that_fires_at_many_places_at_once_has_one_incident(database: &Database) {
+    let run = Run::start(database).await;
+    told_by_cluster(&run).await;
+    for n in 0..12 {
+        run.rule(of_cluster(&format!("Down {n}"), "down")).await;
+    }
+    let other = run.another(database).await;
+    run.store(&[("down", &[("cluster", "eu")], 1.0), ("down", &[("cluster", "us")], 1.0)]).await;
+    run.fixture.clock.advance(super::run::MINUTE);
+    tokio::join!(run.evaluate(Value::Null), other.evaluate(Value::Null));
+    assert_eq!(incidents(&run).await.len(), 2, "one of each cluster");
+    run.store(&[("down", &[("cluster", "eu")], 0.0), ("down", &[("cluster", "us")], 0.0)]).await;
+    run.fixture.clock.advance(super::run::MINUTE);
+    tokio::join!(run.evaluate(Value::Null), other.evaluate(Value::Null));
+    let all = incidents(&run).await;
+    assert!(all.iter().all(|incident| incident.status == IncidentStatus::Resolved), "{all:?}");
+}
+
+async fn where_nobody_is_told_each_rule_has_an_incident_of_its_own(database: &Database) {
+    let run = Run::start(database).await;
+    for name in ["Down", "Slow"] {
+        run.rule(of_cluster(name, "x")).await;
+    }
+    run.minute(BOTH).await;
+    let open = IncidentStatus::Open;
+    assert_eq!(statuses(&run).await, [("Down".to_owned(), open), ("Slow".to_owned(), open)]);
+}
+
+async fn a_rule_may_leave_its_incident_open(database: &Database) {
+    let run = Run::start(database).await;
+    let mut body = rule();
+    body["resolve_incident"] = json!(false);
+    let id = run.rule(body).await.id;
+    run.minute(ONE).await;
+    run.minute(NONE).await;
+    let left = incidents(&run).await.remove(0);
+    assert_eq!(left.status, IncidentStatus::Open);
+    for _ in 0..20 {
+        run.minute(NONE).await;
+    }
+    run.minute(BOTH).await;
+    assert_eq!(incidents(&run).await.len(), 1, "what fires later joins it all the same");
+    let resolves = serde_json::from_value(json!({"resolve_incident": true})).unwrap();
+    let changed =
+        services::update_alert_rule(&mut run.fixture.conn().await, id, resolves, None).await.unwrap();
+    assert!(changed.resolve_incident);
+    run.minute(NONE).await;
+    assert_eq!(incidents(&run).await[0].status, IncidentStatus::Resolved);
+}
+
+async fn alerts_that_joined_before_groups_were_known_keep_their_incident(database: &Database) {
+    let run = Run::start(database).await;
+    let id = run.rule(rule()).await.id;
+    run.minute(ONE).await;
+    let joined = run.alert(id).await.incident_id;
+    // As what was there before an upgrade.
+    database.execute(format!("DELETE FROM {}", database.table("incident_groups"))).await;
+    told_by_cluster(&run).await;
+    run.minute(BOTH).await;
+    let alerts = run.view(id).await.status.alerts;
+    assert!(alerts.iter().all(|alert| alert.incident_id == joined), "{alerts:?}");
+    run.minute(NONE).await;
+    assert_eq!(statuses(&run).await, [("Down: 1 is down".to_owned(), IncidentStatus::Resolved)]);
+}
+
+async fn an_incident_that_nobody_is_told_of_says_why(database: &Database) {
+    let run = Run::start(database).await;
+    run.rule(rule()).await;
+    for matcher in ["n=1", "n=2"] {
+        let request = json!({"matchers": [matcher], "duration": "2h", "author": "bob", "comment": "known"});
+        let request = serde_json::from_value(request).unwrap();
+        services::create_silence(&mut run.fixture.conn().await, request, None).await.unwrap();
+    }
+    run.minute(ONE).await;
+    let id = incidents(&run).await.remove(0).id;
+    let conn = &mut run.fixture.conn().await;
+    let timeline = services::get_incident_timeline(conn, id, None, None).await.unwrap().entries;
+    let silences = timeline.iter().filter(|entry| entry.kind == TimelineKind::Silence);
+    let told: Vec<_> = silences.map(|entry| entry.message.as_str()).collect();
+    assert_eq!(told, ["silenced by bob until 2026-06-15 14:00 UTC: {n=\"1\"}: known"]);
 }

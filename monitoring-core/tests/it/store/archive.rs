@@ -26,6 +26,7 @@ on_each_database!(
     a_run_that_ended_before_its_day_was_removed_is_made_good,
     what_comes_after_its_day_was_archived_is_added,
     several_at_once_write_everything_once,
+    whoever_finds_somebody_else_at_it_says_so,
     an_event_of_an_open_incident_is_neither_archived_nor_removed,
     packed_samples_that_cannot_be_read_are_archived_as_they_are,
     a_day_that_cannot_be_written_keeps_no_other,
@@ -268,6 +269,34 @@ async fn several_at_once_write_everything_once(database: &Database) {
     assert_eq!(deleted(one.unwrap()) + deleted(two.unwrap()), 2_000);
     assert!(stored(&fixture).await.is_empty());
     assert_eq!(lines(&folder.path, "events-2026-06-15.jsonl.gz").len(), 2_000);
+}
+
+async fn whoever_finds_somebody_else_at_it_says_so(database: &Database) {
+    let folder = Folder::new();
+    let fixture = start(database, &folder.path).await;
+    tell(&fixture, "old", 0, 2).await;
+    fixture.clock.advance(32 * DAY);
+    let (holder, [far, past]) = match database {
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(_) => ("zeroblob(16)", ["9000000000000000", "0"]),
+        #[cfg(feature = "postgres")]
+        Database::Postgres(_) => (
+            "'00000000-0000-0000-0000-000000000000'",
+            ["timestamptz '2200-01-01'", "timestamptz '2000-01-01'"],
+        ),
+    };
+    let leases = database.table("leases");
+    let held = format!(
+        "INSERT INTO {leases} (name, holder, token, expires_at) VALUES ('archive', {holder}, 7, {far})"
+    );
+    database.execute(held).await;
+    let report = retain(&fixture).await.unwrap();
+    assert_eq!((&report["busy"], &report["events_deleted"]), (&json!(true), &json!(0)));
+    assert_eq!(stored(&fixture).await, ["old"; 2]);
+
+    database.execute(format!("UPDATE {leases} SET expires_at = {past} WHERE name = 'archive'")).await;
+    let report = retain(&fixture).await.unwrap();
+    assert_eq!((&report["busy"], &report["events_deleted"]), (&json!(false), &json!(2)));
 }
 
 async fn an_event_of_an_open_incident_is_neither_archived_nor_removed(database: &Database) {

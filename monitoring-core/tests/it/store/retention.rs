@@ -63,7 +63,7 @@ async fn old_events_leave_with_their_tags_and_the_rest_stays(database: &Database
     let again = tasks.run("monitoring_data_retention", Value::Null).await.unwrap();
     let empty = json!({"rows": 0, "bytes": 0, "partitions": 0, "files": 0});
     let nothing = json!({
-        "events_deleted": 0, "samples_deleted": 0, "chunks_deleted": 0, "exemplars_deleted": 0,
+        "busy": false, "events_deleted": 0, "samples_deleted": 0, "chunks_deleted": 0, "exemplars_deleted": 0,
         "series_forgotten": 0, "partitions_dropped": 0, "samples_packed": 0,
         "tables": {"events": empty, "metric_samples": empty, "metric_chunks": empty},
     });

@@ -39,17 +39,20 @@ pub(in crate::router) async fn show(
     Ok(respond::success(timeline))
 }
 
-/// Removes the events that neither the user has sent nor anybody has attached, and what analyses tell
-/// of them.
+/// Removes the events that neither the user has sent nor anybody has attached, what analyses tell of them, and
+/// what others were told or said of alerts.
 fn keep_own(timeline: &mut IncidentTimeline, own: Uuid) {
     for entry in timeline.entries.iter_mut().filter(|entry| entry.kind == TimelineKind::Analysis) {
         "the incident was analyzed".clone_into(&mut entry.message);
     }
     timeline.entries.retain(|entry| match entry.kind {
         TimelineKind::StatusChange | TimelineKind::Comment | TimelineKind::Analysis => true,
-        TimelineKind::Event | TimelineKind::Alert | TimelineKind::Deploy => {
-            entry.attached || entry.created_by == Some(own)
-        }
+        TimelineKind::Event
+        | TimelineKind::Alert
+        | TimelineKind::Deploy
+        | TimelineKind::Notification
+        | TimelineKind::Acknowledgement
+        | TimelineKind::Silence => entry.attached || entry.created_by == Some(own),
     });
     timeline.pagination.count = timeline.entries.len();
 }

@@ -11,6 +11,7 @@ use crate::support::{ALICE, MODERATOR, Service, on_both_databases, send};
 
 on_both_databases! {
     a_rule_that_fires_is_seen_everywhere
+    what_others_said_of_alerts_is_not_for_plain_users
     durations_are_taken_as_prometheus_writes_them
     a_rule_is_tested_without_being_stored
     an_edit_is_tried_on_the_past
@@ -101,6 +102,23 @@ async fn a_rule_that_fires_is_seen_everywhere(service: &Service) {
     });
     assert_eq!(shown["alerts"], json!([expected]));
     assert_eq!(prometheus(service, "/alerts").await["alerts"], json!([expected]));
+}
+
+async fn what_others_said_of_alerts_is_not_for_plain_users(service: &Service) {
+    let (rule, path) = created(service, always()).await;
+    evaluate(service, &rule).await;
+    let incident = service.get("/incidents", MODERATOR).await.data()[0]["id"].as_str().unwrap().to_owned();
+    let incident = format!("/incidents/{incident}");
+    service.put(&incident, MODERATOR, json!({"assigned_to": ALICE.id})).await.data();
+    let silence = json!({"duration": "2h", "comment": "known"});
+    service.post(&format!("{path}/silence"), MODERATOR, silence).await.data();
+    let kinds = async |who| {
+        let timeline = service.get(&format!("{incident}/timeline"), who).await.data();
+        let entries = timeline["entries"].as_array().unwrap().iter();
+        entries.map(|entry| entry["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let silences = |kinds: Vec<String>| kinds.iter().filter(|kind| *kind == "silence").count();
+    assert_eq!((silences(kinds(MODERATOR).await), silences(kinds(ALICE).await)), (1, 0));
 }
 
 async fn durations_are_taken_as_prometheus_writes_them(service: &Service) {

@@ -18,7 +18,7 @@ use super::{Invalid, ReceiverId};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReceiverType {
-    /// A POST of Alertmanager's webhook, version 4.
+    /// A POST of Alertmanager's webhook, version 4. What is sent again has the same header `Idempotency-Key`.
     Webhook,
     /// An incoming webhook of Slack.
     Slack,

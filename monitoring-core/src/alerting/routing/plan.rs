@@ -487,6 +487,7 @@ impl Planner<'_> {
         let truncated = alerts.len().saturating_sub(MESSAGE_ALERTS_MAX);
         alerts.truncate(MESSAGE_ALERTS_MAX);
         Message {
+            id: uuid::Uuid::nil().into(),
             kind,
             receiver: group.receiver.clone(),
             group_key: group.key.clone(),

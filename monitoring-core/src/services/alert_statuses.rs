@@ -192,6 +192,7 @@ struct Board {
     router: Option<Router>,
     silences: Vec<Silence>,
     acknowledgements: Vec<Acknowledgement>,
+    external_url: String,
     now: DateTime<Utc>,
 }
 
@@ -206,7 +207,8 @@ impl Board {
         let acknowledgements = connection.store().acknowledgements(now, SAID_MAX).await?;
         let alerts = distinct(&instances);
         let router = Router::compile(&routing)?;
-        Ok(Self { alerts, router, silences, acknowledgements, now })
+        let external_url = connection.context().settings.external_url.clone();
+        Ok(Self { alerts, router, silences, acknowledgements, external_url, now })
     }
 
     fn statuses(&self) -> Vec<AlertStatus> {
@@ -223,6 +225,7 @@ impl Board {
             acknowledgement: acknowledged
                 .get(&(alert.fingerprint, alert.starts_at))
                 .map(|said| (*said).clone()),
+            generator_url: alert.generator_url(&self.external_url),
             alert: alert.clone(),
         };
         self.alerts.iter().map(status).collect()

@@ -25,6 +25,9 @@ pub struct AlertStatus {
     pub receivers: Vec<String>,
     /// Who takes care of it.
     pub acknowledgement: Option<Acknowledgement>,
+    /// Where its rule can be seen; empty if nobody said where we are.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub generator_url: String,
 }
 
 impl AlertStatus {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{AlertInstance, AlertRuleId, Fingerprint, Invalid, Labels, NotificationId, ReceiverId};
 
@@ -50,6 +51,14 @@ impl ToldAlert {
     #[must_use]
     pub fn is_firing(&self) -> bool {
         self.ends_at.is_none()
+    }
+
+    /// Where its rule can be seen; empty if nobody said where we are.
+    pub(crate) fn generator_url(&self, external_url: &str) -> String {
+        match external_url {
+            "" => String::new(),
+            base => format!("{}/alerts/{}", base.trim_end_matches('/'), self.rule_id),
+        }
     }
 }
 
@@ -113,13 +122,17 @@ impl NotificationKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Message {
+    /// Its notification's id: the same however often it is tried or sent again, and that of no other message.
+    #[serde(default = "no_id")]
+    pub id: NotificationId,
     /// What it says.
     pub kind: NotificationKind,
     /// The receiver's name.
     pub receiver: String,
     /// Which group it is about.
     pub group_key: String,
-    /// The same in a form that fits everywhere: what a receiver tells repetitions and resolutions by.
+    /// The same in a form that fits everywhere: by this a receiver knows that a page, its repetitions and its end
+    /// are about one thing.
     pub dedup_key: String,
     /// The labels the group has in common by its route.
     pub group_labels: Labels,
@@ -165,6 +178,11 @@ impl Message {
     pub fn firing(&self) -> usize {
         self.alerts.iter().filter(|alert| alert.is_firing()).count()
     }
+}
+
+/// Of a message that waits for nothing yet.
+fn no_id() -> NotificationId {
+    Uuid::nil().into()
 }
 
 fn common<'l>(mut sets: impl Iterator<Item = &'l Labels>) -> Labels {
@@ -322,7 +340,7 @@ pub struct NotificationAttempt {
     pub duration_ms: u32,
     /// The status that came back, where the receiver speaks HTTP and answered.
     pub status: Option<u16>,
-    /// What went wrong; absent if the receiver took it.
+    /// What went wrong; absent if the receiver took it. Of an e-mail that was taken: which recipients were refused.
     pub error: Option<String>,
 }
 

@@ -18,7 +18,7 @@ use super::{Invalid, ReceiverId};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReceiverType {
-    /// A POST of Alertmanager's webhook, version 4.
+    /// A POST of Alertmanager's webhook, version 4. What is sent again has the same header `Idempotency-Key`.
     Webhook,
     /// An incoming webhook of Slack.
     Slack,
@@ -28,7 +28,8 @@ pub enum ReceiverType {
     Email,
     /// Another Alertmanager, by its API v2.
     Alertmanager,
-    /// An address that is called as long as alert rules are evaluated: a dead-man's switch.
+    /// An address that is called as long as alert rules are evaluated: a dead-man's switch. It is not while a group
+    /// is late, or all enabled rules of a group fail. One rule that fails alone, of several, does not end it.
     Heartbeat,
     /// A way the host has registered under a name.
     Custom,

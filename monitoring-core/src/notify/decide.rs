@@ -293,10 +293,11 @@ async fn keep(
 
 /// A message at the beginning of its way.
 fn queued(receiver_id: ReceiverId, message: Message, now: DateTime<Utc>) -> Notification {
+    let id = NotificationId::at(now);
     Notification {
-        id: NotificationId::at(now),
+        id,
         receiver_id,
-        message,
+        message: Message { id, ..message },
         status: NotificationStatus::Pending,
         attempts: 0,
         created_at: now,

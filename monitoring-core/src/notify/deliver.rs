@@ -128,7 +128,7 @@ impl Deliverer {
         claimant: Uuid,
     ) -> Result<Option<DateTime<Utc>>, StoreError> {
         let began = self.now();
-        let sending = self.inner.sender.send(receiver, &notification.message, notification.id);
+        let sending = self.inner.sender.send(receiver, &notification.message);
         let (answer, duration) = self.timed(sending).await;
         let now = self.now();
         let after = after(notification, &answer, now, random_u64());

@@ -16,8 +16,10 @@ use super::address::{check_ip, check_name, check_url};
 use super::retry::{Answer, retry_after};
 use crate::clock::Clock;
 use crate::config::ReceiverPolicy;
-use crate::model::Secret;
+use crate::model::{NotificationId, Secret};
 
+/// Says which requests are one and the same, tried again (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is read of an answer, to see what was wrong.
 const ANSWER_BYTES_MAX: usize = 2_000;
@@ -64,6 +66,21 @@ impl Http {
         credentials: Credentials<'_>,
     ) -> Answer {
         self.send(Method::POST, url, |request| with(request, credentials).json(body)).await
+    }
+
+    /// The same, with what to tell by that it was sent before.
+    pub(super) async fn post_once(
+        &self,
+        url: &str,
+        body: &impl Serialize,
+        credentials: Credentials<'_>,
+        id: NotificationId,
+    ) -> Answer {
+        let id = id.to_string();
+        self.send(Method::POST, url, |request| {
+            with(request, credentials).header(IDEMPOTENCY_KEY, id).json(body)
+        })
+        .await
     }
 
     /// Sends nothing.

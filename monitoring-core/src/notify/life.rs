@@ -1,4 +1,8 @@
 //! Whether rules are evaluated: what signs of life depend on.
+//!
+//! They are while each group that has rules to evaluate is evaluated in time, and none of these groups fails as a
+//! whole: where no rule of a group can be evaluated, its alerts neither fire nor end. A rule that fails among
+//! others of its group is its author's matter, and so is one alone in its group where all other rules work.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +17,7 @@ use crate::store::{Access, AsConnection as _, Pool, StoreError};
 const MISSED_MAX: i32 = 2;
 const LATE_MAX: TimeDelta = TimeDelta::minutes(15);
 
-/// Whether every group that has rules to evaluate is evaluated.
+/// Whether every group that has rules to evaluate is evaluated, and not in vain.
 pub(crate) async fn is_evaluation_healthy(pool: &Pool) -> Result<bool, StoreError> {
     let settings = &pool.context().settings;
     let mut connection = pool.acquire(Access::Read).await?;
@@ -21,7 +25,16 @@ pub(crate) async fn is_evaluation_healthy(pool: &Pool) -> Result<bool, StoreErro
     let groups = connection.store().watched_groups().await?;
     let states = connection.store().group_states().await?.into_iter();
     let evaluated = states.filter_map(|(name, state)| Some((name, state.evaluated_at?))).collect();
-    Ok(is_alive(&groups, &evaluated, settings.alert_evaluation_interval, settings.clock.now()))
+    let (usual, now) = (settings.alert_evaluation_interval, settings.clock.now());
+    Ok(works(&groups) && is_alive(&groups, &evaluated, usual, now))
+}
+
+/// Whether no group fails as a whole, but for one broken rule that fails alone.
+fn works(groups: &[WatchedGroup]) -> bool {
+    let rules: u64 = groups.iter().map(|group| u64::from(group.rules)).sum();
+    let failing: u64 = groups.iter().map(|group| u64::from(group.failing)).sum();
+    let is_one_alone = failing == 1 && rules > 1;
+    is_one_alone || groups.iter().all(|group| group.failing < group.rules)
 }
 
 /// Whether none of these groups should have been evaluated by now and was not, given the times for which each
@@ -57,7 +70,25 @@ mod tests {
 
     fn group(name: &str, interval_minutes: Option<u32>) -> WatchedGroup {
         let interval_seconds = interval_minutes.map(|minutes| minutes * 60);
-        WatchedGroup { name: name.to_owned(), interval_seconds, since: ago(100_000) }
+        WatchedGroup { name: name.to_owned(), interval_seconds, since: ago(100_000), rules: 1, failing: 0 }
+    }
+
+    #[test]
+    fn a_group_that_fails_as_a_whole_is_no_life_and_a_rule_that_fails_alone_is_no_death() {
+        let works = |counts: &[(u32, u32)]| {
+            let groups = counts.iter().map(|(failing, rules)| WatchedGroup {
+                rules: *rules,
+                failing: *failing,
+                ..group("a", None)
+            });
+            super::works(&groups.collect::<Vec<_>>())
+        };
+        assert!(works(&[]) && works(&[(0, 1), (0, 9)]));
+        assert!(works(&[(1, 2)]) && works(&[(8, 9), (1, 2)]), "others of their groups work");
+        assert!(works(&[(1, 1), (0, 1)]), "it is the only one");
+        assert!(!works(&[(1, 1)]), "there is no other");
+        assert!(!works(&[(2, 2), (0, 9)]));
+        assert!(!works(&[(1, 1), (1, 1), (0, 9)]) && !works(&[(1, 1), (1, 9)]), "it is not alone");
     }
 
     fn is_alive_with(groups: &[WatchedGroup], evaluated: &[(&str, i64)]) -> bool {

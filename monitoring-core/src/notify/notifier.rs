@@ -36,8 +36,10 @@ impl DeliveryError {
 /// name with [`MonitoringBuilder::notifier`](crate::MonitoringBuilder::notifier), it is used by receivers
 /// of the type `custom` whose configuration says `"notifier": "<name>"`.
 ///
-/// A message may come twice, under the same [`dedup_key`](Message::dedup_key). A call that takes longer
-/// than ten seconds is given up and tried again, as is one that panics. It is part of the monitoring's own
+/// A message may come twice, under the same [`id`](Message::id): that is what a queue tells repetitions by. The
+/// [`dedup_key`](Message::dedup_key) is that of the group; a page, what is said again after the repeat interval
+/// and the end all have it. A call that takes longer than ten seconds is given up and tried again, as is one
+/// that panics. It is part of the monitoring's own
 /// work: what it logs or traces is not recorded by the monitoring, for that would never end.
 ///
 /// ```

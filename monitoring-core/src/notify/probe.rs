@@ -43,7 +43,8 @@ impl Deliverer {
         in_time(self.log_test(id, &attempt, actor)).await?;
         if was_taken && receiver.receiver.receiver_type == ReceiverType::Pagerduty {
             // Nobody should have to close what a test has opened.
-            let end = Message { kind: NotificationKind::Resolved, ..message };
+            let end_id = NotificationId::at(self.now());
+            let end = Message { id: end_id, kind: NotificationKind::Resolved, ..message };
             let (attempt, _) = self.try_once(&receiver, &end).await;
             in_time(self.log(id, &attempt)).await?;
         }
@@ -61,8 +62,7 @@ impl Deliverer {
 
     async fn try_once(&self, receiver: &ReachableReceiver, message: &Message) -> (NotificationAttempt, bool) {
         let began = self.now();
-        let sending = self.inner.sender.send(receiver, message, NotificationId::at(began));
-        let (answer, duration) = self.timed(sending).await;
+        let (answer, duration) = self.timed(self.inner.sender.send(receiver, message)).await;
         (answer.attempt(began, duration), answer.verdict == Verdict::Taken)
     }
 
@@ -106,6 +106,7 @@ fn test_message(receiver: &str, now: DateTime<Utc>) -> Message {
     // Each test is an incident of its own to whoever groups by key.
     let group_key = format!("test:{:032x}", random_u128());
     Message {
+        id: NotificationId::at(now),
         kind: NotificationKind::Test,
         receiver: receiver.to_owned(),
         dedup_key: dedup_key(&group_key),

@@ -25,6 +25,8 @@ pub(super) struct Answer {
     /// Of HTTP, if it got that far.
     pub status: Option<u16>,
     pub verdict: Verdict,
+    /// What was wrong though it was taken.
+    pub note: Option<String>,
 }
 
 /// Whether it was taken.
@@ -44,15 +46,26 @@ pub(super) enum Verdict {
 
 impl Answer {
     pub(super) const fn taken() -> Self {
-        Self { status: None, verdict: Verdict::Taken }
+        Self { status: None, verdict: Verdict::Taken, note: None }
+    }
+
+    /// It was taken, but not for everybody.
+    #[cfg(feature = "email")]
+    pub(super) fn taken_but(note: Option<String>) -> Self {
+        Self { note, ..Self::taken() }
     }
 
     pub(super) fn again(error: impl Into<String>) -> Self {
-        Self { status: None, verdict: Verdict::Again { error: error.into(), after: None } }
+        Self::again_after(error, None)
+    }
+
+    /// The same after a while, if the receiver asked for one.
+    pub(super) fn again_after(error: impl Into<String>, after: Option<Duration>) -> Self {
+        Self { verdict: Verdict::Again { error: error.into(), after }, ..Self::taken() }
     }
 
     pub(super) fn never(error: impl Into<String>) -> Self {
-        Self { status: None, verdict: Verdict::Never { error: error.into() } }
+        Self { verdict: Verdict::Never { error: error.into() }, ..Self::taken() }
     }
 
     /// What an answer of HTTP means.
@@ -69,17 +82,16 @@ impl Answer {
             408 | 429 | 500..=599 => Verdict::Again { error: said(), after },
             _ => Verdict::Never { error: said() },
         };
-        Self { status: Some(status), verdict }
+        Self { status: Some(status), verdict, note: None }
     }
 
     /// What went wrong, in a length that can be kept.
     pub(super) fn error(&self) -> Option<String> {
-        match &self.verdict {
-            Verdict::Taken => None,
-            Verdict::Again { error, .. } | Verdict::Never { error } => {
-                Some(cut(&error.replace('\0', "\u{fffd}"), ERROR_CHARS_MAX))
-            }
-        }
+        let said = match &self.verdict {
+            Verdict::Taken => self.note.as_ref(),
+            Verdict::Again { error, .. } | Verdict::Never { error } => Some(error),
+        };
+        said.map(|error| cut(&error.replace('\0', "\u{fffd}"), ERROR_CHARS_MAX))
     }
 
     /// The line of the log about a try.
@@ -90,7 +102,11 @@ impl Answer {
 
     /// The same without texts that nobody may see, the longest of them first.
     pub(super) fn without(mut self, secrets: &[String]) -> Self {
-        if let Verdict::Again { error, .. } | Verdict::Never { error } = &mut self.verdict {
+        let said = match &mut self.verdict {
+            Verdict::Taken => self.note.as_mut(),
+            Verdict::Again { error, .. } | Verdict::Never { error } => Some(error),
+        };
+        if let Some(error) = said {
             // An answer is not read to its end, which may be within one.
             let begun = secrets.iter().filter_map(|secret| begun_at_the_end(error, secret)).min();
             error.truncate(begun.unwrap_or(error.len()));
@@ -175,6 +191,7 @@ mod tests {
             id: uuid::Uuid::nil().into(),
             receiver_id: uuid::Uuid::nil().into(),
             message: Message {
+                id: uuid::Uuid::nil().into(),
                 kind: NotificationKind::Firing,
                 receiver: String::new(),
                 group_key: String::new(),

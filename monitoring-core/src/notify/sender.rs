@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use super::notifier::Notifier;
-use super::retry::{Answer, Verdict};
+use super::retry::Answer;
 use super::secret_parts::secrets_of;
 use super::way::{Custom, Way};
 use crate::config::Settings;
-use crate::model::{Invalid, Message, NotificationId, ReachableReceiver};
+use crate::model::{Invalid, Message, ReachableReceiver};
 
 /// What one message may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,14 +50,9 @@ impl Sender {
     }
 
     /// Sends a message; what comes back names no secret.
-    pub(super) async fn send(
-        &self,
-        receiver: &ReachableReceiver,
-        message: &Message,
-        id: NotificationId,
-    ) -> Answer {
+    pub(super) async fn send(&self, receiver: &ReachableReceiver, message: &Message) -> Answer {
         let answer = match way_of(receiver) {
-            Ok(way) => in_time(self.by(&way, message, id)).await,
+            Ok(way) => in_time(self.by(&way, message)).await,
             Err(answer) => answer,
         };
         answer.without(&secrets_of(receiver))
@@ -73,15 +68,13 @@ impl Sender {
         answer.without(&secrets_of(receiver))
     }
 
-    async fn by(&self, way: &Way, message: &Message, id: NotificationId) -> Answer {
-        #[cfg(not(feature = "email"))]
-        let _ = id;
+    async fn by(&self, way: &Way, message: &Message) -> Answer {
         match way {
             Way::Custom(way) => self.by_host(way, message).await,
             #[cfg(feature = "email")]
             Way::Email(way) => {
                 let url = &self.settings.external_url;
-                let text = super::payload::email(message, &id.to_string(), &way.from, url);
+                let text = super::payload::email(message, &way.from, url);
                 super::smtp::send(way, text, &self.settings).await
             }
             Way::Heartbeat(way) => self.call(way).await,
@@ -104,7 +97,7 @@ impl Sender {
         match way {
             Way::Webhook(way) => {
                 let body = webhook(message, way.max_alerts, url);
-                self.http.post(reveal(&way.url), &body, credentials(way)).await
+                self.http.post_once(reveal(&way.url), &body, credentials(way), message.id).await
             }
             Way::Alertmanager(way) => match alerts_url(reveal(&way.url)) {
                 Ok(address) => {
@@ -151,10 +144,7 @@ impl Sender {
             Err(_) => Answer::again("the notifier panicked"),
             Ok(Ok(())) => Answer::taken(),
             Ok(Err(error)) if error.is_final => Answer::never(error.message),
-            Ok(Err(error)) => {
-                let verdict = Verdict::Again { error: error.message, after: error.retry_after };
-                Answer { status: None, verdict }
-            }
+            Ok(Err(error)) => Answer::again_after(error.message, error.retry_after),
         }
     }
 }

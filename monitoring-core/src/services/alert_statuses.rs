@@ -1,6 +1,6 @@
 //! Alerts that fire, and what people say about them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -204,6 +204,7 @@ struct Board {
     router: Option<Router>,
     silences: Vec<Silence>,
     acknowledgements: Vec<Acknowledgement>,
+    external_url: String,
     now: DateTime<Utc>,
 }
 
@@ -217,7 +218,9 @@ impl Board {
         let silences = connection.store().silences(&unexpired, &Page::first(SAID_MAX)).await?.items;
         let acknowledgements = connection.store().acknowledgements(now, SAID_MAX).await?;
         let alerts = distinct(&instances);
-        Ok(Self { alerts, router: Router::compile(&routing)?, silences, acknowledgements, now })
+        let router = Router::compile(&routing)?;
+        let external_url = connection.context().settings.external_url.clone();
+        Ok(Self { alerts, router, silences, acknowledgements, external_url, now })
     }
 
     fn statuses(&self) -> Vec<AlertStatus> {
@@ -234,6 +237,7 @@ impl Board {
             acknowledgement: acknowledged
                 .get(&(alert.fingerprint, alert.starts_at))
                 .map(|said| (*said).clone()),
+            generator_url: alert.generator_url(&self.external_url),
             alert: alert.clone(),
         };
         self.alerts.iter().map(status).collect()
@@ -250,24 +254,25 @@ impl Board {
     /// Nothing, if any route tells of it.
     fn muted_by(&self, alert: &ToldAlert) -> Vec<String> {
         let Some(router) = &self.router else { return Vec::new() };
-        let routes = router.routes(&alert.labels).into_iter();
-        let muted: Vec<_> = routes.map(|node| router.muted_by(node, self.now)).collect();
-        if muted.iter().any(Vec::is_empty) {
-            return Vec::new();
-        }
-        muted.concat().into_iter().map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+        router.all_muted_by(&router.routes(&alert.labels), self.now)
     }
 
     fn groups(&self) -> Vec<AlertGroup> {
         let Some(router) = &self.router else { return Vec::new() };
         let mut groups: BTreeMap<(String, String), AlertGroup> = BTreeMap::new();
         for status in self.statuses() {
+            // Routes with the same matchers and receiver have one group.
+            let mut places: BTreeMap<(String, String), Vec<_>> = BTreeMap::new();
             for node in router.routes(&status.alert.labels) {
-                let labels = node.group_labels(&status.alert.labels);
-                let group = groups.entry((node.group_key(&labels), node.receiver.clone()));
-                let receiver = node.receiver.clone();
+                let key = node.group_key(&node.group_labels(&status.alert.labels));
+                places.entry((key, node.receiver.clone())).or_default().push(node);
+            }
+            for (place, nodes) in places {
+                let muted_by = router.all_muted_by(&nodes, self.now);
+                let labels = nodes[0].group_labels(&status.alert.labels);
+                let receiver = nodes[0].receiver.clone();
+                let group = groups.entry(place);
                 let group = group.or_insert_with(|| AlertGroup { labels, receiver, alerts: Vec::new() });
-                let muted_by = router.muted_by(node, self.now).into_iter().map(str::to_owned).collect();
                 group.alerts.push(AlertStatus { muted_by, ..status.clone() });
             }
         }

@@ -32,6 +32,10 @@ pub(crate) struct WatchedGroup {
     pub interval_seconds: Option<u32>,
     /// Since when it has had such a rule, at the latest.
     pub since: DateTime<Utc>,
+    /// How many such rules it has.
+    pub rules: u32,
+    /// How many of these could not be evaluated the last time.
+    pub failing: u32,
 }
 
 super::store_trait! {

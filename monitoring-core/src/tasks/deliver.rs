@@ -132,7 +132,9 @@ mod tests {
             updated_at: now,
             version: 1,
         };
+        let id = NotificationId::at(now);
         let message = Message {
+            id,
             kind: NotificationKind::Firing,
             receiver: name.to_owned(),
             group_key: "{}".to_owned(),
@@ -146,7 +148,7 @@ mod tests {
             at: now,
         };
         let notification = Notification {
-            id: NotificationId::at(now),
+            id,
             receiver_id: receiver.id,
             message,
             status: NotificationStatus::Pending,

@@ -10,11 +10,13 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::support::prometheus::is_installed;
-use crate::support::{ADMIN, MODERATOR, MOUNT, Service, exchange, on_both_databases, request};
+use crate::support::waiting::until;
+use crate::support::{ADMIN, EXTERNAL_URL, MODERATOR, MOUNT, Service, exchange, on_both_databases, request};
 
 on_both_databases! {
     amtool_adds_lists_and_expires_a_silence
     amtool_reads_the_routing
+    amtool_lists_alerts_that_fire_and_are_silenced
     silences_are_alertmanagers_field_by_field
     errors_are_texts_as_there
 }
@@ -129,6 +131,38 @@ async fn amtool_reads_the_routing(service: &Service) {
     let shown = Amtool::text(amtool.run(&["config", "show"]).await);
     assert!(shown.contains("duty") && !shown.contains("T0PSECRET"), "{shown}");
     assert_eq!(Amtool::text(amtool.run(&["alert", "query", "-o", "json"]).await), "[]");
+}
+
+async fn amtool_lists_alerts_that_fire_and_are_silenced(service: &Service) {
+    if !is_installed("amtool") {
+        return;
+    }
+    service.put("/rule-groups/default", MODERATOR, json!({"interval": 1})).await.data();
+    let mut rules = Vec::new();
+    for name in ["Loud", "Quiet"] {
+        let rule = json!({"name": name, "query": "vector(1)", "annotations": {"summary": "it fires"}});
+        rules.push(service.post("/alerts", MODERATOR, rule).await.data()["id"].clone());
+    }
+    let amtool = Amtool::new(service).await;
+    let alerts = async |arguments: &[&str]| {
+        let arguments = [&["alert", "query", "-o", "json"], arguments].concat();
+        serde_json::from_str::<Vec<Value>>(&Amtool::text(amtool.run(&arguments).await)).unwrap()
+    };
+    until("both fire", async || alerts(&[]).await.len() == 2).await;
+    let add = ["silence", "add", "alertname=Quiet", "--comment=known", "--author=ann"];
+    let silence = Amtool::text(amtool.run(&add).await);
+
+    let [loud] = &alerts(&[]).await[..] else { panic!("one is silenced") };
+    assert_eq!((&loud["labels"]["alertname"], &loud["status"]["state"]), (&json!("Loud"), &json!("active")));
+    assert_eq!(loud["annotations"], json!({"summary": "it fires"}));
+    assert_eq!(loud["generatorURL"], format!("{EXTERNAL_URL}/alerts/{}", rules[0].as_str().unwrap()));
+    let [quiet] = &alerts(&["--silenced"]).await[..] else { panic!("one is silenced") };
+    assert_eq!(quiet["labels"]["alertname"], "Quiet");
+    assert_eq!(quiet["status"]["silencedBy"], json!([silence]));
+    assert_eq!(alerts(&["alertname=Loud"]).await.len(), 1);
+    assert_eq!(alerts(&["alertname=Quiet"]).await.len(), 0);
+    let shown = Amtool::text(amtool.run(&["alert", "query", "-o", "extended"]).await);
+    assert!(shown.contains(EXTERNAL_URL), "{shown}");
 }
 
 async fn send(service: &Service, method: Method, path: &str, body: Value) -> (StatusCode, Value) {

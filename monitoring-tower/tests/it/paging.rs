@@ -11,6 +11,7 @@ on_both_databases! {
     a_rule_that_fires_pages_and_what_people_say_about_it_counts
     a_page_that_was_given_up_is_sent_again_when_somebody_says_so
     an_alert_whose_routes_are_muted_is_shown_as_suppressed
+    a_heartbeat_beats_while_rules_work_and_not_while_they_all_fail
 }
 
 async fn alertmanager(service: &Service, path: &str) -> Value {
@@ -145,10 +146,10 @@ async fn a_page_that_was_given_up_is_sent_again_when_somebody_says_so(service: &
 async fn an_alert_whose_routes_are_muted_is_shown_as_suppressed(service: &Service) {
     let listener = Listener::start(&[]).await;
     begin(service, &listener, "1s").await;
-    let muted = json!({"receiver": "team", "group_wait": "0s",
+    let mut routing = json!({"receiver": "team", "group_wait": "0s",
         "routes": [{"matchers": ["alertname=Always"], "mute_time_intervals": ["always"]}],
         "time_intervals": [{"name": "always", "time_intervals": [{}]}]});
-    service.put("/routes", ADMIN, muted).await.data();
+    service.put("/routes", ADMIN, routing.clone()).await.data();
     until("it fires", async || alertmanager(service, "/alerts").await != json!([])).await;
     for path in ["/alerts", "/alerts?muted=yes"] {
         let alerts = alertmanager(service, path).await;
@@ -160,4 +161,45 @@ async fn an_alert_whose_routes_are_muted_is_shown_as_suppressed(service: &Servic
     for none in ["/alerts?muted=false", "/alerts/groups?muted=0"] {
         assert_eq!(alertmanager(service, none).await, json!([]), "{none}");
     }
+
+    // Another route with the same matchers and receiver is not muted.
+    let matchers = json!(["alertname=Always"]);
+    routing["routes"] = json!([{"matchers": matchers, "mute_time_intervals": ["always"], "continue": true},
+        {"matchers": matchers}]);
+    service.put("/routes", ADMIN, routing).await.data();
+    let groups = alertmanager(service, "/alerts/groups").await;
+    assert_eq!((groups.as_array().unwrap().len(), groups[0]["alerts"].as_array().unwrap().len()), (1, 1));
+    for alert in [&groups[0]["alerts"][0], &alertmanager(service, "/alerts").await[0]] {
+        let status = &alert["status"];
+        assert_eq!((&status["state"], &status["mutedBy"]), (&json!("active"), &json!([])));
+    }
+    let is_page = |heard: &Heard| heard.json()["groupKey"] == "{}/{alertname=\"Always\"}:{}";
+    until("it is told", async || listener.heard().iter().any(is_page)).await;
+}
+
+async fn a_heartbeat_beats_while_rules_work_and_not_while_they_all_fail(service: &Service) {
+    let listener = Listener::start(&[]).await;
+    let limited = json!({"interval": 1, "limit": 1});
+    service.put("/rule-groups/default", MODERATOR, limited).await.data();
+    let two_alerts = "label_replace(vector(1), \"zone\", \"eu\", \"\", \"\") or vector(2)";
+    let rule = json!({"name": "Two", "query": two_alerts});
+    let rule = service.post("/alerts", MODERATOR, rule).await.data();
+    let path = format!("/alerts/{}", rule["id"].as_str().unwrap());
+    let is = async |health: &str| service.get(&path, MODERATOR).await.data()["status"]["health"] == health;
+    until("the only rule fails", async || is("error").await).await;
+
+    let heartbeat = json!({"url": listener.url("/beat"), "interval": "5s"});
+    let receiver = json!({"name": "alive", "type": "heartbeat", "config": heartbeat});
+    service.post("/receivers", ADMIN, receiver).await.data();
+    let evaluations =
+        async || service.get("/rule-groups", MODERATOR).await.data()[0]["iterations"].as_u64().unwrap();
+    // Signs of life are looked at as often as this group is.
+    let before = evaluations().await;
+    until("it is evaluated again and again", async || evaluations().await > before + 3).await;
+    assert!(listener.heard().is_empty(), "nothing would fire");
+
+    service.put("/rule-groups/default", MODERATOR, json!({"interval": 1})).await.data();
+    let heard = listener.wait_for(1).await;
+    assert!(heard[0].head.starts_with("GET /beat "), "{}", heard[0].head);
+    assert!(is("ok").await);
 }

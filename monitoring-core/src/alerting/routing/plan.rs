@@ -3,6 +3,8 @@
 //! As in Alertmanager, alerts are told in groups: the first alert of a group waits `group_wait` for
 //! others; what changes later is told after `group_interval`, and the same again after
 //! `repeat_interval`. That something is resolved is told once, and only to those who were told of it.
+//! Routes with the same matchers and receiver have one group: whichever may tell at a time tells, at its own
+//! intervals, and knows what was told before, so that there may be one for office hours and one for nights.
 //! In some things this differs from Alertmanager, always so that nobody is left with a page that is
 //! no longer true, or without one:
 //!
@@ -177,9 +179,10 @@ fn next_minute(now: DateTime<Utc>) -> DateTime<Utc> {
     now - into + TimeDelta::minutes(1)
 }
 
-/// The alerts of a group that fire, and the route they came by.
+/// The alerts of a group that fire, and the routes they came by: several where these have the same matchers and
+/// receiver.
 struct Members<'a> {
-    node: &'a Node,
+    nodes: Vec<&'a Node>,
     labels: Labels,
     alerts: BTreeMap<Fingerprint, &'a ToldAlert>,
 }
@@ -204,8 +207,12 @@ fn members<'a>(
         for node in router.routes(&alert.labels) {
             let labels = node.group_labels(&alert.labels);
             let key = (node.group_key(&labels), node.receiver.clone());
+            let group = groups.entry(key);
             let group =
-                groups.entry(key).or_insert_with(|| Members { node, labels, alerts: BTreeMap::new() });
+                group.or_insert_with(|| Members { nodes: Vec::new(), labels, alerts: BTreeMap::new() });
+            if !group.nodes.iter().any(|known| std::ptr::eq(*known, node)) {
+                group.nodes.push(node);
+            }
             group.alerts.insert(alert.fingerprint, alert);
         }
     }
@@ -239,7 +246,9 @@ impl Planner<'_> {
     fn begin(&self, key: String, receiver: String, members: &Members<'_>, plan: &mut Plan) {
         let Some(habits) = self.situation.receivers.get(&receiver) else { return };
         let first = members.alerts.values().map(|alert| alert.starts_at).min();
-        let wait = if habits.is_forgetful { TimeDelta::zero() } else { members.node.group_wait.delta() };
+        let node = self.router.and_then(|router| router.speaking(&members.nodes, self.situation.now));
+        let wait =
+            node.filter(|_| !habits.is_forgetful).map_or(TimeDelta::zero(), |node| node.group_wait.delta());
         let mut group = NotificationGroup {
             key,
             receiver,
@@ -278,12 +287,12 @@ impl Planner<'_> {
         plan: &mut Plan,
     ) -> bool {
         let now = self.situation.now;
-        let node = members
-            .map(|members| members.node)
-            .or_else(|| self.router.and_then(|router| router.route_of(&group.key, &group.receiver)));
-        if let Some(node) = node.filter(|_| !habits.is_forgetful) {
-            // The route may ask for shorter intervals by now.
-            group.next_at = group.next_at.min(now + node.group_interval.max(node.group_wait).delta());
+        let nodes = self.nodes(group, members);
+        let node = self.router.and_then(|router| router.speaking(&nodes, now));
+        let longest = nodes.iter().map(|node| node.group_interval.max(node.group_wait).delta()).max();
+        if let Some(longest) = longest.filter(|_| !habits.is_forgetful) {
+            // The routes may ask for shorter intervals by now.
+            group.next_at = group.next_at.min(now + longest);
         }
         if now >= group.next_at {
             let is_quiet = self.is_quiet(node, now);
@@ -301,6 +310,15 @@ impl Planner<'_> {
             plan.messages.extend(self.acknowledge(group));
         }
         false
+    }
+
+    /// The routes a group is of.
+    fn nodes<'m>(&'m self, group: &NotificationGroup, members: Option<&'m Members<'_>>) -> Vec<&'m Node> {
+        match (members, self.router) {
+            (Some(members), _) => members.nodes.clone(),
+            (None, Some(router)) => router.routes_of(&group.key, &group.receiver).collect(),
+            (None, None) => Vec::new(),
+        }
     }
 
     fn is_quiet(&self, node: Option<&Node>, now: DateTime<Utc>) -> bool {
@@ -469,6 +487,7 @@ impl Planner<'_> {
         let truncated = alerts.len().saturating_sub(MESSAGE_ALERTS_MAX);
         alerts.truncate(MESSAGE_ALERTS_MAX);
         Message {
+            id: uuid::Uuid::nil().into(),
             kind,
             receiver: group.receiver.clone(),
             group_key: group.key.clone(),

@@ -1,6 +1,6 @@
 //! The routing tree, ready to be asked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
@@ -94,13 +94,25 @@ impl Router {
         true
     }
 
-    /// The route a group belongs to, if there still is one.
-    pub(super) fn route_of(&self, group_key: &str, receiver: &str) -> Option<&Node> {
-        let is_of = |node: &&Node| {
+    /// The routes a group belongs to, if there still are any: several where they have the same matchers and
+    /// receiver.
+    pub(super) fn routes_of<'r>(&'r self, group_key: &str, receiver: &str) -> impl Iterator<Item = &'r Node> {
+        let is_of = move |node: &&Node| {
             let rest = group_key.strip_prefix(&node.key);
             node.receiver == receiver && rest.is_some_and(|rest| rest.starts_with(":{"))
         };
-        self.nodes.iter().find(is_of)
+        self.nodes.iter().filter(is_of)
+    }
+
+    /// The route whose intervals a group has now.
+    pub(super) fn route_of(&self, group_key: &str, receiver: &str, now: DateTime<Utc>) -> Option<&Node> {
+        self.speaking(&self.routes_of(group_key, receiver).collect::<Vec<_>>(), now)
+    }
+
+    /// Of the routes of a group the first that tells at this time; the first if none does.
+    pub(super) fn speaking<'n>(&self, nodes: &[&'n Node], now: DateTime<Utc>) -> Option<&'n Node> {
+        let speaking = nodes.iter().find(|node| !self.is_quiet(node, now));
+        speaking.or(nodes.first()).copied()
     }
 
     /// Whether the route tells nobody at this time.
@@ -121,6 +133,15 @@ impl Router {
             _ => muted,
         };
         names.into_iter().map(String::as_str).collect()
+    }
+
+    /// The time intervals for which none of these routes tells anybody now; nothing, if one does.
+    pub(crate) fn all_muted_by(&self, nodes: &[&Node], now: DateTime<Utc>) -> Vec<String> {
+        let muted: Vec<_> = nodes.iter().map(|node| self.muted_by(node, now)).collect();
+        if muted.iter().any(Vec::is_empty) {
+            return Vec::new();
+        }
+        muted.concat().into_iter().map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 
@@ -253,7 +274,30 @@ mod tests {
         let child = &router.nodes[1];
         let key = child.group_key(&child.group_labels(&alert));
         assert_eq!(key, r#"{}/{severity=~"a|b"}:{alertname="Slow", route="/\"x\""}"#);
-        assert_eq!(router.route_of(&key, "root").unwrap().key, child.key);
-        assert!(router.route_of(&key, "other").is_none());
+        assert_eq!(router.routes_of(&key, "root").map(|node| &node.key).collect::<Vec<_>>(), [&child.key]);
+        assert_eq!(router.routes_of(&key, "other").count(), 0);
+    }
+
+    #[test]
+    fn of_routes_with_the_same_matchers_and_receiver_the_first_speaks_whose_time_it_is() {
+        let router = router(json!({"receiver": "root", "routes": [
+            {"matchers": ["a=b"], "continue": true, "active_time_intervals": ["june"], "group_wait": "1s"},
+            {"matchers": ["a=b"], "continue": true, "receiver": "other"},
+            {"matchers": ["a=b"], "mute_time_intervals": ["june", "may"], "group_wait": "2s"},
+        ], "time_intervals": [{"name": "june", "time_intervals": [{"months": ["june"]}]},
+            {"name": "may", "time_intervals": [{"months": ["may"]}]}]}));
+        let alert = labels(&[("a", "b")]);
+        let keys =
+            router.routes(&alert).iter().map(|node| node.group_key(&Labels::new())).collect::<Vec<_>>();
+        assert_eq!(keys, [r#"{}/{a="b"}:{}"#; 3]);
+        for (month, seconds, muted_by) in
+            [("06", 1, vec![]), ("07", 2, vec![]), ("05", 1, vec!["june".to_owned(), "may".to_owned()])]
+        {
+            let now = format!("2026-{month}-15T00:00:00Z").parse().unwrap();
+            let node = router.route_of(&keys[0], "root", now).unwrap();
+            assert_eq!(node.group_wait, PromDuration::from_secs(seconds), "month {month}");
+            let nodes: Vec<_> = router.routes_of(&keys[0], "root").collect();
+            assert_eq!(router.all_muted_by(&nodes, now), muted_by);
+        }
     }
 }

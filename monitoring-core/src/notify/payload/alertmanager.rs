@@ -5,7 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::model::{Labels, Message, ToldAlert};
+use crate::model::{Labels, Message};
 
 /// What Go shows of a time that never was.
 pub(super) const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -41,17 +41,9 @@ pub(in crate::notify) fn alertmanager(
         annotations: alert.annotations.clone(),
         starts_at: alert.starts_at,
         ends_at: alert.ends_at.unwrap_or(now + VALID),
-        generator_url: generator_url(alert, external_url),
+        generator_url: alert.generator_url(external_url),
     });
     alerts.collect()
-}
-
-/// Where the rule of an alert can be seen; empty if nobody said where we are.
-pub(super) fn generator_url(alert: &ToldAlert, external_url: &str) -> String {
-    match external_url {
-        "" => String::new(),
-        base => format!("{}/alerts/{}", base.trim_end_matches('/'), alert.rule_id),
-    }
 }
 
 #[cfg(test)]

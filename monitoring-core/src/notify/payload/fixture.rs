@@ -19,10 +19,27 @@ pub(in crate::notify) fn alert(instance: &str, is_firing: bool) -> ToldAlert {
     }
 }
 
+/// One whose rule says much, as those of kube-prometheus do.
+pub(in crate::notify) fn annotated(instance: &str) -> ToldAlert {
+    let mut alert = alert(instance, true);
+    for (name, text) in [
+        ("dashboard", "https://grafana.example/d/1?from=now-1h&var=a|b"),
+        ("description", "Look at\nthe gateway first."),
+        ("empty", ""),
+        ("impact", "see https://status.example"),
+        ("runbook_url", "https://runbooks.example/high-error-rate"),
+        ("script", "javascript:alert('<hello>')"),
+    ] {
+        alert.annotations.set(name, text);
+    }
+    alert
+}
+
 pub(in crate::notify) fn message(alerts: Vec<ToldAlert>) -> Message {
     let is_firing = alerts.iter().any(ToldAlert::is_firing);
     let group_key = r#"{}:{alertname="HighErrorRate"}"#;
     Message {
+        id: uuid::Uuid::nil().into(),
         kind: if is_firing { NotificationKind::Firing } else { NotificationKind::Resolved },
         receiver: "team".to_owned(),
         group_key: group_key.to_owned(),

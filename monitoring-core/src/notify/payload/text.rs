@@ -23,10 +23,32 @@ pub(super) fn title(message: &Message) -> String {
     one_line(&format!("[{sign}] {name}{rest}"))
 }
 
+/// Annotations that may say what an alert is about, the best first.
+const SENTENCES: [&str; 3] = ["summary", "description", "message"];
+
 /// What an alert is about, in a sentence if its rule has one.
 pub(super) fn sentence(alert: &ToldAlert) -> String {
-    let said = ["summary", "description", "message"].iter().find_map(|name| alert.annotations.value(name));
-    said.map_or_else(|| alert.labels.to_string(), str::to_owned)
+    said(alert).map_or_else(|| alert.labels.to_string(), |(_, text)| text.to_owned())
+}
+
+/// What else an alert says, links first: names and texts.
+pub(super) fn others(alert: &ToldAlert) -> Vec<(&str, &str)> {
+    let sentence = said(alert).map(|(name, _)| name);
+    let others = alert.annotations.iter().filter(|(name, _)| Some(*name) != sentence);
+    let mut others: Vec<_> = others.filter(|(_, text)| !text.trim().is_empty()).collect();
+    others.sort_by_key(|(_, text)| !is_link(text));
+    others
+}
+
+fn said(alert: &ToldAlert) -> Option<(&'static str, &str)> {
+    let mut found = SENTENCES.into_iter().filter_map(|name| Some((name, alert.annotations.value(name)?)));
+    found.find(|(_, text)| !text.trim().is_empty())
+}
+
+/// Whether a text is an address of the web and nothing else.
+pub(super) fn is_link(text: &str) -> bool {
+    let is_web = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+    is_web && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 /// The text without anything that would end a line or hide one.
@@ -37,7 +59,19 @@ pub(super) fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::payload::fixture::{alert, labels, message};
+    use crate::notify::payload::fixture::{alert, annotated, labels, message};
+
+    #[test]
+    fn all_that_an_alert_says_is_said_links_first_and_nothing_twice() {
+        let alert = annotated("a");
+        assert_eq!(sentence(&alert), "5 % of <requests> fail & rise");
+        let names: Vec<_> = others(&alert).iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["dashboard", "runbook_url", "description", "impact", "script"]);
+        let mut without = alert.clone();
+        without.annotations.set("summary", " ");
+        assert_eq!(sentence(&without), "Look at\nthe gateway first.");
+        assert!(others(&without).iter().all(|(name, _)| !["summary", "description"].contains(name)));
+    }
 
     #[test]
     fn a_title_says_how_many_fire_and_what() {

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::alertmanager::{NEVER, generator_url};
+use super::alertmanager::NEVER;
 use crate::model::{Message, NotificationKind, ToldAlert};
 
 /// The body. `max_alerts` of 0 is all there are.
@@ -35,7 +35,7 @@ fn told(alert: &ToldAlert, external_url: &str) -> Value {
         "annotations": alert.annotations,
         "startsAt": alert.starts_at,
         "endsAt": ends_at,
-        "generatorURL": generator_url(alert, external_url),
+        "generatorURL": alert.generator_url(external_url),
         "fingerprint": alert.fingerprint,
     })
 }

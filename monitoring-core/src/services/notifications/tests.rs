@@ -20,8 +20,8 @@ use crate::config::Settings;
 use crate::model::{
     Acknowledgement, AlertFilter, AlertInstance, AlertInstanceFilter, AlertState, AlertTransition,
     AlertTransitionId, Fingerprint, Labels, Message, NotificationFilter, NotificationKind,
-    NotificationStatus, NotificationSummary, Page, ReceiverId, ReceiverRequest, Silence, SilenceFilter,
-    SilenceId, UpdateAlertRequest,
+    NotificationStatus, NotificationSummary, Page, ReceiverId, ReceiverRequest, RuleHealth, RuleState,
+    Silence, SilenceFilter, SilenceId, UpdateAlertRequest,
 };
 use crate::notify::authority::Authority;
 use crate::notify::{
@@ -33,6 +33,7 @@ use crate::store::alert_transitions::AlertTransitionStore as _;
 use crate::store::leases::{Lease, LeaseStore as _};
 use crate::store::notifications::NotificationStore as _;
 use crate::store::rule_groups::{GroupState, RuleGroupStore as _};
+use crate::store::rule_states::RuleStateStore as _;
 use crate::store::silences::SilenceStore as _;
 use crate::store::{Access, AsConnection as _, Context, Pool};
 

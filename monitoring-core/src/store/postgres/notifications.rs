@@ -439,10 +439,11 @@ fn json(message: &Message) -> String {
 fn notification(row: &PgRow) -> Result<Notification, StoreError> {
     let key: Uuid = row.try_get("id")?;
     let place = Place { table: "notifications", row: key };
+    let message: Message = place.json(row, "message")?;
     Ok(Notification {
         id: key.into(),
         receiver_id: row.try_get::<Uuid, _>("receiver_id")?.into(),
-        message: place.json(row, "message")?,
+        message: Message { id: key.into(), ..message },
         status: place.name(row, "status")?,
         attempts: place.number(row, "attempts")?,
         created_at: row.try_get("created_at")?,

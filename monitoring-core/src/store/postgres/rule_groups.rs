@@ -114,15 +114,17 @@ impl RuleGroupStore for Postgres<'_> {
 
     async fn watched_groups(&mut self) -> Result<Vec<WatchedGroup>, StoreError> {
         let sql = self.sql(
-            "SELECT ruled.name, rule_groups.interval_seconds, ruled.since
+            "SELECT ruled.name, rule_groups.interval_seconds, ruled.since, ruled.rules, ruled.failing
              FROM (
-                 SELECT name, min(since) AS since
+                 SELECT name, min(since) AS since, count(*) AS rules, count(failing.rule_id) AS failing
                  FROM (
-                     SELECT group_name AS name, updated_at AS since
+                     SELECT id, group_name AS name, updated_at AS since
                      FROM monitoring.alert_rules WHERE enabled
                      UNION ALL
-                     SELECT group_name, updated_at FROM monitoring.recording_rules WHERE enabled
+                     SELECT id, group_name, updated_at FROM monitoring.recording_rules WHERE enabled
                  ) AS enabled
+                 LEFT JOIN monitoring.rule_states AS failing
+                     ON failing.rule_id = enabled.id AND failing.health = 'error'
                  GROUP BY name
              ) AS ruled LEFT JOIN monitoring.rule_groups AS rule_groups ON rule_groups.name = ruled.name
              ORDER BY ruled.name COLLATE \"C\"",
@@ -192,6 +194,8 @@ fn watched(row: &PgRow) -> Result<WatchedGroup, StoreError> {
     Ok(WatchedGroup {
         interval_seconds: interval.map(|_| place.number(row, "interval_seconds")).transpose()?,
         since: row.try_get("since")?,
+        rules: place.number(row, "rules")?,
+        failing: place.number(row, "failing")?,
         name: name.clone(),
     })
 }

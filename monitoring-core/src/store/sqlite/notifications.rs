@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::metrics::ROWS_MAX;
 use super::{Sqlite, optional_time, time};
 use crate::model::{
-    Cursor, MessageSummary, Notification, NotificationAttempt, NotificationFilter, NotificationId,
+    Cursor, Message, MessageSummary, Notification, NotificationAttempt, NotificationFilter, NotificationId,
     NotificationSummary, Page, ReceiverId, Slice, to_micros,
 };
 use crate::store::StoreError;
@@ -427,10 +427,11 @@ fn notification(row: &SqliteRow) -> Result<Notification, StoreError> {
     const TABLE: &str = "monitoring_notifications";
     let key: Uuid = row.try_get("id")?;
     let place = Place { table: "monitoring_notifications", row: key };
+    let message: Message = place.json(row, "message")?;
     Ok(Notification {
         id: key.into(),
         receiver_id: row.try_get::<Uuid, _>("receiver_id")?.into(),
-        message: place.json(row, "message")?,
+        message: Message { id: key.into(), ..message },
         status: place.name(row, "status")?,
         attempts: place.number(row, "attempts")?,
         created_at: time(row, "created_at", TABLE, key)?,

@@ -112,15 +112,17 @@ impl RuleGroupStore for Sqlite<'_> {
 
     async fn watched_groups(&mut self) -> Result<Vec<WatchedGroup>, StoreError> {
         let query = sqlx::query(
-            "SELECT ruled.name, rule_groups.interval_seconds, ruled.since
+            "SELECT ruled.name, rule_groups.interval_seconds, ruled.since, ruled.rules, ruled.failing
              FROM (
-                 SELECT name, min(since) AS since
+                 SELECT name, min(since) AS since, count(*) AS rules, count(failing.rule_id) AS failing
                  FROM (
-                     SELECT group_name AS name, updated_at AS since
+                     SELECT id, group_name AS name, updated_at AS since
                      FROM monitoring_alert_rules WHERE enabled
                      UNION ALL
-                     SELECT group_name, updated_at FROM monitoring_recording_rules WHERE enabled
+                     SELECT id, group_name, updated_at FROM monitoring_recording_rules WHERE enabled
                  ) AS enabled
+                 LEFT JOIN monitoring_rule_states AS failing
+                     ON failing.rule_id = enabled.id AND failing.health = 'error'
                  GROUP BY name
              ) AS ruled LEFT JOIN monitoring_rule_groups AS rule_groups ON rule_groups.name = ruled.name
              ORDER BY ruled.name",
@@ -190,6 +192,8 @@ fn watched(row: &SqliteRow) -> Result<WatchedGroup, StoreError> {
     Ok(WatchedGroup {
         interval_seconds: interval.map(|_| place.number(row, "interval_seconds")).transpose()?,
         since: time(row, "since", "monitoring_rule_groups", &name)?,
+        rules: place.number(row, "rules")?,
+        failing: place.number(row, "failing")?,
         name: name.clone(),
     })
 }

@@ -91,7 +91,7 @@ impl Wanted {
 
 fn alert(status: &AlertStatus, now: DateTime<Utc>) -> Value {
     let receivers: Vec<_> = status.receivers.iter().map(|name| json!({"name": name})).collect();
-    json!({
+    let mut alert = json!({
         "annotations": status.alert.annotations,
         "endsAt": now + VALID,
         "fingerprint": status.alert.fingerprint,
@@ -105,5 +105,9 @@ fn alert(status: &AlertStatus, now: DateTime<Utc>) -> Value {
         },
         "updatedAt": status.updated_at,
         "labels": status.alert.labels,
-    })
+    });
+    if !status.generator_url.is_empty() {
+        alert["generatorURL"] = json!(status.generator_url);
+    }
+    alert
 }

@@ -8,6 +8,8 @@ use http::request::Parts;
 use monitoring_core::{AlertConditions, AlertMatchers, Error, Labels};
 use serde_json::Value;
 
+use crate::router::error::Problem;
+
 /// What a handler of this face answers.
 pub(super) type AmAnswer = Result<Json<Value>, AmError>;
 
@@ -33,11 +35,9 @@ impl From<Error> for AmError {
     fn from(error: Error) -> Self {
         match error {
             Error::Invalid(invalid) => Self::bad_request(invalid.to_string()),
-            Error::NotFound { .. } => Self { status: StatusCode::NOT_FOUND, message: error.to_string() },
             error => {
-                tracing::error!(target: "monitoring_tower", error = &error as &dyn std::error::Error,
-                    "a request in the manner of Alertmanager failed");
-                Self { status: StatusCode::INTERNAL_SERVER_ERROR, message: "storage failed".to_owned() }
+                let problem = Problem::from(error);
+                Self { status: problem.code().status(), message: problem.detail().to_owned() }
             }
         }
     }
@@ -100,5 +100,23 @@ pub(super) struct Filter(AlertConditions);
 impl Filter {
     pub(super) fn accepts(&self, labels: &Labels) -> bool {
         self.0.accept(labels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_all_connections_lent_out_is_told_to_come_again() {
+        let error = AmError::from(Error::Overloaded);
+        assert_eq!(
+            (error.status, error.message.as_str()),
+            (StatusCode::SERVICE_UNAVAILABLE, "too much at once")
+        );
+        let error = AmError::from(Error::ShutDown);
+        assert_eq!(error.status, StatusCode::SERVICE_UNAVAILABLE);
+        let error = AmError::from(Error::NotStarted);
+        assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

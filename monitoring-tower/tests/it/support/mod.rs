@@ -30,6 +30,8 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 pub(crate) const MOUNT: &str = "/api/v1/monitoring";
+/// Where people find it.
+pub(crate) const EXTERNAL_URL: &str = "https://shop.example/monitoring";
 
 /// Somebody the host knows; the token is the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +94,8 @@ impl Service {
     }
 
     async fn start(url: &str, database: Database) -> Self {
-        let monitoring = Monitoring::builder().database_url(url).start().await.expect("a fresh database");
+        let monitoring = Monitoring::builder().database_url(url).external_url(EXTERNAL_URL);
+        let monitoring = monitoring.start().await.expect("a fresh database");
         let app = mount(builder(&monitoring));
         Self { app, monitoring, database_url: url.to_owned(), _database: database }
     }

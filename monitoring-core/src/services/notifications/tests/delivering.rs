@@ -11,6 +11,7 @@ on_both_databases! {
     a_refusal_for_now_is_tried_again_and_for_good_is_not
     one_that_asks_for_time_gets_it_for_all_its_messages
     a_notifier_that_panics_ends_nothing_else
+    what_is_sent_again_has_the_same_id_and_nothing_else_has
     the_hosts_own_way_is_used
     a_real_alertmanager_takes_our_alerts_and_their_end
 }
@@ -188,6 +189,29 @@ async fn a_notifier_that_panics_ends_nothing_else(world: World) {
     );
 }
 
+async fn what_is_sent_again_has_the_same_id_and_nothing_else_has(world: World) {
+    let listener = Listener::start(&[Says::Head("500 Oh")]).await;
+    world.webhook(&listener).await;
+    let alert = world.alert("Slow");
+    world.decide(std::slice::from_ref(&alert)).await;
+    assert_eq!(world.deliver().await, 1);
+    let page = world.newest().await;
+    world.pass(60);
+    assert_eq!(world.deliver().await, 1);
+    world.pass(300);
+    world.decide(&[world.resolved(&alert)]).await;
+    assert_eq!(world.deliver().await, 1);
+    let end = world.newest().await;
+    let heard = listener.heard();
+    let ids = heard.iter().map(|heard| {
+        let lines = heard.head.lines();
+        lines.filter_map(|line| line.strip_prefix("idempotency-key: ")).collect::<String>()
+    });
+    assert_eq!(ids.collect::<Vec<_>>(), [page.id, page.id, end.id].map(|id| id.to_string()));
+    assert_ne!(page.id, end.id);
+    assert_eq!(page.message.dedup_key, end.message.dedup_key, "which is the group's");
+}
+
 async fn the_hosts_own_way_is_used(world: World) {
     let id = world.receiver("sms", "custom", json!({"notifier": "host", "secret": "hush"})).await;
     world.route(json!({"receiver": "sms", "group_wait": "0s"})).await;
@@ -195,6 +219,7 @@ async fn the_hosts_own_way_is_used(world: World) {
     assert_eq!(world.deliver().await, 1);
     let said = world.said.lock().unwrap().clone();
     assert_eq!((said.len(), said[0].kind), (1, NotificationKind::Firing));
+    assert_eq!(said[0].id, world.newest().await.id);
     let stranger = Deliverer::new(world.pool.clone(), Notifiers::new()).unwrap();
     let missing = stranger.test(id, None).await.unwrap();
     assert!(missing.error.unwrap().contains("registered no notifier \"host\""));

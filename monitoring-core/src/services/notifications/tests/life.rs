@@ -7,6 +7,42 @@ on_both_databases! {
     there_is_life_while_rules_are_evaluated
     a_sign_of_life_that_is_lost_is_given_again_soon
     life_is_that_every_group_is_evaluated
+    there_is_no_sign_of_life_while_all_rules_of_a_group_fail
+}
+
+async fn there_is_no_sign_of_life_while_all_rules_of_a_group_fail(world: World) {
+    let listener = Listener::start(&[]).await;
+    world.receiver("alive", "heartbeat", json!({"url": listener.url("/beat"), "interval": "30s"})).await;
+    let [slow, full] = [world.rule("Slow").await, world.rule("Full").await];
+    let came_to = async |rule_id, health| {
+        let state = RuleState {
+            rule_id,
+            health,
+            last_evaluation: world.now(),
+            evaluation_seconds: 10.0,
+            last_error: None,
+        };
+        let mut conn = world.pool.acquire(Access::Write).await.unwrap();
+        conn.as_connection().store().put_rule_states(&[state]).await.unwrap();
+    };
+    let beats = async || {
+        world.pass(30);
+        world.deliverer.beat(is_evaluation_healthy(&world.pool)).await.unwrap()
+    };
+    assert_eq!(beats().await, 1, "neither was evaluated so far");
+    came_to(slow, RuleHealth::Error).await;
+    came_to(full, RuleHealth::NoData).await;
+    assert_eq!(beats().await, 1, "one rule is broken");
+    came_to(full, RuleHealth::Error).await;
+    assert_eq!(beats().await, 0, "nothing fires, and nothing ends");
+    came_to(full, RuleHealth::Ok).await;
+    assert_eq!(beats().await, 1);
+    let off = UpdateAlertRequest { enabled: Some(false), ..Default::default() };
+    let mut conn = world.pool.acquire(Access::Write).await.unwrap();
+    services::update_alert_rule(&mut conn, full, off, None).await.unwrap();
+    drop(conn);
+    assert_eq!(beats().await, 0, "the one that is left fails");
+    assert_eq!(listener.heard().len(), 3);
 }
 
 async fn heartbeats_beat_while_there_is_life(world: World) {

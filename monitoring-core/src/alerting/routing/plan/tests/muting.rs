@@ -110,3 +110,47 @@ fn an_acknowledgement_is_passed_on_once_and_at_once() {
     world.acknowledge("b", None);
     assert_eq!(world.pass(10).len(), 1, "said anew, for the first was over");
 }
+
+/// Office hours are one route's, all others another's, of the same alerts to the same receiver.
+fn by_time_of_day(time: &str) -> World {
+    let mut world = World::new(json!({"receiver": "other", "routes": [
+        {"matchers": ["alertname=Full"], "receiver": "team", "active_time_intervals": ["office"],
+            "repeat_interval": "40m", "continue": true},
+        {"matchers": ["alertname=Full"], "receiver": "team", "mute_time_intervals": ["office"]}],
+        "time_intervals": [{"name": "office", "time_intervals": [
+            {"times": [{"start_time": "09:00", "end_time": "18:00"}]}]}]}));
+    world.now = time.parse().unwrap();
+    world
+}
+
+#[test]
+fn of_two_routes_with_the_same_matchers_and_receiver_that_one_tells_whose_time_it_is() {
+    for (time, repeated) in [("2026-06-15T03:00:00Z", None), ("2026-06-15T12:00:00Z", Some(2_430))] {
+        let mut world = by_time_of_day(time);
+        world.fire("Full", "a");
+        let again = repeated.map(|second| said(second, "firing team a"));
+        let expected: Vec<_> = [said(30, "firing team a")].into_iter().chain(again).collect();
+        assert_eq!(world.pass(3_600), expected, "at {time}");
+        world.resolve("a");
+        assert_eq!(world.pass(3_600), [said(30, "resolved team -a")], "at {time}");
+        assert!(world.groups.is_empty());
+    }
+}
+
+#[test]
+fn where_one_route_takes_over_from_another_nothing_is_told_twice_and_the_end_at_once() {
+    let mut world = by_time_of_day("2026-06-15T08:50:00Z");
+    world.fire("Full", "a");
+    let page = world.next().remove(0);
+    assert_eq!(page.group_key, r#"{}/{alertname="Full"}:{}"#, "as it was when there was one such route");
+    assert!(world.pass(1_800).is_empty(), "the day has begun");
+    world.resolve("a");
+    assert_eq!(world.pass(300), [said(300, "resolved team -a")]);
+    world.fire("Full", "a");
+    assert_eq!(world.pass(300), [said(30, "firing team a")]);
+
+    world.now = "2026-06-15T18:00:00Z".parse().unwrap();
+    world.resolve("a");
+    assert_eq!(world.pass(600), [said(1, "resolved team -a")], "it is not kept until the next day");
+    assert!(world.groups.is_empty());
+}

@@ -52,6 +52,25 @@ impl World {
     }
 }
 
+/// All alerts are one group's: of one route, or of two with the same matchers and receiver, of which the second
+/// tells while the first does not, or always.
+fn routing() -> impl Strategy<Value = Value> {
+    prop::sample::select(vec![json!([]), twins(true), twins(false)]).prop_map(|routes| {
+        let hours: Vec<_> = (12..24).flat_map(|hour| [(0, 10), (20, 50)].map(|span| (hour, span))).collect();
+        let times = hours.into_iter().map(|(hour, (from, to))| {
+            json!({"start_time": format!("{hour}:{from:02}"), "end_time": format!("{hour}:{to:02}")})
+        });
+        json!({"receiver": "team", "repeat_interval": "10m", "routes": routes,
+            "time_intervals": [{"name": "some", "time_intervals": [{"times": times.collect::<Vec<_>>()}]}]})
+    })
+}
+
+fn twins(by_turns: bool) -> Value {
+    let muted = if by_turns { json!(["some"]) } else { json!([]) };
+    json!([{"active_time_intervals": ["some"], "group_interval": "2m", "continue": true},
+        {"mute_time_intervals": muted, "repeat_interval": "20m"}])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -59,10 +78,11 @@ proptest! {
     /// nothing ends twice or without having begun, and when all has settled it knows what fires.
     #[test]
     fn nothing_twice_and_nothing_missing(
+        routing in routing(),
         history in prop::collection::vec((event(), 1..200_i64), 1..60),
         send_resolved: bool,
     ) {
-        let mut world = World::new(json!({"receiver": "team", "repeat_interval": "10m"}));
+        let mut world = World::new(routing);
         world.habits(|habits| habits.send_resolved = send_resolved);
         let mut known: std::collections::BTreeSet<String> = Default::default();
         let mut last: Option<(DateTime<Utc>, Vec<ToldAlert>)> = None;
@@ -160,10 +180,11 @@ proptest! {
     /// hears of everything that was said, if only that it is over.
     #[test]
     fn nothing_counts_as_told_that_was_not_heard(
+        routing in routing(),
         history in prop::collection::vec((event(), mood(), 1..200_i64), 1..60),
         is_forgetful: bool,
     ) {
-        let mut world = World::new(json!({"receiver": "team", "repeat_interval": "10m"}));
+        let mut world = World::new(routing);
         world.habits(|habits| habits.is_forgetful = is_forgetful);
         let mut said = std::collections::BTreeSet::new();
         let (mut heard, mut known) = (said.clone(), said.clone());

@@ -9,13 +9,30 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::store::rule_groups::{RuleGroupStore as _, WatchedGroup};
+use crate::store::rule_groups::{GroupState, RuleGroupStore as _, WatchedGroup};
 use crate::store::{Access, AsConnection as _, Pool, StoreError};
 
 /// Evaluations that may be left out until a group counts as stuck, and the time they may take at most: a
 /// group that is evaluated once a day is late after minutes, not after days.
 const MISSED_MAX: i32 = 2;
 const LATE_MAX: TimeDelta = TimeDelta::minutes(15);
+
+/// How a group was last evaluated.
+#[derive(Clone, Copy, Debug)]
+struct Evaluated {
+    /// The time for which.
+    at: DateTime<Utc>,
+    /// How often, where a host that evaluates by itself does so in time.
+    rhythm: TimeDelta,
+}
+
+impl Evaluated {
+    fn of(state: &GroupState) -> Option<Self> {
+        let rhythm = Duration::try_from_secs_f64(state.rhythm_seconds).unwrap_or_default();
+        let rhythm = TimeDelta::from_std(rhythm).ok().filter(|rhythm| *rhythm <= LATE_MAX);
+        Some(Self { at: state.evaluated_at?, rhythm: rhythm.unwrap_or_default() })
+    }
+}
 
 /// Whether every group that has rules to evaluate is evaluated, and not in vain.
 pub(crate) async fn is_evaluation_healthy(pool: &Pool) -> Result<bool, StoreError> {
@@ -24,7 +41,7 @@ pub(crate) async fn is_evaluation_healthy(pool: &Pool) -> Result<bool, StoreErro
     let mut connection = connection.as_connection();
     let groups = connection.store().watched_groups().await?;
     let states = connection.store().group_states().await?.into_iter();
-    let evaluated = states.filter_map(|(name, state)| Some((name, state.evaluated_at?))).collect();
+    let evaluated = states.filter_map(|(name, state)| Some((name, Evaluated::of(&state)?))).collect();
     let (usual, now) = (settings.alert_evaluation_interval, settings.clock.now());
     Ok(works(&groups) && is_alive(&groups, &evaluated, usual, now))
 }
@@ -37,19 +54,20 @@ fn works(groups: &[WatchedGroup]) -> bool {
     is_one_alone || groups.iter().all(|group| group.failing < group.rules)
 }
 
-/// Whether none of these groups should have been evaluated by now and was not, given the times for which each
-/// last was.
+/// Whether none of these groups should have been evaluated by now and was not, given how each last was.
 fn is_alive(
     groups: &[WatchedGroup],
-    evaluated: &HashMap<String, DateTime<Utc>>,
+    evaluated: &HashMap<String, Evaluated>,
     usual: Duration,
     now: DateTime<Utc>,
 ) -> bool {
     groups.iter().all(|group| {
         let interval = group.interval_seconds.map_or(usual, |seconds| Duration::from_secs(seconds.into()));
         let interval = TimeDelta::from_std(interval).unwrap_or(LATE_MAX);
+        let last = evaluated.get(&group.name);
+        let interval = last.map_or(interval, |last| interval.max(last.rhythm));
         // One that has not been there for long has its first evaluation before it.
-        let since = evaluated.get(&group.name).copied().unwrap_or(group.since).max(group.since);
+        let since = last.map_or(group.since, |last| last.at.max(group.since));
         now - since <= interval + (interval * MISSED_MAX).min(LATE_MAX)
     })
 }
@@ -92,8 +110,30 @@ mod tests {
     }
 
     fn is_alive_with(groups: &[WatchedGroup], evaluated: &[(&str, i64)]) -> bool {
-        let evaluated = evaluated.iter().map(|(name, minutes)| ((*name).to_owned(), ago(*minutes)));
+        is_alive_at_rhythm(groups, evaluated, 1.0)
+    }
+
+    fn is_alive_at_rhythm(groups: &[WatchedGroup], evaluated: &[(&str, i64)], rhythm_minutes: f64) -> bool {
+        let evaluated = evaluated.iter().map(|(name, minutes)| {
+            let state = GroupState {
+                evaluated_at: Some(ago(*minutes)),
+                rhythm_seconds: rhythm_minutes * 60.0,
+                ..GroupState::default()
+            };
+            ((*name).to_owned(), Evaluated::of(&state).unwrap())
+        });
         is_alive(groups, &evaluated.collect(), MINUTE, now())
+    }
+
+    #[test]
+    fn a_host_that_evaluates_by_itself_may_take_its_time_but_not_too_much() {
+        let groups = [group("a", None)];
+        assert!(
+            is_alive_at_rhythm(&groups, &[("a", 10)], 10.0)
+                && is_alive_at_rhythm(&groups, &[("a", 25)], 10.0)
+        );
+        assert!(!is_alive_at_rhythm(&groups, &[("a", 26)], 10.0));
+        assert!(!is_alive_at_rhythm(&groups, &[("a", 10)], 60.0), "that was an interruption");
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long SQLite waits for another process's write lock.
 #[cfg(feature = "sqlite")]
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two tries to be the first in a new SQLite file.
+#[cfg(feature = "sqlite")]
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Memory for pages of the writer: 16 MiB, as negative KiB. Random ids touch many pages of an index;
 /// with the usual 2 MiB most of them would be read again each time.
 #[cfg(feature = "sqlite")]
@@ -204,7 +207,7 @@ impl Pool {
             }
             #[cfg(feature = "sqlite")]
             Kind::Sqlite { writer, .. } => {
-                let mut connection = writer.acquire().await?;
+                let mut connection = first_connection(writer).await?;
                 super::migrate::sqlite(&mut connection).await
             }
         }
@@ -230,6 +233,25 @@ impl Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+/// A connection to a file that may be new. Who finds another process turning it into one with a WAL is refused
+/// at once, whatever the busy timeout says.
+#[cfg(feature = "sqlite")]
+async fn first_connection(writer: &SqlitePool) -> sqlx::Result<PoolConnection<sqlx::Sqlite>> {
+    const BUSY: &str = "5";
+    let is_busy = |error: &sqlx::Error| {
+        error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == BUSY)
+    };
+    let deadline = tokio::time::Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match writer.acquire().await {
+            Err(error) if is_busy(&error) && tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            connected => return connected,
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub external_labels: Labels,
     /// Between two evaluations of rules whose group says nothing else.
     pub alert_evaluation_interval: Duration,
+    /// Whether rules are evaluated only when the host asks for it, which it does as often as it likes.
+    pub evaluates_on_demand: bool,
     /// Where what leaves for its age is written to; nowhere if nobody asked.
     pub archive: Option<PathBuf>,
 }
@@ -60,6 +62,7 @@ impl Default for Settings {
             external_url: String::new(),
             external_labels: Labels::new(),
             alert_evaluation_interval: Duration::from_secs(60),
+            evaluates_on_demand: false,
             archive: None,
         }
     }
@@ -169,6 +172,7 @@ impl Settings {
             root_certificates: _,
             receivers,
             alert_evaluation_interval: _,
+            evaluates_on_demand: _,
             archive: _,
         } = self;
         *schema == other.schema

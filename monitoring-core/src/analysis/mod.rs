@@ -28,7 +28,7 @@ mod templates_changed;
 mod traffic_shift;
 mod weighted;
 
-pub(crate) use run::{Made, analyzed, is_due, keep};
+pub(crate) use run::{Made, analyzed, is_due, is_watched, keep};
 
 #[cfg(test)]
 mod made;

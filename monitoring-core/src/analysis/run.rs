@@ -128,16 +128,21 @@ const WATCHED: TimeDelta = TimeDelta::minutes(65);
 /// every five until it is an hour since it opened or an alert last joined it, then every hour, for others may be
 /// known by then.
 pub(crate) fn is_due(incident: &OpenIncident, now: DateTime<Utc>) -> bool {
-    let worse_at = incident.joined_at.map_or(incident.opened_at, |joined| joined.max(incident.opened_at));
     let pause = if now - incident.opened_at < TimeDelta::minutes(6) {
         TimeDelta::minutes(1)
-    } else if now - worse_at <= WATCHED {
+    } else if is_watched(incident, now) {
         TimeDelta::minutes(5)
     } else {
         TimeDelta::hours(1)
     };
     let last = incident.analyzed_at.filter(|analyzed_at| *analyzed_at >= incident.opened_at);
     last.is_none_or(|analyzed_at| now - analyzed_at >= pause)
+}
+
+/// Whether it is looked at every few minutes.
+pub(crate) fn is_watched(incident: &OpenIncident, now: DateTime<Utc>) -> bool {
+    let worse_at = incident.joined_at.map_or(incident.opened_at, |joined| joined.max(incident.opened_at));
+    now - worse_at <= WATCHED
 }
 
 #[cfg(test)]

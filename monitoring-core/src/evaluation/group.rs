@@ -126,7 +126,11 @@ impl GroupRun<'_> {
             }
             self.evaluate(rule, unanswerable.as_ref(), &mut part).await;
         }
-        let state = wanted.after(&self.progress.state, group.interval, started.elapsed());
+        let mut state = wanted.after(&self.progress.state, group.interval, started.elapsed());
+        if !self.evaluator.pool.context().settings.evaluates_on_demand {
+            // Where nobody evaluates as often as it likes, whatever takes longer is an interruption.
+            state.rhythm_seconds = 0.0;
+        }
         match self.write(part, state).await? {
             Some(written) => is_known &= written.add_to(&mut total),
             None => return Ok(None),

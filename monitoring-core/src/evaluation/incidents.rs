@@ -3,7 +3,7 @@
 //! Groups are locked before incidents, and both in the order of their keys. So evaluations that are about the same
 //! ones take turns, and no two wait for each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -82,8 +82,8 @@ pub(super) async fn attend(
             }
         };
         known.insert(key.clone(), id);
-        join(rules, fired, id);
     }
+    join(rules, &by_group, &known);
     if !known.is_empty() {
         transaction.store().put_incident_groups(&known).await?;
     }
@@ -108,11 +108,11 @@ async fn lock_groups(
     }
     let keys = by_group.keys().cloned().collect();
     let mut known = transaction.store().lock_incident_groups(&keys).await?;
-    for (key, fired) in &by_group {
-        if !known.contains_key(key)
-            && let Some(id) = joined_before(&groups, key, rules, fired)
-        {
-            known.insert(key.clone(), id);
+    if by_group.keys().any(|key| !known.contains_key(key)) {
+        for (key, id) in joined_before(&groups, rules) {
+            if by_group.contains_key(&key) {
+                known.entry(key).or_insert(id);
+            }
         }
     }
     Ok((by_group, known))
@@ -174,33 +174,38 @@ fn fired(rules: &[&mut RuleAlerts<'_>]) -> Vec<Fired> {
     fired.collect()
 }
 
-/// The incident that alerts of the same rules and this group have joined before groups were remembered.
-fn joined_before(
-    groups: &Groups,
-    key: &str,
-    rules: &[&mut RuleAlerts<'_>],
-    fired: &[Fired],
-) -> Option<IncidentId> {
-    let places: BTreeSet<_> = fired.iter().map(|(place, _)| *place).collect();
-    let alerts = places.into_iter().flat_map(|place| {
-        let RuleAlerts { rule, alerts, .. } = &*rules[place];
-        alerts.values().filter(|alert| alert.incident_id.is_some()).map(move |alert| (*rule, alert))
-    });
-    let of_group = alerts.filter(|(rule, alert)| groups.of(rule, &alert.labels) == key);
-    of_group.filter_map(|(_, alert)| alert.incident_id).max()
+/// The incidents that alerts of these rules have joined before groups were remembered, by their groups.
+fn joined_before(groups: &Groups, rules: &[&mut RuleAlerts<'_>]) -> BTreeMap<String, IncidentId> {
+    let mut joined = BTreeMap::new();
+    for RuleAlerts { rule, alerts, .. } in rules.iter().map(|of| &**of).filter(|of| of.rule.open_incident) {
+        for alert in alerts.values() {
+            if let Some(id) = alert.incident_id {
+                let newest = joined.entry(groups.of(rule, &alert.labels)).or_insert(id);
+                *newest = id.max(*newest);
+            }
+        }
+    }
+    joined
 }
 
-fn join(rules: &mut [&mut RuleAlerts<'_>], fired: &[Fired], id: IncidentId) {
-    for (place, fingerprint) in fired {
-        let RuleAlerts { alerts, advanced, .. } = &mut *rules[*place];
-        if let Some(alert) = alerts.get_mut(fingerprint) {
-            alert.incident_id = Some(id);
+/// Has alerts join the incidents of their groups.
+fn join(
+    rules: &mut [&mut RuleAlerts<'_>],
+    by_group: &BTreeMap<String, Vec<Fired>>,
+    known: &BTreeMap<String, IncidentId>,
+) {
+    let joined = by_group.iter().filter_map(|(key, fired)| Some((fired, *known.get(key)?)));
+    let incidents: HashMap<_, _> =
+        joined.flat_map(|(fired, id)| fired.iter().map(move |fired| (*fired, id))).collect();
+    for (place, RuleAlerts { alerts, advanced, .. }) in rules.iter_mut().map(|of| &mut **of).enumerate() {
+        let fired = advanced.transitions.iter_mut().filter(|change| change.to == Some(AlertState::Firing));
+        for change in fired {
+            let Some(id) = incidents.get(&(place, change.fingerprint)) else { continue };
+            change.incident_id = Some(*id);
+            if let Some(alert) = alerts.get_mut(&change.fingerprint) {
+                alert.incident_id = Some(*id);
+            }
         }
-        let joined = advanced
-            .transitions
-            .iter_mut()
-            .filter(|change| change.fingerprint == *fingerprint && change.to == Some(AlertState::Firing));
-        joined.for_each(|change| change.incident_id = Some(id));
     }
 }
 

@@ -24,7 +24,6 @@ pub struct MonitoringBuilder {
     pub(super) recorder: Option<Recorder>,
     pub(super) process_default: bool,
     pub(super) address: Option<String>,
-    pub(super) evaluates_on_demand: bool,
     pub(super) retains_on_demand: bool,
 }
 
@@ -262,7 +261,7 @@ impl MonitoringBuilder {
     /// `for` and `keep_firing_for` ask is decided when it does. By default one replica evaluates rules in
     /// the background, and the task does what is left to do.
     pub fn evaluate_on_demand_only(mut self) -> Self {
-        self.evaluates_on_demand = true;
+        self.settings.evaluates_on_demand = true;
         self
     }
 

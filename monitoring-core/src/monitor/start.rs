@@ -67,7 +67,7 @@ impl MonitoringBuilder {
         }
         let parts = (pool.clone(), promql.clone());
         supervisor.keep_up("analysis", parts, |(pool, promql), stop| analyze_incidents(pool, promql, stop));
-        if !self.evaluates_on_demand {
+        if !context.settings.evaluates_on_demand {
             let parts = (pool.clone(), evaluator.clone());
             supervisor.keep_up("alert evaluation", parts, |(pool, evaluator), stop| {
                 evaluate_rules(pool, evaluator, stop)

@@ -12,6 +12,7 @@ use crate::model::{
     StoredRouting,
 };
 use crate::store::alert_instances::AlertInstanceStore as _;
+use crate::store::incidents::IncidentStore as _;
 use crate::store::leases::{Lease, LeaseStore as _};
 use crate::store::notification_groups::NotificationGroupStore as _;
 use crate::store::notifications::{NotificationNews, NotificationStore as _};
@@ -30,6 +31,8 @@ const SILENCES_KEPT: TimeDelta = TimeDelta::days(5);
 const ACKNOWLEDGEMENTS_KEPT: TimeDelta = TimeDelta::days(1);
 /// How long it is kept what was sent.
 const NOTIFICATIONS_KEPT: TimeDelta = TimeDelta::days(14);
+/// Alerts that fire again after this open an incident of their own.
+const INCIDENT_GROUPS_KEPT: TimeDelta = TimeDelta::hours(1);
 /// Notifications removed at once.
 const REMOVED_MAX: u32 = 5_000;
 /// Groups of alerts decided about in one transaction, and alerts in these.
@@ -316,5 +319,6 @@ pub(crate) async fn clean_up(pool: &Pool) -> Result<(), StoreError> {
     connection.store().forget_silences(now - SILENCES_KEPT).await?;
     connection.store().forget_acknowledgements(now - ACKNOWLEDGEMENTS_KEPT).await?;
     while connection.store().forget_notifications(now - NOTIFICATIONS_KEPT, REMOVED_MAX).await? > 0 {}
+    while connection.store().forget_incident_groups(now - INCIDENT_GROUPS_KEPT, REMOVED_MAX).await? > 0 {}
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::ReceiverPolicy;
 use crate::model::{NotificationId, Secret};
 
-/// Says which requests are one and the same, tried again (draft-ietf-httpapi-idempotency-key-header).
+/// Says which requests are one and the same, tried again.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is read of an answer, to see what was wrong.

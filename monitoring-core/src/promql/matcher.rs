@@ -131,15 +131,21 @@ fn with_classes_of_go(pattern: &str) -> String {
 
 /// What stood behind a backslash.
 fn write_escaped(escaped: &str, in_brackets: bool, written: &mut String) {
+    let class = match escaped {
+        "d" | "D" => "0-9",
+        "s" | "S" => r"\t\n\f\r ",
+        "w" | "W" => "0-9A-Za-z_",
+        "b" if !in_brackets => return written.push_str(r"(?-u:\b)"),
+        other => return written.extend(["\\", other]),
+    };
+    // A class is no end of a range: before it, as before another one, `-` is a character.
+    if in_brackets && written.ends_with('-') && !written.ends_with("[-") && !written.ends_with("[^-") {
+        written.insert(written.len() - 1, '\\');
+    }
     match escaped {
-        "d" => written.push_str("[0-9]"),
-        "D" => written.push_str("[^0-9]"),
-        "s" => written.push_str(r"[\t\n\f\r ]"),
-        "S" => written.push_str(r"[^\t\n\f\r ]"),
-        "w" => written.push_str("[0-9A-Za-z_]"),
-        "W" => written.push_str("[^0-9A-Za-z_]"),
-        "b" if !in_brackets => written.push_str(r"(?-u:\b)"),
-        other => written.extend(["\\", other]),
+        "D" | "S" | "W" => written.extend(["[^", class, "]"]),
+        _ if in_brackets => written.push_str(class),
+        _ => written.extend(["[", class, "]"]),
     }
 }
 
@@ -196,6 +202,7 @@ mod tests {
                 && !is_match("[[:alpha:]_]+", "1")
                 && is_match("[^[:digit:]]", "[")
         );
+        assert!(is_match(r"[+-\d]+", "+-7") && !is_match(r"[+-\d]", "A") && is_match(r"[\d-x]+", "7-x"));
         assert!(is_match(r"\[\]\\", r"[]\") && is_match(r"[\]\[]+", "[]") && is_match(r"\pL\x{41}", "öA"));
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
+
 use crate::model::{
     Comment, Event, EventId, Incident, IncidentChange, IncidentFilter, IncidentId, Page, Slice,
 };
@@ -36,6 +38,9 @@ super::store_trait! {
 
         /// Makes incidents the last of groups that are locked.
         fn put_incident_groups(incidents: &BTreeMap<String, IncidentId>) -> ();
+
+        /// Forgets up to `limit` groups whose incidents were over before `before`; returns how many.
+        fn forget_incident_groups(before: DateTime<Utc>, limit: u32) -> u64;
 
         /// Incidents, the last started first.
         fn incidents(filter: &IncidentFilter, page: &Page) -> Slice<Incident>;

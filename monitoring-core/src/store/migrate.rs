@@ -47,8 +47,8 @@ pub(super) async fn postgres(
         script!("postgres", 9, "0009_analysis"),
         script!("postgres", 10, "0010_notifications_unheard"),
         script!("postgres", 11, "0011_events_author"),
-        script!("postgres", 12, "0012_rule_owners"),
-        script!("postgres", 13, "0013_incidents"),
+        script!("postgres", 12, "0012_evaluation_rhythm"),
+        script!("postgres", 13, "0013_incidents_and_owners"),
     ];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
@@ -176,8 +176,8 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 9, "0009_analysis"),
         script!("sqlite", 10, "0010_notifications_unheard"),
         script!("sqlite", 11, "0011_events_author"),
-        script!("sqlite", 12, "0012_rule_owners"),
-        script!("sqlite", 13, "0013_incidents"),
+        script!("sqlite", 12, "0012_evaluation_rhythm"),
+        script!("sqlite", 13, "0013_incidents_and_owners"),
     ];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

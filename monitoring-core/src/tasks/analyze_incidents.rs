@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::leader::run_led;
 use super::supervisor::INTERNAL_TARGET;
-use crate::analysis::{Made, analyzed, is_due, keep};
+use crate::analysis::{Made, analyzed, is_due, is_watched, keep};
 use crate::model::{IncidentId, Page};
 use crate::query::PromQuery;
 use crate::store::analyses::{AnalysisStore as _, OpenIncident};
@@ -63,11 +63,14 @@ impl Attempts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whoever has waited longest comes first; nobody has waited longer than those never looked at.
-    fn in_order(&self, due: &mut [OpenIncident]) {
+    /// What is looked at every few minutes comes before what is every hour; of these, whoever has waited longest,
+    /// and nobody has waited longer than those never looked at.
+    fn in_order(&self, due: &mut [OpenIncident], now: DateTime<Utc>) {
         let mut known = self.known();
         known.retain(|id, _| due.iter().any(|incident| incident.id == *id));
-        due.sort_by_key(|incident| incident.analyzed_at.max(known.get(&incident.id).copied()));
+        due.sort_by_key(|incident| {
+            (!is_watched(incident, now), incident.analyzed_at.max(known.get(&incident.id).copied()))
+        });
     }
 }
 
@@ -83,7 +86,7 @@ pub(crate) async fn analyze_open(
         connection.as_connection().store().open_incidents(LOOKED_AT_MAX).await?
     };
     due.retain(|incident| is_due(incident, now));
-    attempts.in_order(&mut due);
+    attempts.in_order(&mut due, now);
     let (mut made, mut failures) = (0, Vec::new());
     for incident in due {
         if made == MADE_MAX || failures.len() == FAILED_MAX {
@@ -153,6 +156,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_new_does_not_wait_for_what_has_been_open_for_weeks() {
+        let now: DateTime<Utc> = "2026-06-15T12:00:00Z".parse().unwrap();
+        let of = |n: i64, opened: TimeDelta, minutes| OpenIncident {
+            id: IncidentId::at(now - TimeDelta::seconds(n)),
+            opened_at: now - opened,
+            joined_at: None,
+            analyzed_at: Some(now - TimeDelta::minutes(minutes)),
+        };
+        let [old, new] = [of(1, TimeDelta::weeks(2), 90), of(2, TimeDelta::minutes(20), 5)];
+        let mut due = [old, new];
+        Attempts::default().in_order(&mut due, now);
+        assert_eq!(due, [new, old]);
+    }
+
+    #[test]
     fn what_failed_comes_after_all_that_wait() {
         let now: DateTime<Utc> = "2026-06-15T12:00:00Z".parse().unwrap();
         let of = |n: i64, minutes: Option<i64>| OpenIncident {
@@ -166,7 +184,7 @@ mod tests {
         attempts.known().insert(due[0].id, now);
         attempts.known().insert(IncidentId::at(now - TimeDelta::days(1)), now);
         let expected = [due[2], due[1], due[0]];
-        attempts.in_order(&mut due);
+        attempts.in_order(&mut due, now);
         assert_eq!(due, expected);
         assert_eq!(attempts.known().len(), 1, "what is due no longer is forgotten");
     }

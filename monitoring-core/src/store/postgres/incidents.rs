@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
+
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{Row as _, SqlStr};
@@ -107,6 +109,24 @@ impl IncidentStore for Postgres<'_> {
             .execute(&mut *self.connection)
             .await?;
         Ok(())
+    }
+
+    async fn forget_incident_groups(&mut self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        // One that is locked is about to have another incident.
+        let sql = self.sql(
+            "DELETE FROM monitoring.incident_groups
+             WHERE group_key IN (
+                 SELECT group_key
+                 FROM monitoring.incident_groups AS incident_group
+                 JOIN monitoring.incidents AS incidents ON incidents.id = incident_group.incident_id
+                 WHERE incidents.status IN ('resolved', 'closed') AND incidents.updated_at < $1
+                 LIMIT $2
+                 FOR UPDATE OF incident_group SKIP LOCKED
+             )",
+        );
+        let done =
+            sqlx::query(sql).bind(before).bind(i64::from(limit)).execute(&mut *self.connection).await?;
+        Ok(done.rows_affected())
     }
 
     async fn incidents(

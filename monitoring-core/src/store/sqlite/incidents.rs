@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
+
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
@@ -99,6 +101,21 @@ impl IncidentStore for Sqlite<'_> {
         .execute(&mut *self.connection)
         .await?;
         Ok(())
+    }
+
+    async fn forget_incident_groups(&mut self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        let query = sqlx::query(
+            "DELETE FROM monitoring_incident_groups
+             WHERE group_key IN (
+                 SELECT group_key
+                 FROM monitoring_incident_groups AS incident_group
+                 JOIN monitoring_incidents AS incidents ON incidents.id = incident_group.incident_id
+                 WHERE incidents.status IN ('resolved', 'closed') AND incidents.updated_at < ?1
+                 LIMIT ?2
+             )",
+        );
+        let done = query.bind(to_micros(before)).bind(limit).execute(&mut *self.connection).await?;
+        Ok(done.rows_affected())
     }
 
     async fn incidents(

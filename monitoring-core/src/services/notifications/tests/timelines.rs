@@ -2,12 +2,15 @@
 
 use super::*;
 use crate::model::{
-    AlertRuleId, CreateIncidentRequest, IncidentId, IncidentSeverity, IncidentTimeline, TimelineKind,
+    AlertRuleId, CreateIncidentRequest, IncidentId, IncidentSeverity, IncidentStatus, IncidentTimeline,
+    TimelineKind, UpdateIncidentRequest,
 };
+use crate::store::incidents::IncidentStore as _;
 
 on_both_databases! {
     a_timeline_tells_who_was_told_and_what_people_said
     what_is_about_other_alerts_is_on_no_timeline
+    groups_of_incidents_that_are_over_are_forgotten
 }
 
 /// An incident of one alert, which is of a rule.
@@ -113,6 +116,32 @@ async fn a_timeline_tells_who_was_told_and_what_people_said(world: World) {
         let one = timeline(&world, id, 1, i64::try_from(offset).unwrap()).await.entries;
         assert_eq!(one, std::slice::from_ref(entry), "page {offset}");
     }
+}
+
+async fn groups_of_incidents_that_are_over_are_forgotten(world: World) {
+    let (id, ..) = incident(&world).await;
+    let incident_of_group = async || {
+        let mut conn = world.pool.acquire(Access::Write).await.unwrap();
+        let keys = [String::from("k")].into();
+        conn.as_connection().store().lock_incident_groups(&keys).await.unwrap().remove("k")
+    };
+    assert_eq!(incident_of_group().await, None);
+    let mut conn = world.pool.acquire(Access::Write).await.unwrap();
+    conn.as_connection().store().put_incident_groups(&[("k".to_owned(), id)].into()).await.unwrap();
+    drop(conn);
+    world.pass(2 * 60 * 60);
+    clean_up(&world.pool).await.unwrap();
+    assert_eq!(incident_of_group().await, Some(id), "it is open");
+    let mut conn = world.pool.acquire(Access::Write).await.unwrap();
+    let resolved =
+        UpdateIncidentRequest { status: Some(IncidentStatus::Resolved), ..UpdateIncidentRequest::default() };
+    services::update_incident(&mut conn, id, resolved, None).await.unwrap();
+    drop(conn);
+    clean_up(&world.pool).await.unwrap();
+    assert_eq!(incident_of_group().await, Some(id), "its alerts may fire again");
+    world.pass(61 * 60);
+    clean_up(&world.pool).await.unwrap();
+    assert_eq!(incident_of_group().await, None);
 }
 
 async fn what_is_about_other_alerts_is_on_no_timeline(world: World) {

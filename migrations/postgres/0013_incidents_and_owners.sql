@@ -7,6 +7,10 @@ CREATE TABLE monitoring.incident_steps (
     PRIMARY KEY (incident_id, at, id)
 );
 
+-- Which incident did this firing join?
+CREATE INDEX alert_transitions_firing ON monitoring.alert_transitions (fingerprint, at)
+    WHERE incident_id IS NOT NULL AND to_state = 'firing';
+
 -- When did an alert last join an incident?
 CREATE INDEX alert_transitions_joined ON monitoring.alert_transitions (incident_id, at)
     WHERE incident_id IS NOT NULL AND to_state = 'firing';
@@ -24,3 +28,6 @@ CREATE INDEX alert_instances_incident ON monitoring.alert_instances (incident_id
     WHERE incident_id IS NOT NULL;
 
 ALTER TABLE monitoring.alert_rules ADD COLUMN resolve_incident BOOLEAN NOT NULL DEFAULT TRUE;
+
+-- Whom a rule belongs to: a person or a team.
+ALTER TABLE monitoring.alert_rules ADD COLUMN owner TEXT;

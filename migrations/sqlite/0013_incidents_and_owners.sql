@@ -7,6 +7,10 @@ CREATE TABLE monitoring_incident_steps (
     PRIMARY KEY (incident_id, at, id)
 ) WITHOUT ROWID;
 
+-- Which incident did this firing join?
+CREATE INDEX monitoring_alert_transitions_firing ON monitoring_alert_transitions (fingerprint, at)
+    WHERE incident_id IS NOT NULL AND to_state = 'firing';
+
 -- When did an alert last join an incident?
 CREATE INDEX monitoring_alert_transitions_joined ON monitoring_alert_transitions (incident_id, at)
     WHERE incident_id IS NOT NULL AND to_state = 'firing';
@@ -23,3 +27,6 @@ CREATE INDEX monitoring_alert_instances_incident ON monitoring_alert_instances (
     WHERE incident_id IS NOT NULL;
 
 ALTER TABLE monitoring_alert_rules ADD COLUMN resolve_incident INTEGER NOT NULL DEFAULT 1;
+
+-- Whom a rule belongs to: a person or a team.
+ALTER TABLE monitoring_alert_rules ADD COLUMN owner TEXT;

@@ -1,6 +1,3 @@
--- Whom a rule belongs to: a person or a team.
-ALTER TABLE monitoring.alert_rules ADD COLUMN owner TEXT;
-
 -- Between the last two times a group was evaluated for.
 ALTER TABLE monitoring.rule_group_states
     ADD COLUMN rhythm_seconds DOUBLE PRECISION NOT NULL DEFAULT 0;

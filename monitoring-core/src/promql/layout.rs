@@ -140,7 +140,11 @@ fn times(at: Option<&AtModifier>, offset: Option<&Offset>) -> String {
         Some(end) => format!(" {end}"),
         None => String::new(),
     };
-    at + &offset.map(|offset| format!(" offset {offset}")).unwrap_or_default()
+    let is_any = |offset: &&Offset| {
+        let (Offset::Pos(length) | Offset::Neg(length)) = offset;
+        length.as_millis() > 0
+    };
+    at + &offset.filter(is_any).map(|offset| format!(" offset {offset}")).unwrap_or_default()
 }
 
 fn names(labels: &[String]) -> String {
@@ -183,6 +187,8 @@ mod tests {
             ("x @ -5", "x @ -5.000"),
             ("x[5m] @ 1.5 offset -1h30m", "x[5m] @ 1.500 offset -1h30m"),
             ("x[1h:] @ start() offset 1w", "x[1h:] @ start() offset 1w"),
+            ("x offset 0.", "x"),
+            ("x[5m] offset -0.0001", "x[5m]"),
             ("sum(x)by()", "sum(x)"),
             ("sum(x) without ()", "sum without () (x)"),
             ("topk by(a,b)(3,x)", "topk by (a, b) (3, x)"),

@@ -19,7 +19,7 @@ pub(super) fn check(token: &Token<'_>, before: &[Token<'_>]) -> Result<(), Strin
     let (text, number) = (token.text, token.text.parse::<f64>());
     let is_length = before.last().is_some_and(|last| matches!(last.text, "[" | ":"));
     let is_duration = is_length || is_offset(before);
-    if token.kind == Kind::Number && is_length && number == Ok(0.0) {
+    if token.kind == Kind::Number && is_length && number.as_ref().is_ok_and(|seconds| *seconds < 0.001) {
         return Err("duration must be greater than 0".to_owned());
     }
     if token.kind == Kind::Number && number.as_ref().is_ok_and(|number| number.is_infinite()) {
@@ -151,6 +151,7 @@ mod tests {
         let why = "parse error: duration must be greater than 0";
         assert_eq!(refusal("x[0]"), format!("1:3: {why}"));
         assert_eq!(refusal("x[5m:0.0]"), format!("1:6: {why}"));
+        assert_eq!(refusal("x[0.0004]"), format!("1:3: {why}"));
         assert!(parse("x offset 0").is_ok() && parse("x[5m:] @ 0").is_ok());
     }
 

@@ -19,13 +19,13 @@ use crate::store::partitions::{DayTable as Table, Expired, PartitionStore, Remov
 /// take, whatever the host's role allows its own, or a lease: a large day takes a while to be counted.
 const DDL_TIMEOUTS: &str = "SELECT set_config('lock_timeout', '2s', true),
                                    set_config('statement_timeout', '5min', true)";
-/// How long to wait for the strong lock that dropping takes, each time: while holding another; the server looks
-/// for deadlocks after a second.
-const DROP_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
+/// How long to wait for the strong lock that dropping takes, each time: while holding another. Together with the
+/// pause it is shorter than the second after which the server takes those who wait for us for deadlocked.
+const DROP_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '400ms'";
 /// How often that lock is tried for before the next tick.
-const DROP_TRIES: u32 = 10;
+const DROP_TRIES: u32 = 12;
 /// Between two tries: everybody else has their turn. Shorter than a transaction under a lease may be idle.
-const DROP_PAUSE: Duration = Duration::from_millis(500);
+const DROP_PAUSE: Duration = Duration::from_millis(400);
 /// A partition so large, in bytes, is counted only where the number matters: that takes minutes.
 const COUNTED_BYTES_MAX: u64 = 64 << 20;
 /// Days whose strays one call moves, per table.
@@ -157,7 +157,9 @@ impl Postgres<'_> {
         if held.rows == 0 && held.kept > 0 {
             return Ok(Removed::default());
         }
-        store.replace_partition(table, day, held.kept > 0).await?;
+        if !store.replace_partition(table, day, held.kept > 0).await? {
+            return Ok(Removed::default());
+        }
         transaction.commit().await?;
         Ok(Removed { rows: held.rows, bytes: held.bytes, partitions: 1 })
     }
@@ -184,19 +186,22 @@ impl Postgres<'_> {
         if held.rows == 0 && held.kept > 0 {
             return Ok(Removal::default());
         }
-        self.replace_partition(table, day, held.kept > 0).await?;
+        if !self.replace_partition(table, day, held.kept > 0).await? {
+            return Ok(Removal::changed());
+        }
         let removed = Removed { rows: held.rows, bytes: held.bytes, partitions: 1 };
         Ok(Removal { removed, ..Removal::default() })
     }
 
     /// Drops a partition, and makes one of what is to be kept of it. A host's transaction that has touched
-    /// the table keeps us from it, so it is tried several times, without counting the rows again.
+    /// the table keeps us from it, so it is tried several times, without counting the rows again. False where
+    /// somebody waits to write into the partition: they hold the table, which is needed, until they have.
     async fn replace_partition(
         &mut self,
         table: Table,
         day: NaiveDate,
         keep: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         // Whoever waits may hold what is needed now. Giving up before the server looks for deadlocks keeps it
         // from choosing them.
         execute(self.connection, DROP_LOCK_TIMEOUT.to_owned()).await?;
@@ -204,13 +209,28 @@ impl Postgres<'_> {
             let mut attempt = self.connection.begin().await?;
             let replaced = Postgres::new(&mut attempt, self.schema).try_to_replace(table, day, keep).await;
             match replaced {
-                Ok(()) => return Ok(attempt.commit().await?),
+                Ok(()) => return Ok(attempt.commit().await.map(|()| true)?),
                 Err(error) if error.is_locked_out() => attempt.rollback().await?,
                 Err(error) => return Err(error),
             }
             tokio::time::sleep(DROP_PAUSE).await;
+            if self.is_waited_for(table, day).await? {
+                return Ok(false);
+            }
         }
-        self.try_to_replace(table, day, keep).await
+        self.try_to_replace(table, day, keep).await.map(|()| true)
+    }
+
+    /// Whether somebody waits for a partition.
+    async fn is_waited_for(&mut self, table: Table, day: NaiveDate) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (
+                       SELECT FROM pg_catalog.pg_locks
+                       WHERE NOT granted AND relation = to_regclass($1) AND database = (
+                           SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()
+                       )
+                   )";
+        let name = format!("{}.{}", self.schema, partition_name(table, day));
+        Ok(sqlx::query_scalar(sql).bind(name).fetch_one(&mut *self.connection).await?)
     }
 
     async fn try_to_replace(&mut self, table: Table, day: NaiveDate, keep: bool) -> Result<(), StoreError> {

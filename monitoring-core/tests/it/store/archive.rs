@@ -14,6 +14,8 @@ use monitoring_core::{
     services,
 };
 use serde_json::{Value, json};
+#[cfg(feature = "postgres")]
+use sqlx::Connection as _;
 
 use crate::monitoring::handlers::Tasks;
 use crate::support::database::{Database, Folder, on_each_database};
@@ -269,6 +271,48 @@ async fn several_at_once_write_everything_once(database: &Database) {
     assert_eq!(deleted(one.unwrap()) + deleted(two.unwrap()), 2_000);
     assert!(stored(&fixture).await.is_empty());
     assert_eq!(lines(&folder.path, "events-2026-06-15.jsonl.gz").len(), 2_000);
+}
+
+/// What a late writer and the removal of its day need of each other: each holds what the other waits for.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn who_writes_into_a_day_that_leaves_goes_first() {
+    let Some(database) = Database::postgres().await else { return };
+    let folder = Folder::new();
+    let fixture = start(&database, &folder.path).await;
+    tell(&fixture, "in time", 1, 2).await;
+    let behind = start(&database, &folder.path).await;
+    fixture.clock.advance(32 * DAY);
+
+    let mut reader = sqlx::PgConnection::connect(&database.url()).await.unwrap();
+    let mut reads = reader.begin().await.unwrap();
+    sqlx::query("LOCK TABLE ONLY monitoring.events IN ACCESS SHARE MODE").execute(&mut *reads).await.unwrap();
+    let removal = async {
+        let report = retain(&fixture).await.unwrap();
+        assert_eq!(report["events_deleted"], 0, "the day is not as it was read");
+    };
+    let writing = async {
+        until_locked(&database, "granted AND mode = 'ShareLock'").await;
+        tell(&behind, "late", 1, 2).await;
+    };
+    let reading = async {
+        until_locked(&database, "NOT granted AND mode = 'RowExclusiveLock'").await;
+        reads.rollback().await.unwrap();
+    };
+    tokio::join!(removal, writing, reading);
+
+    assert_eq!(retain(&fixture).await.unwrap()["events_deleted"], 4);
+    assert_eq!(lines(&folder.path, "events-2026-06-14.jsonl.gz").len(), 4);
+}
+
+/// Waits for such a lock on the oldest partition, which leaves first.
+#[cfg(feature = "postgres")]
+async fn until_locked(database: &Database, lock: &str) {
+    let partition = "to_regclass('monitoring.events_20260614')";
+    let sql = format!("SELECT count(*) FROM pg_locks WHERE relation = {partition} AND {lock}");
+    while database.number(sql.clone()).await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn whoever_finds_somebody_else_at_it_says_so(database: &Database) {

@@ -213,13 +213,16 @@ fn equal(one: &Value, other: &Value) -> Result<bool> {
     }
 }
 
+/// Go asks whether it is not the other way round, so that NaN exceeds everything.
 fn compare(name: &str, one: &Value, other: &Value) -> Result<Value> {
     let order = order(one, other)?;
+    let is_less = order == Some(Ordering::Less);
+    let is_at_most = is_less || order == Some(Ordering::Equal);
     Ok(Value::Bool(match name {
-        "lt" => order == Some(Ordering::Less),
-        "le" => matches!(order, Some(Ordering::Less | Ordering::Equal)),
-        "gt" => order == Some(Ordering::Greater),
-        _ => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+        "lt" => is_less,
+        "le" => is_at_most,
+        "gt" => !is_at_most,
+        _ => !is_less,
     }))
 }
 

@@ -11,6 +11,7 @@ fn sample(instance: &str, value: f64) -> TemplateSample {
 fn expanded(text: &str) -> Result<String, TemplateError> {
     let mut answers = Answers::default();
     answers.insert("up".to_owned(), Ok(vec![sample("b", 11.0), sample("a", 21.0)]));
+    answers.insert("unknown".to_owned(), Ok(vec![sample("c", f64::NAN)]));
     answers.insert("nothing".to_owned(), Ok(vec![]));
     answers.insert("broken(".to_owned(), Err("parse error".to_owned()));
     let external_labels = [("region", "eu")].into_iter().collect();
@@ -56,6 +57,17 @@ fn spaces_and_comments() {
         ("{{-1}}", "-1"),
         ("{{ $x := 1 -}}\n {{ $x }}", "1"),
     ]);
+}
+
+/// As `promtool` shows them.
+#[test]
+fn what_is_no_number_exceeds_everything() {
+    for (function, shown) in
+        [("lt", false), ("le", false), ("gt", true), ("ge", true), ("eq", false), ("ne", true)]
+    {
+        let text = format!("{{{{ {function} (query \"unknown\" | first | value) 1.5 }}}}");
+        assert_eq!(expanded(&text), Ok(shown.to_string()), "{text}");
+    }
 }
 
 #[test]

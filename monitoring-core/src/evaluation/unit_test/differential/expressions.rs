@@ -1,4 +1,5 @@
-//! Random queries of rules, as text. Thresholds lie where no rounding decides.
+//! Random queries of rules, as text. No rounding decides: samples are eighths, whose sums are exact, and means
+//! are not asked for.
 //!
 //! Samples and evaluations lie at multiples of five seconds. Windows end one or four seconds beside
 //! these, wherever `offset` moves them, and so do instant selectors that may look at a gap.
@@ -43,21 +44,21 @@ fn range(name: &'static str) -> Text {
 /// What is compared: a vector with a value now and then.
 fn quantity(has_long_gaps: bool) -> Text {
     let gauge = instant("g", has_long_gaps);
-    let counters = (words(&["rate", "increase", "irate", "resets", "changes", "delta"]), range("c"));
+    // Neither `rate` nor `increase`: since version 3 they reach back less far to where a counter began.
+    let counters = (words(&["irate", "resets", "changes", "delta", "idelta"]), range("c"));
     let counters = counters.prop_map(|(function, range)| format!("{function}({range})"));
     let over_time = words(&[
         "count_over_time",
         "max_over_time",
         "min_over_time",
-        "avg_over_time",
+        "sum_over_time",
         "last_over_time",
         "present_over_time",
         "changes",
-        "deriv",
     ]);
     let over_time = (over_time, range("g")).prop_map(|(function, range)| format!("{function}({range})"));
     let aggregated = (
-        words(&["sum", "count", "max", "min", "avg", "group"]),
+        words(&["sum", "count", "max", "min", "group"]),
         words(&["", " by (job)", " by (job, instance)", " without (instance)"]),
         gauge.clone(),
     );
@@ -92,9 +93,13 @@ pub(super) fn alert_query(has_long_gaps: bool) -> Text {
     let long_absent = range("g").prop_map(|range| format!("absent_over_time({range})"));
     let sets = (compared.clone(), words(&["and", "or", "unless"]), matching(), compared.clone());
     let sets = sets.prop_map(|(left, op, matching, right)| format!("({left}) {op}{matching} ({right})"));
-    let joined =
-        (instant("g", has_long_gaps), words(&["on (job)", "on (job, instance)", "ignoring (instance)"]));
-    let joined = (joined, instant("c", has_long_gaps))
+    // Several to one are told apart: 2.x lets pass what version 3 refuses, two of them that do not exceed it.
+    let of_each = instant("g", has_long_gaps).prop_map(|of| format!("max by (job) ({of})"));
+    let sides = prop_oneof![
+        (instant("g", has_long_gaps), words(&["on (job, instance)", "on (job) group_left"])),
+        (of_each, words(&["on (job)", "ignoring (instance)"])),
+    ];
+    let joined = (sides, instant("c", has_long_gaps))
         .prop_map(|((left, matching), right)| format!("{left} > {matching} {right}"));
     let fixed = words(&[
         "vector(time() % 180 > bool 60) > 0",

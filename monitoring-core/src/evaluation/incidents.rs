@@ -14,14 +14,14 @@ use crate::alerting::routing::{CompiledRouting, Router, Silenced, dedup_key};
 use crate::incidents::{Revision, open, revise, silenced};
 use crate::model::{
     AlertInstance, AlertRule, AlertState, CreateIncidentRequest, Fingerprint, Incident, IncidentId,
-    IncidentStatus, Labels, Limits, Page, SilenceFilter, UpdateIncidentRequest, cut,
+    IncidentStatus, Labels, Limits, Page, Silence, SilenceFilter, UpdateIncidentRequest, cut,
 };
 use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::incidents::IncidentStore as _;
 use crate::store::routing::RoutingStore as _;
 use crate::store::silences::SilenceStore as _;
-use crate::store::timeline::TimelineStore as _;
-use crate::store::{StoreError, Transaction};
+use crate::store::timeline::{Firing, TimelineStore as _};
+use crate::store::{Access, Pool, StoreError, Transaction};
 
 /// Silences that are looked at: the newest.
 const SILENCES_MAX: u32 = 20_000;
@@ -49,7 +49,7 @@ pub(super) struct Attended {
     /// Incidents that alerts have left.
     left: BTreeSet<IncidentId>,
     /// The alerts that opened one.
-    opened: Vec<AlertInstance>,
+    pub opened: Vec<AlertInstance>,
 }
 
 /// Has alerts that began to fire join the incident of their group, which is opened if there is none. What is left
@@ -125,9 +125,6 @@ pub(super) async fn settle(
     attended: &Attended,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    if !attended.opened.is_empty() {
-        tell_of_silences(transaction, &attended.opened, now).await?;
-    }
     if attended.left.is_empty() {
         return Ok(());
     }
@@ -138,23 +135,50 @@ pub(super) async fn settle(
     Ok(())
 }
 
-/// Has the timelines of new incidents say that nobody is told of what opened them, where that is so.
-async fn tell_of_silences(
-    transaction: &mut Transaction<'_>,
+/// Has the timelines of new incidents say that nobody is told of what opened them, where that is so. It is called
+/// when these are written, so that nobody is told later because there are many silences.
+pub(super) async fn tell_of_silences(
+    pool: &Pool,
     opened: &[AlertInstance],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    if opened.is_empty() {
+        return Ok(());
+    }
+    let mut work = pool.begin_work(Access::Read).await?;
     let unexpired = SilenceFilter { unexpired_at: Some(now) };
-    let silences = transaction.store().silences(&unexpired, &Page::first(SILENCES_MAX)).await?.items;
-    let holding = Silenced::at(&silences, now);
+    let silences = work.connection().store().silences(&unexpired, &Page::first(SILENCES_MAX)).await?.items;
+    work.done();
+    let hidden = hidden(&silences, opened, now);
+    if hidden.is_empty() {
+        return Ok(());
+    }
+    let mut work = pool.begin_work(Access::Write).await?;
+    let mut connection = work.connection();
+    let mut transaction = connection.begin().await?;
+    for (silence, firings) in hidden {
+        transaction.store().insert_step(&firings, &silenced(silence, silence.created_by, now)).await?;
+    }
+    transaction.commit().await?;
+    work.done();
+    Ok(())
+}
+
+/// The silences that hold, each with what it hides of these alerts.
+fn hidden<'s>(
+    silences: &'s [Silence],
+    opened: &[AlertInstance],
+    now: DateTime<Utc>,
+) -> Vec<(&'s Silence, Vec<Firing>)> {
+    let holding = Silenced::at(silences, now);
+    let mut hidden = HashMap::<_, Vec<_>>::new();
     for alert in opened {
-        let by = holding.by(&alert.labels);
-        for silence in silences.iter().filter(|silence| by.contains(&silence.id)) {
-            let firing = (alert.fingerprint, alert.fired_at.unwrap_or(now));
-            transaction.store().insert_step(&[firing], &silenced(silence, silence.created_by, now)).await?;
+        let firing = (alert.fingerprint, alert.fired_at.unwrap_or(now));
+        for silence in holding.by(&alert.labels) {
+            hidden.entry(silence).or_default().push(firing);
         }
     }
-    Ok(())
+    silences.iter().filter_map(|silence| Some((silence, hidden.remove(&silence.id)?))).collect()
 }
 
 /// Incidents that alerts of a rule have left, and that may be resolved for it.

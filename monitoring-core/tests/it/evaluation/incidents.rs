@@ -2,7 +2,8 @@
 
 use monitoring_core::services;
 use monitoring_core::{
-    Incident, IncidentFilter, IncidentSeverity, IncidentStatus, Page, TimelineKind, UpdateIncidentRequest,
+    AlertState, Incident, IncidentFilter, IncidentSeverity, IncidentStatus, Page, TimelineKind,
+    UpdateIncidentRequest,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -25,6 +26,7 @@ on_each_database!(
     a_rule_may_leave_its_incident_open,
     alerts_that_joined_before_groups_were_known_keep_their_incident,
     an_incident_that_nobody_is_told_of_says_why,
+    no_incident_waits_for_what_is_silenced,
 );
 
 const ONE: &[Sample<'_>] = &[("x", &[("n", "1")], 1.0), ("x", &[("n", "2")], 0.0)];
@@ -319,4 +321,14 @@ async fn an_incident_that_nobody_is_told_of_says_why(database: &Database) {
     let silences = timeline.iter().filter(|entry| entry.kind == TimelineKind::Silence);
     let told: Vec<_> = silences.map(|entry| entry.message.as_str()).collect();
     assert_eq!(told, ["silenced by bob until 2026-06-15 14:00 UTC: {n=\"1\"}: known"]);
+}
+
+async fn no_incident_waits_for_what_is_silenced(database: &Database) {
+    let run = Run::start(database).await;
+    let id = run.rule(rule()).await.id;
+    // Whoever asks for silences now is refused, and so is all else in its transaction.
+    database.execute(format!("DROP TABLE {}", database.table("silences"))).await;
+    run.minute(ONE).await;
+    assert_eq!(statuses(&run).await, [("Down: 1 is down".to_owned(), IncidentStatus::Open)]);
+    assert_eq!(run.states(id).await, [AlertState::Firing]);
 }

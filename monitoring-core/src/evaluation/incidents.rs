@@ -71,18 +71,23 @@ pub(super) async fn attend(
     } else {
         lock_groups(transaction, rules, fired, routing).await?
     };
-    transaction.store().lock_incidents(&known.values().chain(&attended.left).copied().collect()).await?;
+    let asked = known.values().chain(&attended.left).copied().collect();
+    let mut locked = transaction.store().lock_incidents(&asked).await?;
+    let mut revisions = Vec::new();
     for (key, fired) in &by_group {
-        let id = match goes_on(transaction, known.get(key).copied(), now).await? {
-            Some(id) => id,
-            None => {
-                let (rule, alert) = first_of(rules, fired);
-                attended.opened.push(alert.clone());
-                opened(transaction, rule, alert, now).await?
-            }
-        };
-        known.insert(key.clone(), id);
+        if let Some(incident) = known.get(key).and_then(|id| locked.get_mut(id))
+            && goes_on(transaction, incident, now).await?
+        {
+            continue;
+        }
+        let (rule, alert) = first_of(rules, fired);
+        let limits = &transaction.connection().context().settings.limits;
+        let revision = open(request(rule, alert, limits), None, now);
+        known.insert(key.clone(), revision.incident.id);
+        attended.opened.push(alert.clone());
+        revisions.push(revision);
     }
+    insert(transaction, revisions).await?;
     join(rules, &by_group, &known);
     if !known.is_empty() {
         transaction.store().put_incident_groups(&known).await?;
@@ -129,8 +134,12 @@ pub(super) async fn settle(
         return Ok(());
     }
     let kept_open = transaction.store().kept_open(&attended.left).await?;
-    for id in attended.left.iter().filter(|id| !kept_open.contains(id)) {
-        resolve(transaction, *id, now).await?;
+    let over = attended.left.iter().filter(|id| !kept_open.contains(id)).copied().collect();
+    let mut over = transaction.store().lock_incidents(&over).await?;
+    for incident in over.values_mut() {
+        if incident.status.is_unresolved() {
+            change_status(transaction, incident, IncidentStatus::Resolved, now).await?;
+        }
     }
     Ok(())
 }
@@ -239,61 +248,43 @@ fn first_of<'a>(rules: &'a [&mut RuleAlerts<'_>], fired: &[Fired]) -> (&'a Alert
     (rule, &alerts[&fingerprint])
 }
 
-/// Opens an incident for an alert of a rule.
-async fn opened(
-    transaction: &mut Transaction<'_>,
-    rule: &AlertRule,
-    alert: &AlertInstance,
-    now: DateTime<Utc>,
-) -> Result<IncidentId, StoreError> {
-    let limits = transaction.connection().context().settings.limits.clone();
-    let Revision { incident, change } = open(request(rule, alert, &limits), None, now);
-    transaction.store().insert_incident(&incident).await?;
-    transaction.store().insert_incident_change(&change).await?;
-    Ok(incident.id)
+/// Adds incidents that were opened.
+async fn insert(transaction: &mut Transaction<'_>, opened: Vec<Revision>) -> Result<(), StoreError> {
+    if opened.is_empty() {
+        return Ok(());
+    }
+    let (incidents, changes): (Vec<_>, Vec<_>) =
+        opened.into_iter().map(|Revision { incident, change }| (incident, change)).unzip();
+    transaction.store().insert_incidents(&incidents).await?;
+    transaction.store().insert_incident_changes(&changes).await
 }
 
-/// The incident that was a group's, if it goes on. One that was resolved because its alerts were, a short while ago,
-/// is open again; what a person has resolved or closed stays so.
+/// Whether the incident that was a group's goes on. One that was resolved because its alerts were, a short while
+/// ago, is open again; what a person has resolved or closed stays so.
 async fn goes_on(
     transaction: &mut Transaction<'_>,
-    known: Option<IncidentId>,
+    incident: &mut Incident,
     now: DateTime<Utc>,
-) -> Result<Option<IncidentId>, StoreError> {
-    let Some(id) = known else { return Ok(None) };
-    let Some(incident) = transaction.store().lock_incident(id).await? else { return Ok(None) };
+) -> Result<bool, StoreError> {
     match incident.status {
-        IncidentStatus::Open | IncidentStatus::Investigating => Ok(Some(id)),
-        IncidentStatus::Closed => Ok(None),
+        IncidentStatus::Open | IncidentStatus::Investigating => Ok(true),
+        IncidentStatus::Closed => Ok(false),
         IncidentStatus::Resolved => {
-            let resolved = transaction.store().last_status_change(id).await?;
+            let resolved = transaction.store().last_status_change(incident.id).await?;
             let by_a_person = resolved.is_none_or(|change| change.changed_by.is_some());
             let is_recent = incident.resolved_at.is_some_and(|at| now - at <= RESOLVED_KEPT);
             if by_a_person || !is_recent {
-                return Ok(None);
+                return Ok(false);
             }
-            change_status(transaction, &incident, IncidentStatus::Open, now).await?;
-            Ok(Some(id))
+            change_status(transaction, incident, IncidentStatus::Open, now).await?;
+            Ok(true)
         }
-    }
-}
-
-async fn resolve(
-    transaction: &mut Transaction<'_>,
-    id: IncidentId,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    match transaction.store().lock_incident(id).await? {
-        Some(incident) if incident.status.is_unresolved() => {
-            change_status(transaction, &incident, IncidentStatus::Resolved, now).await
-        }
-        _ => Ok(()),
     }
 }
 
 async fn change_status(
     transaction: &mut Transaction<'_>,
-    incident: &Incident,
+    incident: &mut Incident,
     status: IncidentStatus,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
@@ -301,7 +292,8 @@ async fn change_status(
     // Which status may follow which has been looked at.
     if let Ok(Some(Revision { incident: revised, change })) = revise(incident, request, None, now) {
         transaction.store().update_incident(&revised, incident.version).await?;
-        transaction.store().insert_incident_change(&change).await?;
+        transaction.store().insert_incident_changes(&[change]).await?;
+        *incident = revised;
     }
     Ok(())
 }

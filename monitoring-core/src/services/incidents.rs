@@ -1,5 +1,7 @@
 //! Incidents: opening, changing and discussing them.
 
+use std::slice;
+
 use uuid::Uuid;
 
 use super::record_audit;
@@ -61,8 +63,8 @@ async fn create(
     texts.finish()?;
     let Revision { incident, change } = open(request, created_by, context.settings.clock.now());
     let mut transaction = connection.begin().await?;
-    transaction.store().insert_incident(&incident).await?;
-    transaction.store().insert_incident_change(&change).await?;
+    transaction.store().insert_incidents(slice::from_ref(&incident)).await?;
+    transaction.store().insert_incident_changes(slice::from_ref(&change)).await?;
     let states = (None::<&Incident>, &incident);
     record_audit(&mut transaction.connection(), created_by, "incident.create", incident.id, states).await?;
     transaction.commit().await?;
@@ -154,7 +156,7 @@ async fn update(
     if !transaction.store().update_incident(&incident, before.version).await? {
         return Err(Error::conflict("incident", before.version, incident.version));
     }
-    transaction.store().insert_incident_change(&change).await?;
+    transaction.store().insert_incident_changes(slice::from_ref(&change)).await?;
     let states = (&before, &incident);
     record_audit(&mut transaction.connection(), actor, "incident.update", id, states).await?;
     transaction.commit().await?;

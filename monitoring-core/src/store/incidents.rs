@@ -20,8 +20,8 @@ pub(crate) struct Attachment {
 super::store_trait! {
     /// Incidents and what people do with them.
     IncidentStore {
-        /// Adds an incident.
-        fn insert_incident(incident: &Incident) -> ();
+        /// Adds incidents.
+        fn insert_incidents(incidents: &[Incident]) -> ();
 
         /// The incident with this id.
         fn incident(id: IncidentId) -> Option<Incident>;
@@ -29,8 +29,8 @@ super::store_trait! {
         /// The incident with this id, which nobody else changes until the transaction ends.
         fn lock_incident(id: IncidentId) -> Option<Incident>;
 
-        /// Has nobody else change any of these incidents until the transaction ends.
-        fn lock_incidents(ids: &BTreeSet<IncidentId>) -> ();
+        /// Those of these incidents that there are, which nobody else changes until the transaction ends.
+        fn lock_incidents(ids: &BTreeSet<IncidentId>) -> BTreeMap<IncidentId, Incident>;
 
         /// The last incident of each of these groups of alerts, if it had one. Nobody else asks for any of
         /// these groups until the transaction ends.
@@ -48,8 +48,8 @@ super::store_trait! {
         /// Writes an incident whose version is `version`; false if there is none.
         fn update_incident(incident: &Incident, version: i64) -> bool;
 
-        /// Adds to the history of an incident.
-        fn insert_incident_change(change: &IncidentChange) -> ();
+        /// Adds to the histories of incidents.
+        fn insert_incident_changes(changes: &[IncidentChange]) -> ();
 
         /// The history of an incident, oldest first, up to `limit` changes.
         fn incident_changes(id: IncidentId, limit: u32) -> Vec<IncidentChange>;

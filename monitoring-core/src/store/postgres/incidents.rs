@@ -18,27 +18,34 @@ use crate::store::incidents::{Attachment, IncidentStore};
 use crate::store::row::Place;
 
 impl IncidentStore for Postgres<'_> {
-    async fn insert_incident(&mut self, incident: &Incident) -> Result<(), StoreError> {
+    async fn insert_incidents(&mut self, incidents: &[Incident]) -> Result<(), StoreError> {
         let sql = self.sql(
             "INSERT INTO monitoring.incidents
                  (id, title, description, severity, status, assigned_to, root_cause, created_by,
                   started_at, resolved_at, created_at, updated_at, version)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             SELECT id, title, description, severity, status, assigned_to, root_cause, created_by,
+                    started_at, resolved_at, created_at, updated_at, version
+             FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[],
+                         $8::uuid[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[],
+                         $12::timestamptz[], $13::bigint[])
+                 AS written (id, title, description, severity, status, assigned_to, root_cause, created_by,
+                             started_at, resolved_at, created_at, updated_at, version)",
         );
+        let all = || incidents.iter();
         sqlx::query(sql)
-            .bind(incident.id.into_uuid())
-            .bind(&incident.title)
-            .bind(&incident.description)
-            .bind(incident.severity.as_str())
-            .bind(incident.status.as_str())
-            .bind(incident.assigned_to)
-            .bind(&incident.root_cause)
-            .bind(incident.created_by)
-            .bind(incident.started_at)
-            .bind(incident.resolved_at)
-            .bind(incident.created_at)
-            .bind(incident.updated_at)
-            .bind(incident.version)
+            .bind(all().map(|incident| incident.id.into_uuid()).collect::<Vec<_>>())
+            .bind(all().map(|incident| incident.title.as_str()).collect::<Vec<_>>())
+            .bind(all().map(|incident| incident.description.as_deref()).collect::<Vec<_>>())
+            .bind(all().map(|incident| incident.severity.as_str()).collect::<Vec<_>>())
+            .bind(all().map(|incident| incident.status.as_str()).collect::<Vec<_>>())
+            .bind(all().map(|incident| incident.assigned_to).collect::<Vec<_>>())
+            .bind(all().map(|incident| incident.root_cause.as_deref()).collect::<Vec<_>>())
+            .bind(all().map(|incident| incident.created_by).collect::<Vec<_>>())
+            .bind(all().map(|incident| incident.started_at).collect::<Vec<_>>())
+            .bind(all().map(|incident| incident.resolved_at).collect::<Vec<_>>())
+            .bind(all().map(|incident| incident.created_at).collect::<Vec<_>>())
+            .bind(all().map(|incident| incident.updated_at).collect::<Vec<_>>())
+            .bind(all().map(|incident| incident.version).collect::<Vec<_>>())
             .execute(&mut *self.connection)
             .await?;
         Ok(())
@@ -65,12 +72,22 @@ impl IncidentStore for Postgres<'_> {
         self.one_incident(sql, id).await
     }
 
-    async fn lock_incidents(&mut self, ids: &BTreeSet<IncidentId>) -> Result<(), StoreError> {
+    async fn lock_incidents(
+        &mut self,
+        ids: &BTreeSet<IncidentId>,
+    ) -> Result<BTreeMap<IncidentId, Incident>, StoreError> {
         // In one order, so that no two wait for each other.
-        let sql = self.sql("SELECT id FROM monitoring.incidents WHERE id = ANY ($1) ORDER BY id FOR UPDATE");
+        let sql = self.sql(
+            "SELECT id, title, description, severity, status, assigned_to, root_cause, created_by,
+                    started_at, resolved_at, created_at, updated_at, version
+             FROM monitoring.incidents
+             WHERE id = ANY ($1)
+             ORDER BY id
+             FOR UPDATE",
+        );
         let ids: Vec<_> = ids.iter().map(|id| id.into_uuid()).collect();
-        sqlx::query(sql).bind(ids).execute(&mut *self.connection).await?;
-        Ok(())
+        let rows = sqlx::query(sql).bind(ids).fetch_all(&mut *self.connection).await?;
+        rows.iter().map(|row| incident(row).map(|incident| (incident.id, incident))).collect()
     }
 
     async fn lock_incident_groups(
@@ -192,17 +209,20 @@ impl IncidentStore for Postgres<'_> {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn insert_incident_change(&mut self, change: &IncidentChange) -> Result<(), StoreError> {
+    async fn insert_incident_changes(&mut self, changes: &[IncidentChange]) -> Result<(), StoreError> {
         let sql = self.sql(
             "INSERT INTO monitoring.incident_changes (incident_id, version, changed_by, changed_at, changes)
-             VALUES ($1, $2, $3, $4, $5)",
+             SELECT incident_id, version, changed_by, changed_at, changes
+             FROM UNNEST($1::uuid[], $2::bigint[], $3::uuid[], $4::timestamptz[], $5::jsonb[])
+                 AS written (incident_id, version, changed_by, changed_at, changes)",
         );
+        let all = || changes.iter();
         sqlx::query(sql)
-            .bind(change.incident_id.into_uuid())
-            .bind(change.version)
-            .bind(change.changed_by)
-            .bind(change.changed_at)
-            .bind(&change.changes)
+            .bind(all().map(|change| change.incident_id.into_uuid()).collect::<Vec<_>>())
+            .bind(all().map(|change| change.version).collect::<Vec<_>>())
+            .bind(all().map(|change| change.changed_by).collect::<Vec<_>>())
+            .bind(all().map(|change| change.changed_at).collect::<Vec<_>>())
+            .bind(all().map(|change| change.changes.clone()).collect::<Vec<_>>())
             .execute(&mut *self.connection)
             .await?;
         Ok(())

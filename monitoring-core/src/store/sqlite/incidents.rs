@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
+use sqlx::{QueryBuilder, Row as _, Sqlite as Database};
 use uuid::Uuid;
 
+use super::metrics::ROWS_MAX;
 use super::{Sqlite, time};
 use crate::model::{
     Comment, Cursor, Event, EventId, Incident, IncidentChange, IncidentFilter, IncidentId, Page, Slice,
@@ -19,28 +20,30 @@ use crate::store::incidents::{Attachment, IncidentStore};
 use crate::store::row::Place;
 
 impl IncidentStore for Sqlite<'_> {
-    async fn insert_incident(&mut self, incident: &Incident) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO monitoring_incidents
-                 (id, title, description, severity, status, assigned_to, root_cause, created_by,
-                  started_at, resolved_at, created_at, updated_at, version)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        )
-        .bind(incident.id.into_uuid())
-        .bind(&incident.title)
-        .bind(&incident.description)
-        .bind(incident.severity.as_str())
-        .bind(incident.status.as_str())
-        .bind(incident.assigned_to)
-        .bind(&incident.root_cause)
-        .bind(incident.created_by)
-        .bind(to_micros(incident.started_at))
-        .bind(incident.resolved_at.map(to_micros))
-        .bind(to_micros(incident.created_at))
-        .bind(to_micros(incident.updated_at))
-        .bind(incident.version)
-        .execute(&mut *self.connection)
-        .await?;
+    async fn insert_incidents(&mut self, incidents: &[Incident]) -> Result<(), StoreError> {
+        for incidents in incidents.chunks(ROWS_MAX) {
+            let mut sql = QueryBuilder::<Database>::new(
+                "INSERT INTO monitoring_incidents
+                     (id, title, description, severity, status, assigned_to, root_cause, created_by,
+                      started_at, resolved_at, created_at, updated_at, version) ",
+            );
+            sql.push_values(incidents, |mut row, incident| {
+                row.push_bind(incident.id.into_uuid())
+                    .push_bind(incident.title.clone())
+                    .push_bind(incident.description.clone())
+                    .push_bind(incident.severity.as_str())
+                    .push_bind(incident.status.as_str())
+                    .push_bind(incident.assigned_to)
+                    .push_bind(incident.root_cause.clone())
+                    .push_bind(incident.created_by)
+                    .push_bind(to_micros(incident.started_at))
+                    .push_bind(incident.resolved_at.map(to_micros))
+                    .push_bind(to_micros(incident.created_at))
+                    .push_bind(to_micros(incident.updated_at))
+                    .push_bind(incident.version);
+            });
+            sql.build().execute(&mut *self.connection).await?;
+        }
         Ok(())
     }
 
@@ -62,9 +65,21 @@ impl IncidentStore for Sqlite<'_> {
         self.incident(id).await
     }
 
-    async fn lock_incidents(&mut self, _ids: &BTreeSet<IncidentId>) -> Result<(), StoreError> {
+    async fn lock_incidents(
+        &mut self,
+        ids: &BTreeSet<IncidentId>,
+    ) -> Result<BTreeMap<IncidentId, Incident>, StoreError> {
         // Transactions of ours take the write lock when they begin.
-        Ok(())
+        let query = sqlx::query(
+            "SELECT id, title, description, severity, status, assigned_to, root_cause, created_by,
+                    started_at, resolved_at, created_at, updated_at, version
+             FROM monitoring_incidents
+             WHERE id IN (SELECT unhex(value) FROM json_each(?1))
+             ORDER BY id",
+        );
+        let query = query.bind(super::hex_ids(ids.iter().map(|id| id.into_uuid())));
+        let rows = query.fetch_all(&mut *self.connection).await?;
+        rows.iter().map(|row| incident(row).map(|incident| (incident.id, incident))).collect()
     }
 
     async fn lock_incident_groups(
@@ -179,18 +194,21 @@ impl IncidentStore for Sqlite<'_> {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn insert_incident_change(&mut self, change: &IncidentChange) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO monitoring_incident_changes (incident_id, version, changed_by, changed_at, changes)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-        )
-        .bind(change.incident_id.into_uuid())
-        .bind(change.version)
-        .bind(change.changed_by)
-        .bind(to_micros(change.changed_at))
-        .bind(&change.changes)
-        .execute(&mut *self.connection)
-        .await?;
+    async fn insert_incident_changes(&mut self, changes: &[IncidentChange]) -> Result<(), StoreError> {
+        for changes in changes.chunks(ROWS_MAX) {
+            let mut sql = QueryBuilder::<Database>::new(
+                "INSERT INTO monitoring_incident_changes
+                     (incident_id, version, changed_by, changed_at, changes) ",
+            );
+            sql.push_values(changes, |mut row, change| {
+                row.push_bind(change.incident_id.into_uuid())
+                    .push_bind(change.version)
+                    .push_bind(change.changed_by)
+                    .push_bind(to_micros(change.changed_at))
+                    .push_bind(change.changes.clone());
+            });
+            sql.build().execute(&mut *self.connection).await?;
+        }
         Ok(())
     }
 

@@ -27,6 +27,7 @@ on_each_database!(
     alerts_that_joined_before_groups_were_known_keep_their_incident,
     an_incident_that_nobody_is_told_of_says_why,
     no_incident_waits_for_what_is_silenced,
+    groups_that_fire_at_once_have_their_incidents_at_once,
 );
 
 const ONE: &[Sample<'_>] = &[("x", &[("n", "1")], 1.0), ("x", &[("n", "2")], 0.0)];
@@ -331,4 +332,49 @@ async fn no_incident_waits_for_what_is_silenced(database: &Database) {
     run.minute(ONE).await;
     assert_eq!(statuses(&run).await, [("Down: 1 is down".to_owned(), IncidentStatus::Open)]);
     assert_eq!(run.states(id).await, [AlertState::Firing]);
+}
+
+/// Writes down each statement that adds to these tables; only PostgreSQL can.
+async fn count_insertions(database: &Database, tables: [&str; 2]) {
+    let mut sql = String::from(
+        "CREATE TABLE public.insertions (into_table text);
+         CREATE FUNCTION public.count_insertion() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN INSERT INTO public.insertions VALUES (TG_TABLE_NAME); RETURN NULL; END $$;",
+    );
+    for table in tables {
+        sql += &format!(
+            "CREATE TRIGGER count_insertions AFTER INSERT ON {}
+             FOR EACH STATEMENT EXECUTE FUNCTION public.count_insertion();",
+            database.table(table)
+        );
+    }
+    database.execute(sql).await;
+}
+
+async fn groups_that_fire_at_once_have_their_incidents_at_once(database: &Database) {
+    const CLUSTERS: usize = 250;
+    let run = Run::start(database).await;
+    told_by_cluster(&run).await;
+    run.rule(of_cluster("Down", "down")).await;
+    let is_counted = database.table("incidents").contains('.');
+    if is_counted {
+        count_insertions(database, ["incidents", "incident_changes"]).await;
+    }
+    let names: Vec<_> = (0..CLUSTERS).map(|n| format!("c{n}")).collect();
+    let labels: Vec<_> = names.iter().map(|name| [("cluster", name.as_str())]).collect();
+    let samples = |value| labels.iter().map(move |labels| ("down", &labels[..], value)).collect::<Vec<_>>();
+    run.minute(&samples(1.0)).await;
+    let number = |table: &str| database.number(format!("SELECT count(*) FROM {table}"));
+    assert_eq!(number(&database.table("incidents")).await, CLUSTERS as i64);
+    assert_eq!(number(&database.table("incident_changes")).await, CLUSTERS as i64);
+    if is_counted {
+        assert_eq!(number("public.insertions").await, 2, "however many there are");
+    }
+    for (value, status) in [(0.0, IncidentStatus::Resolved), (1.0, IncidentStatus::Open)] {
+        run.minute(&samples(value)).await;
+        let (filter, page) = (IncidentFilter::default(), Page::first(1_000));
+        let conn = &mut run.fixture.conn().await;
+        let all = services::query_incidents(conn, &filter, &page).await.unwrap().items;
+        assert_eq!(all.iter().filter(|incident| incident.status == status).count(), CLUSTERS);
+    }
 }

@@ -3,8 +3,9 @@
 //! As in Alertmanager, alerts are told in groups: the first alert of a group waits `group_wait` for
 //! others; what changes later is told after `group_interval`, and the same again after
 //! `repeat_interval`. That something is resolved is told once, and only to those who were told of it.
-//! Routes with the same matchers and receiver have one group: whichever may tell at a time tells, at its own
-//! intervals, and knows what was told before, so that there may be one for office hours and one for nights.
+//! Routes with the same matchers, receiver and labels to group by have one group: whichever may tell at a time
+//! tells, at its own intervals, and knows what was told before, so that there may be one for office hours and one
+//! for nights.
 //! In some things this differs from Alertmanager, always so that nobody is left with a page that is
 //! no longer true, or without one:
 //!
@@ -316,7 +317,7 @@ impl Planner<'_> {
     fn nodes<'m>(&'m self, group: &NotificationGroup, members: Option<&'m Members<'_>>) -> Vec<&'m Node> {
         match (members, self.router) {
             (Some(members), _) => members.nodes.clone(),
-            (None, Some(router)) => router.routes_of(&group.key, &group.receiver).collect(),
+            (None, Some(router)) => router.routes_of(group),
             (None, None) => Vec::new(),
         }
     }

@@ -63,7 +63,7 @@ pub(crate) fn refused(
     unsay(&mut group, message);
     group.refused_since = group.refused_since.or(Some(since));
     if group.next_at <= now {
-        let node = router.and_then(|router| router.route_of(&group.key, receiver, now));
+        let node = router.and_then(|router| router.route_of(&group, now));
         let interval = node.map_or(ORPHAN_INTERVAL, |node| node.group_interval.delta());
         group.next_at = now + if is_forgetful { RESEND } else { interval };
     }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::Conditions;
 use super::muting::Inhibition;
 use super::tree::{ALL, route_conditions, route_matchers};
-use crate::model::{Invalid, Labels, PromDuration, Route, Routing, TimeInterval};
+use crate::model::{Invalid, Labels, NotificationGroup, PromDuration, Route, Routing, TimeInterval};
 
 const GROUP_WAIT: PromDuration = PromDuration::from_secs(30);
 const GROUP_INTERVAL: PromDuration = PromDuration::from_secs(5 * 60);
@@ -95,18 +95,24 @@ impl Router {
     }
 
     /// The routes a group belongs to, if there still are any: several where they have the same matchers and
-    /// receiver.
-    pub(super) fn routes_of<'r>(&'r self, group_key: &str, receiver: &str) -> impl Iterator<Item = &'r Node> {
-        let is_of = move |node: &&Node| {
-            let rest = group_key.strip_prefix(&node.key);
-            node.receiver == receiver && rest.is_some_and(|rest| rest.starts_with(":{"))
+    /// receiver, and put its alerts into the same group. If none does that any more, the matchers decide.
+    pub(super) fn routes_of(&self, group: &NotificationGroup) -> Vec<&Node> {
+        let is_of = |node: &&Node| {
+            let rest = group.key.strip_prefix(&node.key);
+            node.receiver == group.receiver && rest.is_some_and(|rest| rest.starts_with(":{"))
         };
-        self.nodes.iter().filter(is_of)
+        let mut nodes: Vec<_> = self.nodes.iter().filter(is_of).collect();
+        let alerts = || group.told.values().chain(group.unheard.values());
+        let groups_so = |node: &&Node| alerts().any(|alert| node.group_labels(&alert.labels) == group.labels);
+        if nodes.len() > 1 && nodes.iter().any(groups_so) {
+            nodes.retain(groups_so);
+        }
+        nodes
     }
 
     /// The route whose intervals a group has now.
-    pub(super) fn route_of(&self, group_key: &str, receiver: &str, now: DateTime<Utc>) -> Option<&Node> {
-        self.speaking(&self.routes_of(group_key, receiver).collect::<Vec<_>>(), now)
+    pub(super) fn route_of(&self, group: &NotificationGroup, now: DateTime<Utc>) -> Option<&Node> {
+        self.speaking(&self.routes_of(group), now)
     }
 
     /// Of the routes of a group the first that tells at this time; the first if none does.
@@ -207,6 +213,12 @@ mod tests {
         pairs.iter().copied().collect()
     }
 
+    fn group(key: &str, receiver: &str) -> NotificationGroup {
+        let group = json!({"key": key, "receiver": receiver, "labels": {}, "next_at": DateTime::UNIX_EPOCH,
+            "told_at": null, "told": {}, "is_acknowledged": false});
+        serde_json::from_value(group).unwrap()
+    }
+
     fn told(router: &Router, pairs: &[(&str, &str)]) -> Vec<String> {
         router.routes(&labels(pairs)).iter().map(|node| node.receiver.clone()).collect()
     }
@@ -274,8 +286,9 @@ mod tests {
         let child = &router.nodes[1];
         let key = child.group_key(&child.group_labels(&alert));
         assert_eq!(key, r#"{}/{severity=~"a|b"}:{alertname="Slow", route="/\"x\""}"#);
-        assert_eq!(router.routes_of(&key, "root").map(|node| &node.key).collect::<Vec<_>>(), [&child.key]);
-        assert_eq!(router.routes_of(&key, "other").count(), 0);
+        let keys = router.routes_of(&group(&key, "root")).into_iter().map(|node| &node.key);
+        assert_eq!(keys.collect::<Vec<_>>(), [&child.key]);
+        assert!(router.routes_of(&group(&key, "other")).is_empty());
     }
 
     #[test]
@@ -294,9 +307,9 @@ mod tests {
             [("06", 1, vec![]), ("07", 2, vec![]), ("05", 1, vec!["june".to_owned(), "may".to_owned()])]
         {
             let now = format!("2026-{month}-15T00:00:00Z").parse().unwrap();
-            let node = router.route_of(&keys[0], "root", now).unwrap();
+            let node = router.route_of(&group(&keys[0], "root"), now).unwrap();
             assert_eq!(node.group_wait, PromDuration::from_secs(seconds), "month {month}");
-            let nodes: Vec<_> = router.routes_of(&keys[0], "root").collect();
+            let nodes = router.routes_of(&group(&keys[0], "root"));
             assert_eq!(router.all_muted_by(&nodes, now), muted_by);
         }
     }

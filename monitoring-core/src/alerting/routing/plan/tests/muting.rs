@@ -154,3 +154,22 @@ fn where_one_route_takes_over_from_another_nothing_is_told_twice_and_the_end_at_
     assert_eq!(world.pass(600), [said(1, "resolved team -a")], "it is not kept until the next day");
     assert!(world.groups.is_empty());
 }
+
+#[test]
+fn of_routes_that_group_otherwise_none_tells_at_the_others_times() {
+    let mut world = World::new(json!({"receiver": "other", "routes": [
+        {"matchers": ["alertname=Full"], "receiver": "team", "active_time_intervals": ["office"],
+            "continue": true},
+        {"matchers": ["alertname=Full"], "receiver": "team", "mute_time_intervals": ["office"],
+            "group_by": ["instance"]}],
+        "time_intervals": [{"name": "office", "time_intervals": [
+            {"times": [{"start_time": "09:00", "end_time": "18:00"}]}]}]}));
+    world.now = "2026-06-15T17:50:00Z".parse().unwrap();
+    world.fire("Full", "a");
+    assert_eq!(world.pass(900), [said(30, "firing team a"), said(630, "firing team a")], "each at its time");
+    world.resolve("a");
+    assert_eq!(world.pass(3_600), [said(30, "resolved team -a")], "at night only the route of the nights");
+    world.now = "2026-06-16T08:59:59Z".parse().unwrap();
+    assert_eq!(world.pass(400), [said(1, "resolved team -a")]);
+    assert!(world.groups.is_empty());
+}

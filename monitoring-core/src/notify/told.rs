@@ -53,14 +53,36 @@ fn entry(receiver: &str, after: &Notification, now: DateTime<Utc>) -> TimelineEn
 fn said(message: &Message) -> String {
     match message.kind {
         NotificationKind::Firing | NotificationKind::Test => {
-            match message.firing() + message.truncated_alerts as usize {
+            let firing = match message.firing() {
                 1 => "1 alert fires".to_owned(),
                 firing => format!("{firing} alerts fire"),
+            };
+            match message.truncated_alerts {
+                0 => firing,
+                // Some of these may be over.
+                more => format!("{firing}; {more} more had no room"),
             }
         }
         NotificationKind::Resolved => "all is resolved".to_owned(),
         NotificationKind::Acknowledged => {
             format!("{} takes care of it", message.author.as_deref().unwrap_or("somebody"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::payload::fixture::{alert, message};
+
+    #[test]
+    fn only_what_a_message_tells_of_counts() {
+        let mut message = message(vec![alert("a", true), alert("b", true), alert("c", false)]);
+        assert_eq!(said(&message), "2 alerts fire");
+        message.truncated_alerts = 507;
+        assert_eq!(said(&message), "2 alerts fire; 507 more had no room");
+        message.alerts.remove(0);
+        message.truncated_alerts = 0;
+        assert_eq!(said(&message), "1 alert fires");
     }
 }

@@ -270,8 +270,19 @@ pub struct Notification {
     /// When somebody had it sent again after it was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revived_at: Option<DateTime<Utc>>,
+    /// Recipients of an e-mail who have not got it though others have. While it waits, it is tried again for these
+    /// alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreached: Vec<String>,
     /// What went wrong the last time.
     pub error: Option<String>,
+}
+
+impl Notification {
+    /// Whether the receiver has taken it, or of an e-mail some of its recipients have.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.status == NotificationStatus::Sent || !self.unreached.is_empty()
+    }
 }
 
 /// A notification as lists show it: without the alerts, of which there may be many.

@@ -307,6 +307,7 @@ fn queued(receiver_id: ReceiverId, message: Message, now: DateTime<Utc>) -> Noti
         next_attempt_at: now,
         finished_at: None,
         revived_at: None,
+        unreached: Vec::new(),
         error: None,
     }
 }

@@ -37,6 +37,9 @@ const RECEIVERS_MAX: u32 = 1_000;
 /// What one step in the database may take. A connection that hangs must not keep a receiver waiting.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Why recipients are not tried any more that were refused where others were not.
+const OVERTAKEN: &str = "a later message was decided, which says how things are now";
+
 /// Delivers notifications. Cheap to clone.
 #[derive(Clone)]
 pub struct Deliverer {
@@ -128,12 +131,19 @@ impl Deliverer {
         claimant: Uuid,
     ) -> Result<Option<DateTime<Utc>>, StoreError> {
         let began = self.now();
-        let sending = self.inner.sender.send(receiver, &notification.message);
+        let is_overtaken = notification.is_heard() && in_time(self.is_overtaken(notification.id)).await?;
+        let sending = async {
+            if is_overtaken {
+                return Answer::never(OVERTAKEN);
+            }
+            let Notification { message, unreached, .. } = notification;
+            self.inner.sender.send(receiver, message, unreached).await
+        };
         let (answer, duration) = self.timed(sending).await;
         let now = self.now();
         let after = after(notification, &answer, now, random_u64());
         let attempt = answer.attempt(began, duration);
-        if in_time(self.settle(&receiver.receiver, &after, &attempt, claimant)).await? {
+        if in_time(self.settle(&receiver.receiver, notification, &after, &attempt, claimant)).await? {
             self.tell(&receiver.receiver.name, &after);
         }
         let asks = matches!(answer.verdict, Verdict::Again { after: Some(_), .. });
@@ -145,6 +155,7 @@ impl Deliverer {
     async fn settle(
         &self,
         receiver: &Receiver,
+        before: &Notification,
         after: &Notification,
         attempt: &NotificationAttempt,
         claimant: Uuid,
@@ -162,14 +173,13 @@ impl Deliverer {
         } else {
             let is_mine = store.finish_notification(after, claimant).await?;
             if is_mine {
-                tell_incidents(&mut store, &receiver.name, after, self.now()).await?;
+                tell_incidents(&mut store, &receiver.name, before, after, self.now()).await?;
             }
             is_mine
         };
         if is_mine && let Some(routing) = routing {
             say_again(&mut store, &routing, receiver, after, self.now()).await?;
-        } else if is_mine && after.status == NotificationStatus::Sent && after.message.refused_since.is_some()
-        {
+        } else if is_mine && after.is_heard() && after.message.refused_since.is_some() {
             store.clear_refusal(&after.message.dedup_key, &receiver.name).await?;
         }
         transaction.commit().await?;
@@ -196,6 +206,11 @@ impl Deliverer {
             labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             timestamp: None,
         });
+    }
+
+    async fn is_overtaken(&self, id: NotificationId) -> Result<bool, StoreError> {
+        let mut connection = self.inner.pool.acquire(Access::Read).await?;
+        connection.as_connection().store().is_overtaken(id).await
     }
 
     async fn put_off(&self, id: ReceiverId, until: DateTime<Utc>) -> Result<(), StoreError> {

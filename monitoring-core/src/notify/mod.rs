@@ -37,6 +37,11 @@ mod way;
 pub(crate) mod authority;
 
 #[cfg(test)]
+#[cfg(feature = "email")]
+#[path = "../../tests/it/support/mail_server.rs"]
+pub(crate) mod mail_server;
+
+#[cfg(test)]
 #[cfg(feature = "notify")]
 pub(crate) use decide::Ticked;
 pub(crate) use decide::{Decider, clean_up};

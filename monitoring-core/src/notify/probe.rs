@@ -62,7 +62,7 @@ impl Deliverer {
 
     async fn try_once(&self, receiver: &ReachableReceiver, message: &Message) -> (NotificationAttempt, bool) {
         let began = self.now();
-        let (answer, duration) = self.timed(self.inner.sender.send(receiver, message)).await;
+        let (answer, duration) = self.timed(self.inner.sender.send(receiver, message, &[])).await;
         (answer.attempt(began, duration), answer.verdict == Verdict::Taken)
     }
 

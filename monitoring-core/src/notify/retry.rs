@@ -27,6 +27,8 @@ pub(super) struct Answer {
     pub verdict: Verdict,
     /// What was wrong though it was taken.
     pub note: Option<String>,
+    /// Recipients of an e-mail that are to be tried again, where others took it.
+    pub unreached: Vec<String>,
 }
 
 /// Whether it was taken.
@@ -46,13 +48,19 @@ pub(super) enum Verdict {
 
 impl Answer {
     pub(super) const fn taken() -> Self {
-        Self { status: None, verdict: Verdict::Taken, note: None }
+        Self { status: None, verdict: Verdict::Taken, note: None, unreached: Vec::new() }
     }
 
     /// It was taken, but not for everybody.
     #[cfg(feature = "email")]
-    pub(super) fn taken_but(note: Option<String>) -> Self {
-        Self { note, ..Self::taken() }
+    pub(super) fn taken_but(note: String) -> Self {
+        Self { note: Some(note), ..Self::taken() }
+    }
+
+    /// It was taken, but not yet for these.
+    #[cfg(feature = "email")]
+    pub(super) fn again_for(unreached: Vec<String>, error: String) -> Self {
+        Self { unreached, ..Self::again(error) }
     }
 
     pub(super) fn again(error: impl Into<String>) -> Self {
@@ -82,7 +90,7 @@ impl Answer {
             408 | 429 | 500..=599 => Verdict::Again { error: said(), after },
             _ => Verdict::Never { error: said() },
         };
-        Self { status: Some(status), verdict, note: None }
+        Self { status: Some(status), verdict, ..Self::taken() }
     }
 
     /// What went wrong, in a length that can be kept.
@@ -138,6 +146,9 @@ pub(super) fn after(
 ) -> Notification {
     let attempts = notification.attempts.saturating_add(1);
     let mut after = Notification { attempts, error: answer.error(), ..notification.clone() };
+    if answer.verdict == Verdict::Taken || !answer.unreached.is_empty() {
+        after.unreached.clone_from(&answer.unreached);
+    }
     let pause = match &answer.verdict {
         Verdict::Taken => None,
         Verdict::Never { .. } => None,
@@ -147,8 +158,8 @@ pub(super) fn after(
     match pause {
         Some(pause) if attempts < ATTEMPTS_MAX && !is_too_old => after.next_attempt_at = now + pause,
         _ => {
-            let is_taken = answer.verdict == Verdict::Taken;
-            after.status = if is_taken { NotificationStatus::Sent } else { NotificationStatus::Dead };
+            let is_heard = answer.verdict == Verdict::Taken || after.is_heard();
+            after.status = if is_heard { NotificationStatus::Sent } else { NotificationStatus::Dead };
             after.finished_at = Some(now);
         }
     }
@@ -210,6 +221,7 @@ mod tests {
             next_attempt_at: now(),
             finished_at: None,
             revived_at: None,
+            unreached: Vec::new(),
             error: None,
         }
     }
@@ -262,6 +274,27 @@ mod tests {
         revived.revived_at = Some(now() - TimeDelta::hours(1));
         let after = after(&revived, &Answer::again("no"), now(), 0);
         assert_eq!(after.status, NotificationStatus::Pending, "since it was sent again it is young");
+    }
+
+    #[cfg(feature = "email")]
+    #[test]
+    fn what_some_have_got_is_tried_again_for_the_others_and_counts_as_sent_in_the_end() {
+        let but = |to: &str| Answer::again_for(vec![to.to_owned()], "full".to_owned());
+        let first = after(&notification(0, TimeDelta::zero()), &but("boss"), now(), 0);
+        assert_eq!(
+            (first.status, first.unreached.clone()),
+            (NotificationStatus::Pending, vec!["boss".to_owned()])
+        );
+        let second = after(&first, &Answer::again("no answer"), now(), 0);
+        assert_eq!((second.status, &second.unreached), (NotificationStatus::Pending, &first.unreached));
+        let reached = after(&second, &Answer::taken(), now(), 0);
+        assert_eq!((reached.status, reached.unreached.len()), (NotificationStatus::Sent, 0));
+        for end in [Answer::never("gone"), but("boss")] {
+            let last = Notification { attempts: ATTEMPTS_MAX - 1, ..second.clone() };
+            let last = after(&last, &end, now(), 0);
+            assert_eq!((last.status, &last.unreached), (NotificationStatus::Sent, &first.unreached));
+            assert!(last.error.is_some());
+        }
     }
 
     #[test]

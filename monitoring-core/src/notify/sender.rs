@@ -49,10 +49,21 @@ impl Sender {
         })
     }
 
-    /// Sends a message; what comes back names no secret.
-    pub(super) async fn send(&self, receiver: &ReachableReceiver, message: &Message) -> Answer {
+    /// Sends a message; what comes back names no secret. An e-mail goes only to those who are not reached, where
+    /// others are.
+    pub(super) async fn send(
+        &self,
+        receiver: &ReachableReceiver,
+        message: &Message,
+        unreached: &[String],
+    ) -> Answer {
         let answer = match way_of(receiver) {
-            Ok(way) => in_time(self.by(&way, message)).await,
+            Ok(mut way) => {
+                if let Way::Email(way) = &mut way {
+                    way.only = unreached.to_vec();
+                }
+                in_time(self.by(&way, message)).await
+            }
             Err(answer) => answer,
         };
         answer.without(&secrets_of(receiver))

@@ -9,15 +9,16 @@ use crate::model::{
 use crate::store::timeline::{Step, TimelineStore as _};
 use crate::store::{Store, StoreError};
 
-/// Has the timelines of the incidents that a notification is about tell what became of it.
+/// Has the timelines of the incidents that a notification is about tell what became of it, once.
 pub(super) async fn tell_incidents(
     store: &mut Store<'_>,
     receiver: &str,
+    before: &Notification,
     after: &Notification,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let is_over = after.status != NotificationStatus::Pending;
-    if !is_over || after.message.kind == NotificationKind::Test {
+    let is_news = !before.is_heard() && (after.is_heard() || after.status == NotificationStatus::Dead);
+    if !is_news || after.message.kind == NotificationKind::Test {
         return Ok(());
     }
     let alerts = after.message.alerts.iter();

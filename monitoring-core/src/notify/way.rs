@@ -77,6 +77,9 @@ pub(super) struct Email {
     pub password: Option<Secret>,
     #[serde(default)]
     pub tls: Tls,
+    /// Those of the recipients who are to get it; nobody for all.
+    #[serde(skip)]
+    pub only: Vec<String>,
 }
 
 impl Email {

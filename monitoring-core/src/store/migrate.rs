@@ -49,6 +49,7 @@ pub(super) async fn postgres(
         script!("postgres", 11, "0011_events_author"),
         script!("postgres", 12, "0012_evaluation_rhythm"),
         script!("postgres", 13, "0013_incidents_and_owners"),
+        script!("postgres", 14, "0014_notifications_unreached"),
     ];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
@@ -178,6 +179,7 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 11, "0011_events_author"),
         script!("sqlite", 12, "0012_evaluation_rhythm"),
         script!("sqlite", 13, "0013_incidents_and_owners"),
+        script!("sqlite", 14, "0014_notifications_unreached"),
     ];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

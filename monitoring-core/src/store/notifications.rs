@@ -22,7 +22,7 @@ super::store_trait! {
         fn insert_notifications(notifications: &[Notification]) -> ();
 
         /// What waits for receivers about groups and is nobody's, the oldest first. Nobody claims it until
-        /// the transaction ends.
+        /// the transaction ends. What some recipients have got is not among it: it was heard.
         fn waiting_notifications(of: &[(ReceiverId, String)]) -> Vec<Notification>;
 
         /// Takes notifications out of the outbox that others replace. One that somebody had sent again is not
@@ -33,7 +33,8 @@ super::store_trait! {
         fn due_receivers(now: DateTime<Utc>, max: u32) -> Vec<ReceiverId>;
 
         /// Claims what is due for a receiver at `now`, for `claimant`, for a while by the database's clock:
-        /// the oldest of each group, at most `max`. Nobody else claims the same meanwhile.
+        /// the oldest of each group, at most `max`. Nobody else claims the same meanwhile. What some recipients
+        /// have got holds up what is said later only while it is on its way.
         fn claim_notifications(
             receiver: ReceiverId,
             claimant: Uuid,

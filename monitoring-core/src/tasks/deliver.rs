@@ -157,6 +157,7 @@ mod tests {
             next_attempt_at: now,
             finished_at: None,
             revived_at: None,
+            unreached: Vec::new(),
             error: None,
         };
         let mut connection = pool.acquire(Access::Write).await.unwrap();

@@ -63,6 +63,8 @@ mod delivering;
 mod life;
 mod people;
 mod receivers;
+#[cfg(feature = "email")]
+mod recipients;
 mod record;
 mod refused;
 mod timelines;

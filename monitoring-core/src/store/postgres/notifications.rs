@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Postgres;
@@ -98,9 +99,10 @@ impl NotificationStore for Postgres<'_> {
     ) -> Result<Vec<Notification>, StoreError> {
         // One that somebody is just claiming is theirs.
         let sql = self.sql(
-            "SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, revived_at, error
+            "SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at,
+                 revived_at, unreached, error
              FROM monitoring.notifications
-             WHERE status = 'pending'
+             WHERE status = 'pending' AND unreached = '[]'
                AND (receiver_id, dedup_key) IN (
                    SELECT receiver_id, dedup_key
                    FROM UNNEST($1::uuid[], $2::text[]) AS asked (receiver_id, dedup_key))
@@ -187,11 +189,13 @@ impl NotificationStore for Postgres<'_> {
                    AND NOT EXISTS (
                        SELECT 1 FROM monitoring.notifications AS earlier
                        WHERE earlier.receiver_id = $1 AND earlier.status = 'pending'
-                         AND earlier.dedup_key = due.dedup_key AND earlier.sequence < due.sequence)
+                         AND earlier.dedup_key = due.dedup_key AND earlier.sequence < due.sequence
+                         AND (earlier.unreached = '[]' OR earlier.claimed_until > clock_timestamp()))
                  ORDER BY sequence
                  LIMIT $5
                  FOR UPDATE SKIP LOCKED)
-             RETURNING id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, revived_at, error",
+             RETURNING id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at,
+                 revived_at, unreached, error",
         ))
         .bind(receiver.into_uuid())
         .bind(claimant)
@@ -210,7 +214,7 @@ impl NotificationStore for Postgres<'_> {
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(self.sql(
             "UPDATE monitoring.notifications
-             SET status = $3, attempts = $4, next_attempt_at = $5, finished_at = $6, error = $7,
+             SET status = $3, attempts = $4, next_attempt_at = $5, finished_at = $6, unreached = $7, error = $8,
                  claimed_by = NULL, claimed_until = NULL
              WHERE id = $1 AND claimed_by = $2",
         ))
@@ -220,6 +224,7 @@ impl NotificationStore for Postgres<'_> {
         .bind(i64::from(notification.attempts))
         .bind(notification.next_attempt_at)
         .bind(notification.finished_at)
+        .bind(Json(&notification.unreached))
         .bind(&notification.error)
         .execute(&mut *self.connection)
         .await?;
@@ -281,12 +286,15 @@ impl NotificationStore for Postgres<'_> {
     }
 
     async fn notification(&mut self, id: NotificationId) -> Result<Option<Notification>, StoreError> {
-        let row = sqlx::query(self.sql("SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, revived_at, error
+        let row = sqlx::query(self.sql(
+            "SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at,
+                 revived_at, unreached, error
              FROM monitoring.notifications
-             WHERE id = $1"))
-            .bind(id.into_uuid())
-            .fetch_optional(&mut *self.connection)
-            .await?;
+             WHERE id = $1",
+        ))
+        .bind(id.into_uuid())
+        .fetch_optional(&mut *self.connection)
+        .await?;
         row.as_ref().map(notification).transpose()
     }
 
@@ -450,6 +458,7 @@ fn notification(row: &PgRow) -> Result<Notification, StoreError> {
         next_attempt_at: row.try_get("next_attempt_at")?,
         finished_at: row.try_get("finished_at")?,
         revived_at: row.try_get("revived_at")?,
+        unreached: place.json(row, "unreached")?,
         error: row.try_get("error")?,
     })
 }

@@ -93,9 +93,10 @@ impl NotificationStore for Sqlite<'_> {
         let mut found = Vec::new();
         for of in of.chunks(ROWS_MAX) {
             let mut sql = QueryBuilder::<Database>::new(
-                "SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, revived_at, error
+                "SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at,
+                     revived_at, unreached, error
                  FROM monitoring_notifications
-                 WHERE status = 'pending'
+                 WHERE status = 'pending' AND unreached = '[]'
                    AND (claimed_until IS NULL
                        OR claimed_until <= CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER))
                    AND (receiver_id, dedup_key) IN (",
@@ -182,10 +183,13 @@ impl NotificationStore for Sqlite<'_> {
                    AND NOT EXISTS (
                        SELECT 1 FROM monitoring_notifications AS earlier
                        WHERE earlier.receiver_id = ?1 AND earlier.status = 'pending'
-                         AND earlier.dedup_key = due.dedup_key AND earlier.sequence < due.sequence)
+                         AND earlier.dedup_key = due.dedup_key AND earlier.sequence < due.sequence
+                         AND (earlier.unreached = '[]' OR earlier.claimed_until
+                             > CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)))
                  ORDER BY sequence
                  LIMIT ?5)
-             RETURNING id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, revived_at, error",
+             RETURNING id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at,
+                 revived_at, unreached, error",
         )
         .bind(receiver.into_uuid())
         .bind(claimant)
@@ -204,7 +208,7 @@ impl NotificationStore for Sqlite<'_> {
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "UPDATE monitoring_notifications
-             SET status = ?3, attempts = ?4, next_attempt_at = ?5, finished_at = ?6, error = ?7,
+             SET status = ?3, attempts = ?4, next_attempt_at = ?5, finished_at = ?6, unreached = ?7, error = ?8,
                  claimed_by = NULL, claimed_until = NULL
              WHERE id = ?1 AND claimed_by = ?2",
         )
@@ -214,6 +218,7 @@ impl NotificationStore for Sqlite<'_> {
         .bind(i64::from(notification.attempts))
         .bind(to_micros(notification.next_attempt_at))
         .bind(notification.finished_at.map(to_micros))
+        .bind(Json(&notification.unreached))
         .bind(&notification.error)
         .execute(&mut *self.connection)
         .await?;
@@ -270,12 +275,15 @@ impl NotificationStore for Sqlite<'_> {
     }
 
     async fn notification(&mut self, id: NotificationId) -> Result<Option<Notification>, StoreError> {
-        let row = sqlx::query("SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at, revived_at, error
+        let row = sqlx::query(
+            "SELECT id, receiver_id, message, status, attempts, created_at, next_attempt_at, finished_at,
+                 revived_at, unreached, error
              FROM monitoring_notifications
-             WHERE id = ?1")
-            .bind(id.into_uuid())
-            .fetch_optional(&mut *self.connection)
-            .await?;
+             WHERE id = ?1",
+        )
+        .bind(id.into_uuid())
+        .fetch_optional(&mut *self.connection)
+        .await?;
         row.as_ref().map(notification).transpose()
     }
 
@@ -438,6 +446,7 @@ fn notification(row: &SqliteRow) -> Result<Notification, StoreError> {
         next_attempt_at: time(row, "next_attempt_at", TABLE, key)?,
         finished_at: optional_time(row, "finished_at", TABLE, key)?,
         revived_at: optional_time(row, "revived_at", TABLE, key)?,
+        unreached: place.json(row, "unreached")?,
         error: row.try_get("error")?,
     })
 }

@@ -169,6 +169,7 @@ impl World {
             next_attempt_at: message.at,
             finished_at: None,
             revived_at: None,
+            unreached: Vec::new(),
             error: None,
         });
     }

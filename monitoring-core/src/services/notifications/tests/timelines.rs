@@ -14,7 +14,7 @@ on_both_databases! {
 }
 
 /// An incident of one alert, which is of a rule.
-async fn incident(world: &World) -> (IncidentId, AlertRuleId, AlertInstance) {
+pub(super) async fn incident(world: &World) -> (IncidentId, AlertRuleId, AlertInstance) {
     let request = CreateIncidentRequest {
         title: "slow".to_owned(),
         description: None,
@@ -48,7 +48,7 @@ async fn timeline(world: &World, id: IncidentId, limit: i64, offset: i64) -> Inc
 }
 
 /// What it says beside what happened to the incident and its alert.
-async fn told(world: &World, id: IncidentId) -> Vec<(TimelineKind, String)> {
+pub(super) async fn told(world: &World, id: IncidentId) -> Vec<(TimelineKind, String)> {
     let entries = timeline(world, id, 100, 0).await.entries.into_iter();
     let entries = entries.filter(|entry| {
         use TimelineKind::{Acknowledgement, Notification, Silence};

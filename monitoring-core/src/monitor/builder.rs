@@ -213,7 +213,8 @@ impl MonitoringBuilder {
     }
 
     /// What tells this system from others, such as `cluster` and `region`: what `$externalLabels` is in the
-    /// texts of rules, live as in backtests.
+    /// texts of rules, live as in backtests. Another Alertmanager gets alerts with these labels, but for those
+    /// an alert has itself.
     ///
     /// ```
     /// use monitoring_core::Monitoring;

@@ -112,7 +112,8 @@ impl Sender {
             }
             Way::Alertmanager(way) => match alerts_url(reveal(&way.url)) {
                 Ok(address) => {
-                    let body = alertmanager(message, url, self.settings.clock.now());
+                    let external = &self.settings.external_labels;
+                    let body = alertmanager(message, external, url, self.settings.clock.now());
                     self.http.post(address.as_str(), &body, credentials(way)).await
                 }
                 Err(error) => Answer::never(error),

@@ -33,11 +33,12 @@ pub(in crate::notify) struct AlertmanagerAlert {
 /// The body, as it is right when it is sent at `now`.
 pub(in crate::notify) fn alertmanager(
     message: &Message,
+    external_labels: &Labels,
     external_url: &str,
     now: DateTime<Utc>,
 ) -> Vec<AlertmanagerAlert> {
     let alerts = message.alerts.iter().map(|alert| AlertmanagerAlert {
-        labels: alert.labels.clone(),
+        labels: with_external(&alert.labels, external_labels),
         annotations: alert.annotations.clone(),
         starts_at: alert.starts_at,
         ends_at: alert.ends_at.unwrap_or(now + VALID),
@@ -46,19 +47,35 @@ pub(in crate::notify) fn alertmanager(
     alerts.collect()
 }
 
+/// Labels, and what tells this system from others. As in Prometheus, an alert's own labels come first.
+fn with_external(labels: &Labels, external: &Labels) -> Labels {
+    let missing = external.iter().filter(|(name, _)| labels.value(name).is_none());
+    labels.iter().chain(missing).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::payload::fixture::{alert, message};
+    use crate::notify::payload::fixture::{alert, labels, message};
 
     #[test]
     fn what_fires_ends_by_itself_and_what_is_resolved_has_ended() {
         let now = "2026-06-15T12:10:00Z".parse().unwrap();
-        let alerts = alertmanager(&message(vec![alert("a", true), alert("b", false)]), "", now);
+        let alerts =
+            alertmanager(&message(vec![alert("a", true), alert("b", false)]), &Labels::new(), "", now);
         assert_eq!(alerts[0].ends_at, now + VALID);
         assert!(alerts[1].ends_at < now);
         let json = serde_json::to_value(&alerts[0]).unwrap();
         let fields: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
         assert_eq!(fields, ["annotations", "endsAt", "labels", "startsAt"]);
+    }
+
+    #[test]
+    fn alerts_have_external_labels_besides_their_own() {
+        let external = labels(&[("cluster", "eu"), ("severity", "none")]);
+        let message = message(vec![alert("a", true)]);
+        let mut expected = message.alerts[0].labels.clone();
+        expected.set("cluster", "eu");
+        assert_eq!(alertmanager(&message, &external, "", DateTime::UNIX_EPOCH)[0].labels, expected);
     }
 }

@@ -1,11 +1,13 @@
 //! Silences: what people do not want to hear of for a while.
 
+use std::slice;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::record_audit;
 use super::texts::Texts;
-use crate::alerting::routing::{Conditions, check_silence_matchers};
+use crate::alerting::routing::{Conditions, Silenced, check_silence_matchers};
 use crate::error::{Error, Result};
 use crate::incidents::silenced;
 use crate::model::{
@@ -81,22 +83,26 @@ async fn refuse_too_many(connection: &mut Connection<'_>, new: &Silence) -> Resu
 async fn insert(connection: &mut Connection<'_>, silence: &Silence, actor: Option<Uuid>) -> Result<()> {
     refuse_too_many(connection, silence).await?;
     connection.store().insert_silence(silence).await?;
-    tell_incidents(connection, silence, actor, silence.created_at).await?;
+    tell_incidents(connection, silence, &[], actor, silence.created_at).await?;
     record_audit(connection, actor, "silence.create", silence.id, (None::<&Silence>, silence)).await
 }
 
-/// Has the timelines of incidents tell of a silence that is about their alerts, as it is now.
+/// Has the timelines of incidents tell of a silence that is about their alerts, as it is now. What its successors
+/// hide by now is told of these.
 async fn tell_incidents(
     connection: &mut Connection<'_>,
     silence: &Silence,
+    successors: &[Silence],
     actor: Option<Uuid>,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let conditions = Conditions::compile(&silence.matchers, "matchers")?;
+    let successors = Silenced::at(successors, now);
     let filter = AlertInstanceFilter { states: vec![AlertState::Firing], ..Default::default() };
     let alerts = connection.store().alert_instances(&filter).await?;
     let of_incidents = alerts.iter().filter(|alert| alert.incident_id.is_some());
     let hidden = of_incidents.filter(|alert| conditions.accept(&alert.labels));
+    let hidden = hidden.filter(|alert| successors.by(&alert.labels).is_empty());
     let firings: Vec<_> = hidden.filter_map(|alert| Some((alert.fingerprint, alert.fired_at?))).collect();
     Ok(connection.store().insert_step(&firings, &silenced(silence, actor, now)).await?)
 }
@@ -231,7 +237,7 @@ async fn update(
     let keeps_its_start = state == SilenceState::Pending || wanted.starts_at <= now;
     if state == SilenceState::Expired || wanted.matchers != before.matchers || !keeps_its_start {
         if state != SilenceState::Expired {
-            end(&mut transaction.connection(), &before, now, actor).await?;
+            end(&mut transaction.connection(), &before, slice::from_ref(&wanted), now, actor).await?;
         }
         insert(&mut transaction.connection(), &wanted, actor).await?;
         transaction.commit().await?;
@@ -241,7 +247,7 @@ async fn update(
     let (created_by, created_at) = (before.created_by, before.created_at);
     let after = Silence { id, starts_at, created_by, created_at, ..wanted };
     transaction.store().update_silence(&after).await?;
-    tell_incidents(&mut transaction.connection(), &after, actor, now).await?;
+    tell_incidents(&mut transaction.connection(), &after, &[], actor, now).await?;
     record_audit(&mut transaction.connection(), actor, "silence.update", id, (&before, &after)).await?;
     transaction.commit().await?;
     Ok(after)
@@ -267,7 +273,7 @@ async fn expire(connection: &mut Connection<'_>, id: SilenceId, actor: Option<Uu
     if before.state(now) == SilenceState::Expired {
         return Ok(before);
     }
-    let after = end(&mut transaction.connection(), &before, now, actor).await?;
+    let after = end(&mut transaction.connection(), &before, &[], now, actor).await?;
     transaction.commit().await?;
     Ok(after)
 }
@@ -275,13 +281,14 @@ async fn expire(connection: &mut Connection<'_>, id: SilenceId, actor: Option<Uu
 async fn end(
     connection: &mut Connection<'_>,
     before: &Silence,
+    successors: &[Silence],
     now: DateTime<Utc>,
     actor: Option<Uuid>,
 ) -> Result<Silence> {
     let starts_at = before.starts_at.min(now);
     let after = Silence { starts_at, ends_at: now, updated_at: now, ..before.clone() };
     connection.store().update_silence(&after).await?;
-    tell_incidents(connection, &after, actor, now).await?;
+    tell_incidents(connection, &after, successors, actor, now).await?;
     record_audit(connection, actor, "silence.expire", before.id, (before, &after)).await?;
     Ok(after)
 }

@@ -10,6 +10,7 @@ use crate::store::incidents::IncidentStore as _;
 on_both_databases! {
     a_timeline_tells_who_was_told_and_what_people_said
     what_is_about_other_alerts_is_on_no_timeline
+    a_silence_that_is_narrowed_is_told_to_have_ended_where_it_hides_nothing_any_more
     groups_of_incidents_that_are_over_are_forgotten
 }
 
@@ -116,6 +117,28 @@ async fn a_timeline_tells_who_was_told_and_what_people_said(world: World) {
         let one = timeline(&world, id, 1, i64::try_from(offset).unwrap()).await.entries;
         assert_eq!(one, std::slice::from_ref(entry), "page {offset}");
     }
+}
+
+async fn a_silence_that_is_narrowed_is_told_to_have_ended_where_it_hides_nothing_any_more(world: World) {
+    let (id, _, alert) = incident(&world).await;
+    world.evaluate(&[alert]).await;
+    let wide = silence(&world, "severity=critical").await;
+    let narrow = async |silence: SilenceId, alertname: &str| {
+        world.pass(1);
+        let request = json!({"matchers": ["severity=critical", format!("alertname={alertname}")],
+            "duration": "2h", "author": "bob", "comment": "known"});
+        let request = serde_json::from_value(request).unwrap();
+        let mut conn = world.pool.acquire(Access::Write).await.unwrap();
+        services::update_silence(&mut conn, silence, request, None).await.unwrap().id
+    };
+    let narrowed = narrow(wide, "Slow").await;
+    narrow(narrowed, "Other").await;
+    let told = told(&world, id).await;
+    let told: Vec<_> = told.iter().map(|(_, message)| message.as_str()).collect();
+    let [first, second, third] = told[..] else { panic!("{told:?}") };
+    assert!(first.starts_with("silenced by bob") && first.ends_with(": {severity=\"critical\"}: known"));
+    assert!(second.starts_with("silenced by bob") && second.contains("alertname=\"Slow\""), "{second}");
+    assert!(third.starts_with("the silence of bob has ended") && third.contains("Slow"), "{third}");
 }
 
 async fn groups_of_incidents_that_are_over_are_forgotten(world: World) {

@@ -146,7 +146,7 @@ async fn a_page_that_was_given_up_is_sent_again_when_somebody_says_so(service: &
 async fn an_alert_whose_routes_are_muted_is_shown_as_suppressed(service: &Service) {
     let listener = Listener::start(&[]).await;
     begin(service, &listener, "1s").await;
-    let mut routing = json!({"receiver": "team", "group_wait": "0s",
+    let mut routing = json!({"receiver": "team", "group_wait": "0s", "group_interval": "1s",
         "routes": [{"matchers": ["alertname=Always"], "mute_time_intervals": ["always"]}],
         "time_intervals": [{"name": "always", "time_intervals": [{}]}]});
     service.put("/routes", ADMIN, routing.clone()).await.data();

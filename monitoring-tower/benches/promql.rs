@@ -17,8 +17,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use chrono::{TimeDelta, Utc};
-use monitoring_core::{Monitoring, Principal, Role};
+use chrono::{DateTime, TimeDelta, Utc};
+use monitoring_core::{Clock, Monitoring, Principal, Role};
 use monitoring_tower::FromExtensions;
 use prost::Message;
 use serde_json::Value;
@@ -59,15 +59,16 @@ async fn run(folder: &Path) -> Outcome<()> {
     let end = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
     let end = end - end % STEP_MILLIS;
 
-    let (api, monitoring) = ours(&database.url).await?;
+    let clock = Clock::fixed(DateTime::from_timestamp_millis(end).ok_or("no time")?);
+    let (api, monitoring) = ours(&database.url, &clock).await?;
     let sets = Set::all();
     let took = load(&sets, end, percent, [&prometheus.api, &api]).await?;
     report_load(sets.iter().map(|set| set.series.len() as i64 * set.steps(percent)).sum(), took);
     monitoring.shutdown(Duration::from_secs(30)).await;
     // What runs at its start packs what has settled.
-    let (api, _monitoring) = ours(&database.url).await?;
+    let (api, _monitoring) = ours(&database.url, &clock).await?;
     let begin = Instant::now();
-    wait_until_packed(&database.url).await?;
+    wait_until_packed(&database.url, clock.now()).await?;
     report_packed(begin.elapsed());
 
     std::fs::write("/proc/self/clear_refs", "5")?; // the peak begins anew
@@ -166,10 +167,10 @@ async fn load(sets: &[Set], end: i64, percent: i64, servers: [&Api; 2]) -> Outco
 }
 
 /// Waits until only the samples of the last minutes are rows.
-async fn wait_until_packed(url: &str) -> Outcome<()> {
+async fn wait_until_packed(url: &str, now: DateTime<Utc>) -> Outcome<()> {
     let mut connection = PgConnection::connect(url).await?;
     let settled = "SELECT EXISTS (SELECT FROM monitoring.metric_samples WHERE timestamp < $1)";
-    let before = Utc::now() - TimeDelta::minutes(11);
+    let before = now - TimeDelta::minutes(11);
     while sqlx::query_scalar(settled).bind(before).fetch_one(&mut connection).await? {
         // The question reads everything that has been packed since the last vacuum.
         tokio::time::sleep(Duration::from_secs(10)).await;
@@ -219,8 +220,9 @@ fn questions(end: i64) -> Vec<Question> {
     ]
 }
 
-async fn ours(url: &str) -> Outcome<(Api, Monitoring)> {
-    let monitoring = Monitoring::builder().database_url(url).start().await?;
+/// Its time stands still, or what is recent would be packed before it is asked for.
+async fn ours(url: &str, clock: &Clock) -> Outcome<(Api, Monitoring)> {
+    let monitoring = Monitoring::builder().database_url(url).clock(clock.clone()).start().await?;
     let principal = Principal::new(uuid::Uuid::nil(), Role::Admin);
     let router = monitoring_tower::router(&monitoring, FromExtensions).layer(axum::Extension(principal));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;

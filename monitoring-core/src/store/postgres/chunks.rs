@@ -18,6 +18,8 @@ use crate::store::metrics::{SampleKey, instants, is_listed, to_u64};
 /// Identifies the lock among the database's advisory locks: the letters `monchnk`. Held shared by
 /// who makes rows of chunks, alone by who packs them.
 const LOCK: i64 = 0x6d_6f6e_6368_6e6b;
+/// A plan for whatever keys looks through all samples for those between two of them.
+const PLAN_FOR_KEYS: &str = "SET LOCAL plan_cache_mode = force_custom_plan";
 /// Chunks looked at at once for a list.
 const CHUNKS_PER_PAGE: i64 = 256;
 
@@ -32,6 +34,7 @@ impl ChunkStore for Postgres<'_> {
         if !lock.fetch_one(&mut *self.connection).await? {
             return Ok(Compacted { is_busy: true, ..Compacted::default() });
         }
+        sqlx::query(PLAN_FOR_KEYS).execute(&mut *self.connection).await?;
         let after = after.unwrap_or((i64::MIN, instants().0.timestamp_micros(), i64::MIN));
         let next = self.last_of_page(after, before, rows_max).await?;
         let rows = self.take_rows(after, next, before).await?;

@@ -124,7 +124,8 @@ impl SeriesStore for Postgres<'_> {
 
 impl Postgres<'_> {
     /// One row a series: a sample apiece would be mostly wrapping. The database need not sort them,
-    /// they lie about in the order they came.
+    /// they lie about in the order they came. Each series is looked up for itself, here and below: asked for
+    /// many at once, the planner may rather read all there is of that time.
     async fn gather_numbers(
         &mut self,
         gathered: &mut Gathered,
@@ -133,11 +134,13 @@ impl Postgres<'_> {
         before: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let sql = self.sql(
-            "SELECT series_id, array_agg(timestamp) AS times, array_agg(origin) AS origins,
-                 array_agg(value) AS numbers
-             FROM monitoring.metric_samples
-             WHERE series_id = ANY($1) AND timestamp >= $2 AND timestamp < $3
-             GROUP BY series_id",
+            "SELECT series_id, times, origins, numbers
+             FROM UNNEST($1::bigint[]) AS asked (series_id) CROSS JOIN LATERAL (
+                 SELECT array_agg(timestamp) AS times, array_agg(origin) AS origins, array_agg(value) AS numbers
+                 FROM monitoring.metric_samples
+                 WHERE series_id = asked.series_id AND timestamp >= $2 AND timestamp < $3
+             ) AS found
+             WHERE times IS NOT NULL",
         );
         let rows = sqlx::query(sql)
             .bind(numbers(ids))
@@ -167,9 +170,12 @@ impl Postgres<'_> {
     ) -> Result<(), StoreError> {
         let sql = self.sql(
             "SELECT series_id, timestamp, value, count, buckets
-             FROM monitoring.metric_samples
-             WHERE series_id = ANY($1) AND timestamp >= $2 AND timestamp < $3
-             ORDER BY series_id, timestamp, origin",
+             FROM UNNEST($1::bigint[]) AS asked (series_id) CROSS JOIN LATERAL (
+                 SELECT timestamp, value, count, buckets
+                 FROM monitoring.metric_samples
+                 WHERE series_id = asked.series_id AND timestamp >= $2 AND timestamp < $3
+                 ORDER BY timestamp, origin
+             ) AS found",
         );
         let rows = sqlx::query(sql)
             .bind(numbers(ids))
@@ -194,9 +200,12 @@ impl Postgres<'_> {
     ) -> Result<(), StoreError> {
         let sql = self.sql(
             "SELECT series_id, data
-             FROM monitoring.metric_chunks
-             WHERE series_id = ANY($1) AND end_time >= $2 AND start_time < $3 AND end_time < $4
-             ORDER BY series_id, end_time",
+             FROM UNNEST($1::bigint[]) AS asked (series_id) CROSS JOIN LATERAL (
+                 SELECT data
+                 FROM monitoring.metric_chunks
+                 WHERE series_id = asked.series_id AND end_time >= $2 AND start_time < $3 AND end_time < $4
+                 ORDER BY end_time
+             ) AS found",
         );
         let rows = sqlx::query(sql)
             .bind(numbers(ids))

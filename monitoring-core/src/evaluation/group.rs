@@ -55,14 +55,15 @@ impl Wanted {
         }
     }
 
-    /// How far the group has come when all of it is evaluated.
-    fn after(self, before: &GroupState, interval: TimeDelta, took: Duration) -> GroupState {
+    /// How far the group has come when all of it is evaluated. Only where it is evaluated `on_demand` has that a
+    /// rhythm of its own; elsewhere, whatever takes longer than the interval is an interruption.
+    fn after(self, before: &GroupState, interval: TimeDelta, took: Duration, on_demand: bool) -> GroupState {
         let state = GroupState { revision: before.revision + 1, ..before.clone() };
         match self {
             Self::Slot(slot) => GroupState {
                 evaluated_at: Some(slot),
                 evaluation_seconds: took.as_secs_f64(),
-                rhythm_seconds: rhythm_seconds(before.evaluated_at, slot),
+                rhythm_seconds: if on_demand { rhythm_seconds(before.evaluated_at, slot) } else { 0.0 },
                 iterations: before.iterations + 1,
                 missed: before.missed + missed(before.evaluated_at, interval, slot),
                 ..state
@@ -126,11 +127,8 @@ impl GroupRun<'_> {
             }
             self.evaluate(rule, unanswerable.as_ref(), &mut part).await;
         }
-        let mut state = wanted.after(&self.progress.state, group.interval, started.elapsed());
-        if !self.evaluator.pool.context().settings.evaluates_on_demand {
-            // Where nobody evaluates as often as it likes, whatever takes longer is an interruption.
-            state.rhythm_seconds = 0.0;
-        }
+        let on_demand = self.evaluator.pool.context().settings.evaluates_on_demand;
+        let state = wanted.after(&self.progress.state, group.interval, started.elapsed(), on_demand);
         match self.write(part, state).await? {
             Some(written) => is_known &= written.add_to(&mut total),
             None => return Ok(None),
@@ -375,5 +373,21 @@ impl RuleChanges<'_> {
         let last_error = Some(format!("the database refused what came of it: {why}"));
         let state = RuleState { health: RuleHealth::Error, last_error, ..self.state.clone()? };
         Some(Self { state: Some(state), ..Self::of(self.id, self.version) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_evaluates_on_demand_has_a_rhythm() {
+        let at = |minute| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
+        let before = GroupState { evaluated_at: Some(at(0)), ..GroupState::default() };
+        let after = |on_demand| {
+            Wanted::Slot(at(9)).after(&before, TimeDelta::minutes(1), Duration::ZERO, on_demand)
+        };
+        assert_eq!(after(true).rhythm_seconds, 540.0);
+        assert_eq!(after(false).rhythm_seconds, 0.0);
     }
 }

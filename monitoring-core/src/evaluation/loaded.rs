@@ -156,6 +156,7 @@ pub(super) async fn load(pool: &Pool, usual_interval: Duration) -> Result<Loaded
     let recording = store.enabled_recording_rules().await?;
     let states = store.group_states().await?;
     let alerts = store.alert_instances(&AlertInstanceFilter::default()).await?;
+    let leaving_open = store.rules_leaving_open().await?;
     drop(snapshot);
     work.done();
 
@@ -196,9 +197,9 @@ pub(super) async fn load(pool: &Pool, usual_interval: Duration) -> Result<Loaded
         let state = states.remove(&group.name).unwrap_or_default();
         let of_rule = |rule: &LoadedRule| Some((rule.id(), by_rule.remove(&rule.id())?));
         let alerts = group.rules.iter().filter_map(of_rule).collect();
-        progress.insert(group.name.clone(), Progress { state, alerts });
+        progress.insert(group.name.clone(), Progress { state, alerts, ..Progress::default() });
     }
-    let gone = Progress { state: states.remove(GONE).unwrap_or_default(), alerts: by_rule };
+    let gone = Progress { state: states.remove(GONE).unwrap_or_default(), alerts: by_rule, leaving_open };
     progress.insert(GONE.to_owned(), gone);
     Ok(Loaded { revision, groups, progress })
 }

@@ -1,6 +1,6 @@
 //! Where a group stands, as far as an evaluator knows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::alerting::Instances;
 use crate::model::AlertRuleId;
@@ -12,4 +12,6 @@ use crate::store::rule_groups::GroupState;
 pub(super) struct Progress {
     pub state: GroupState,
     pub alerts: HashMap<AlertRuleId, Instances>,
+    /// Of rules that are gone, those that leave their incidents open.
+    pub leaving_open: HashSet<AlertRuleId>,
 }

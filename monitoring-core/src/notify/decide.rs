@@ -12,6 +12,7 @@ use crate::model::{
     StoredRouting,
 };
 use crate::store::alert_instances::AlertInstanceStore as _;
+use crate::store::alerts::AlertStore as _;
 use crate::store::incidents::IncidentStore as _;
 use crate::store::leases::{Lease, LeaseStore as _};
 use crate::store::notification_groups::NotificationGroupStore as _;
@@ -33,6 +34,8 @@ const ACKNOWLEDGEMENTS_KEPT: TimeDelta = TimeDelta::days(1);
 const NOTIFICATIONS_KEPT: TimeDelta = TimeDelta::days(14);
 /// Alerts that fire again after this open an incident of their own.
 const INCIDENT_GROUPS_KEPT: TimeDelta = TimeDelta::hours(1);
+/// Whoever still evaluates a rule that was removed is done by then.
+const REMOVED_RULES_KEPT: TimeDelta = TimeDelta::hours(1);
 /// Notifications removed at once.
 const REMOVED_MAX: u32 = 5_000;
 /// Groups of alerts decided about in one transaction, and alerts in these.
@@ -321,5 +324,5 @@ pub(crate) async fn clean_up(pool: &Pool) -> Result<(), StoreError> {
     connection.store().forget_acknowledgements(now - ACKNOWLEDGEMENTS_KEPT).await?;
     while connection.store().forget_notifications(now - NOTIFICATIONS_KEPT, REMOVED_MAX).await? > 0 {}
     while connection.store().forget_incident_groups(now - INCIDENT_GROUPS_KEPT, REMOVED_MAX).await? > 0 {}
-    Ok(())
+    connection.store().forget_removed_rules(now - REMOVED_RULES_KEPT).await
 }

@@ -167,6 +167,10 @@ pub(super) async fn remove_rule(
     if !transaction.store().delete_alert_rule(before.id).await? {
         return Err(not_found::<AlertRule>(before.id));
     }
+    if !before.resolve_incident {
+        let now = transaction.connection().context().settings.clock.now();
+        transaction.store().insert_removed_rule(before.id, now).await?;
+    }
     audit(transaction, actor, (Some(before), None)).await
 }
 

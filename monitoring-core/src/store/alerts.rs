@@ -1,5 +1,9 @@
 //! What a store promises about alert rules.
 
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+
 use crate::model::{AlertFilter, AlertRule, AlertRuleId, Page, Slice};
 
 super::store_trait! {
@@ -26,5 +30,14 @@ super::store_trait! {
 
         /// Removes a rule; false if there is none.
         fn delete_alert_rule(id: AlertRuleId) -> bool;
+
+        /// Has a rule that is removed leave its incidents open.
+        fn insert_removed_rule(id: AlertRuleId, at: DateTime<Utc>) -> ();
+
+        /// Rules that are removed or disabled, and that leave their incidents open.
+        fn rules_leaving_open() -> HashSet<AlertRuleId>;
+
+        /// Forgets rules that were removed before `before` and have no alerts any more.
+        fn forget_removed_rules(before: DateTime<Utc>) -> ();
     }
 }

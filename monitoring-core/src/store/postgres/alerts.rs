@@ -1,5 +1,8 @@
 //! Alert rules.
 
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{Row as _, SqlStr};
@@ -171,6 +174,31 @@ impl AlertStore for Postgres<'_> {
         let done = sqlx::query(sql).bind(id.into_uuid()).execute(&mut *self.connection).await?;
         self.forget_rule_state(id).await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    async fn insert_removed_rule(&mut self, id: AlertRuleId, at: DateTime<Utc>) -> Result<(), StoreError> {
+        let sql = self.sql("INSERT INTO monitoring.removed_rules (rule_id, removed_at) VALUES ($1, $2)");
+        sqlx::query(sql).bind(id.into_uuid()).bind(at).execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    async fn rules_leaving_open(&mut self) -> Result<HashSet<AlertRuleId>, StoreError> {
+        let sql = self.sql(
+            "SELECT rule_id FROM monitoring.removed_rules
+             UNION ALL
+             SELECT id FROM monitoring.alert_rules WHERE NOT enabled AND NOT resolve_incident",
+        );
+        let ids: Vec<Uuid> = sqlx::query_scalar(sql).fetch_all(&mut *self.connection).await?;
+        Ok(ids.into_iter().map(AlertRuleId::from).collect())
+    }
+
+    async fn forget_removed_rules(&mut self, before: DateTime<Utc>) -> Result<(), StoreError> {
+        let sql = self.sql(
+            "DELETE FROM monitoring.removed_rules
+             WHERE removed_at < $1 AND rule_id NOT IN (SELECT rule_id FROM monitoring.alert_instances)",
+        );
+        sqlx::query(sql).bind(before).execute(&mut *self.connection).await?;
+        Ok(())
     }
 }
 

@@ -1,5 +1,8 @@
 //! Alert rules.
 
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
@@ -165,6 +168,32 @@ impl AlertStore for Sqlite<'_> {
             .await?;
         self.forget_rule_state(id).await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    async fn insert_removed_rule(&mut self, id: AlertRuleId, at: DateTime<Utc>) -> Result<(), StoreError> {
+        let query =
+            sqlx::query("INSERT INTO monitoring_removed_rules (rule_id, removed_at) VALUES (?1, ?2)");
+        query.bind(id.into_uuid()).bind(to_micros(at)).execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    async fn rules_leaving_open(&mut self) -> Result<HashSet<AlertRuleId>, StoreError> {
+        let query = sqlx::query_scalar(
+            "SELECT rule_id FROM monitoring_removed_rules
+             UNION ALL
+             SELECT id FROM monitoring_alert_rules WHERE NOT enabled AND NOT resolve_incident",
+        );
+        let ids: Vec<Uuid> = query.fetch_all(&mut *self.connection).await?;
+        Ok(ids.into_iter().map(AlertRuleId::from).collect())
+    }
+
+    async fn forget_removed_rules(&mut self, before: DateTime<Utc>) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "DELETE FROM monitoring_removed_rules
+             WHERE removed_at < ?1 AND rule_id NOT IN (SELECT rule_id FROM monitoring_alert_instances)",
+        );
+        query.bind(to_micros(before)).execute(&mut *self.connection).await?;
+        Ok(())
     }
 }
 

@@ -24,6 +24,7 @@ on_each_database!(
     a_group_that_fires_at_many_places_at_once_has_one_incident,
     where_nobody_is_told_each_rule_has_an_incident_of_its_own,
     a_rule_may_leave_its_incident_open,
+    a_rule_leaves_its_incident_open_when_it_goes,
     alerts_that_joined_before_groups_were_known_keep_their_incident,
     an_incident_that_nobody_is_told_of_says_why,
     no_incident_waits_for_what_is_silenced,
@@ -290,6 +291,35 @@ async fn a_rule_may_leave_its_incident_open(database: &Database) {
     assert!(changed.resolve_incident);
     run.minute(NONE).await;
     assert_eq!(incidents(&run).await[0].status, IncidentStatus::Resolved);
+}
+
+async fn a_rule_leaves_its_incident_open_when_it_goes(database: &Database) {
+    let run = Run::start(database).await;
+    let mut body = rule();
+    body["resolve_incident"] = json!(false);
+    let mut rules = Vec::new();
+    for name in ["Disabled", "Removed"] {
+        body["name"] = json!(name);
+        rules.push(run.rule(body.clone()).await.id);
+    }
+    body["name"] = json!("At once");
+    body["resolve_incident"] = json!(true);
+    rules.push(run.rule(body).await.id);
+    run.minute(ONE).await;
+    let update = async |id, request: Value| {
+        let request = serde_json::from_value(request).unwrap();
+        services::update_alert_rule(&mut run.fixture.conn().await, id, request, None).await.unwrap();
+    };
+    update(rules[0], json!({"enabled": false})).await;
+    services::delete_alert_rule(&mut run.fixture.conn().await, rules[1], None, None).await.unwrap();
+    update(rules[2], json!({"enabled": false, "resolve_incident": false})).await;
+    run.minute(ONE).await;
+    for rule in rules {
+        assert_eq!(run.history(rule).await.last().unwrap().to, Some(AlertState::Resolved));
+    }
+    let all = incidents(&run).await;
+    assert_eq!(all.len(), 3);
+    assert!(all.iter().all(|incident| incident.status == IncidentStatus::Open), "{all:?}");
 }
 
 async fn alerts_that_joined_before_groups_were_known_keep_their_incident(database: &Database) {

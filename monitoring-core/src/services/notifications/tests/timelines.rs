@@ -5,6 +5,7 @@ use crate::model::{
     AlertRuleId, CreateIncidentRequest, IncidentId, IncidentSeverity, IncidentStatus, IncidentTimeline,
     TimelineKind, UpdateIncidentRequest,
 };
+use crate::store::alerts::AlertStore as _;
 use crate::store::incidents::IncidentStore as _;
 
 on_both_databases! {
@@ -12,6 +13,7 @@ on_both_databases! {
     what_is_about_other_alerts_is_on_no_timeline
     a_silence_that_is_narrowed_is_told_to_have_ended_where_it_hides_nothing_any_more
     groups_of_incidents_that_are_over_are_forgotten
+    removed_rules_that_leave_incidents_open_are_forgotten_after_their_alerts
 }
 
 /// An incident of one alert, which is of a rule.
@@ -165,6 +167,23 @@ async fn groups_of_incidents_that_are_over_are_forgotten(world: World) {
     world.pass(61 * 60);
     clean_up(&world.pool).await.unwrap();
     assert_eq!(incident_of_group().await, None);
+}
+
+async fn removed_rules_that_leave_incidents_open_are_forgotten_after_their_alerts(world: World) {
+    let alert = world.alert("Slow");
+    let mut conn = world.pool.acquire(Access::Write).await.unwrap();
+    conn.as_connection().store().insert_removed_rule(alert.rule_id, world.now()).await.unwrap();
+    drop(conn);
+    let is_known_later = async || {
+        world.pass(61 * 60);
+        clean_up(&world.pool).await.unwrap();
+        let mut conn = world.pool.acquire(Access::Read).await.unwrap();
+        conn.as_connection().store().rules_leaving_open().await.unwrap().contains(&alert.rule_id)
+    };
+    world.evaluate(std::slice::from_ref(&alert)).await;
+    assert!(is_known_later().await, "its alert has not ended yet");
+    world.evaluate(&[]).await;
+    assert!(!is_known_later().await);
 }
 
 async fn what_is_about_other_alerts_is_on_no_timeline(world: World) {

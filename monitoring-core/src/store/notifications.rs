@@ -91,7 +91,7 @@ pub(super) const REPLACED: &str =
     "a later message was decided before this was sent; it says how things are now";
 
 /// What differs after any change by anybody: of an alert, the routing, a receiver, a silence, an
-/// acknowledgement. Times are summed up in milliseconds since the time asked for, because clocks of writers
+/// acknowledgement, a message that was given up. Times are summed up in milliseconds since the time asked for, because clocks of writers
 /// differ, and a change need not be the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotificationNews {
@@ -105,4 +105,6 @@ pub(crate) struct NotificationNews {
     pub silences: (i64, i64),
     /// Acknowledgements that are not over, when they were made and until when they hold.
     pub acknowledgements: (i64, i64, i64),
+    /// Messages that were given up, and when.
+    pub dead: (i64, i64),
 }

@@ -23,7 +23,7 @@ impl NotificationStore for Postgres<'_> {
             "SELECT
                  (SELECT count(*) FROM monitoring.alert_transitions WHERE at >= $1) AS transitions,
                  (SELECT version FROM monitoring.notification_routing WHERE id = 1) AS routing,
-                 receivers.*, silences.*, acknowledgements.*
+                 receivers.*, silences.*, acknowledgements.*, dead.*
              FROM (
                  SELECT count(*) AS receivers, coalesce(sum(version), 0)::bigint AS versions,
                      coalesce(sum((extract(epoch FROM updated_at - $1) * 1000)::bigint), 0)::bigint
@@ -42,7 +42,13 @@ impl NotificationStore for Postgres<'_> {
                      coalesce(sum((extract(epoch FROM until - $1) * 1000)::bigint), 0)::bigint AS until
                  FROM monitoring.alert_acknowledgements
                  WHERE until IS NULL OR until > $1
-             ) AS acknowledgements",
+             ) AS acknowledgements, (
+                 SELECT count(*) AS dead,
+                     coalesce(sum((extract(epoch FROM finished_at - $1) * 1000)::bigint), 0)::bigint
+                         AS died
+                 FROM monitoring.notifications
+                 WHERE status = 'dead' AND finished_at >= $1
+             ) AS dead",
         );
         let row = sqlx::query(sql).bind(since).fetch_one(&mut *self.connection).await?;
         let number = |column| row.try_get::<i64, _>(column);
@@ -52,6 +58,7 @@ impl NotificationStore for Postgres<'_> {
             receivers: (number("receivers")?, number("versions")?, number("receivers_changed")?),
             silences: (number("silences")?, number("silences_changed")?),
             acknowledgements: (number("acknowledgements")?, number("acknowledged")?, number("until")?),
+            dead: (number("dead")?, number("died")?),
         })
     }
 

@@ -24,7 +24,7 @@ impl NotificationStore for Sqlite<'_> {
             "SELECT
                  (SELECT count(*) FROM monitoring_alert_transitions WHERE at >= ?1) AS transitions,
                  (SELECT version FROM monitoring_notification_routing WHERE id = 1) AS routing,
-                 receivers.*, silences.*, acknowledgements.*
+                 receivers.*, silences.*, acknowledgements.*, dead.*
              FROM (
                  SELECT count(*) AS receivers, coalesce(sum(version), 0) AS versions,
                      coalesce(sum((updated_at - ?1) / 1000), 0)
@@ -43,7 +43,13 @@ impl NotificationStore for Sqlite<'_> {
                      coalesce(sum((until - ?1) / 1000), 0) AS until
                  FROM monitoring_alert_acknowledgements
                  WHERE until IS NULL OR until > ?1
-             ) AS acknowledgements",
+             ) AS acknowledgements, (
+                 SELECT count(*) AS dead,
+                     coalesce(sum((finished_at - ?1) / 1000), 0)
+                         AS died
+                 FROM monitoring_notifications
+                 WHERE status = 'dead' AND finished_at >= ?1
+             ) AS dead",
         )
         .bind(to_micros(since))
         .fetch_one(&mut *self.connection)
@@ -55,6 +61,7 @@ impl NotificationStore for Sqlite<'_> {
             receivers: (number("receivers")?, number("versions")?, number("receivers_changed")?),
             silences: (number("silences")?, number("silences_changed")?),
             acknowledgements: (number("acknowledgements")?, number("acknowledged")?, number("until")?),
+            dead: (number("dead")?, number("died")?),
         })
     }
 

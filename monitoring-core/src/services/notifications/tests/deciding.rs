@@ -7,6 +7,7 @@ on_both_databases! {
     a_deposed_leader_says_nothing
     a_tick_looks_at_everything_only_where_something_is_new_or_due
     a_new_leader_looks_at_everything
+    what_is_refused_is_looked_at_at_once
     reminders_do_not_pile_up
     what_waits_is_replaced_by_how_things_are
     more_groups_than_one_transaction_takes_are_all_told
@@ -154,6 +155,22 @@ async fn a_new_leader_looks_at_everything(world: World) {
     assert_eq!(tick(&third).await, Ticked::Said(0), "what it remembers is of before");
     assert_eq!(tick(&third).await, Ticked::Idle);
     assert_eq!(world.notifications().await.len(), 1);
+}
+
+async fn what_is_refused_is_looked_at_at_once(world: World) {
+    let listener = Listener::start(&[Says::Head("200 OK"), Says::Head("404 Gone")]).await;
+    world.webhook(&listener).await;
+    world.route(json!({"receiver": "team", "group_wait": "0s", "group_interval": "5s"})).await;
+    let alert = world.alert("Slow");
+    for told in [alert.clone(), world.resolved(&alert)] {
+        world.change(&[told], world.now()).await;
+        assert_eq!(world.settle().await, 1);
+        assert_eq!(world.tick().await, Ticked::Idle);
+        world.deliver().await;
+        world.pass(5);
+    }
+    assert_eq!(world.newest().await.status, NotificationStatus::Dead);
+    assert_eq!(world.tick().await, Ticked::Said(1), "its group was over, and may speak again");
 }
 
 async fn reminders_do_not_pile_up(world: World) {

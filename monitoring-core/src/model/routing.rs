@@ -99,9 +99,21 @@ pub struct InhibitRule {
     /// What a source's labels must be.
     #[serde(skip_serializing_if = "AlertMatchers::is_empty")]
     pub source_matchers: AlertMatchers,
+    /// The same in an older form: labels and their values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub source_match: BTreeMap<String, String>,
+    /// The same in an older form: labels and regular expressions.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub source_match_re: BTreeMap<String, String>,
     /// What a target's labels must be.
     #[serde(skip_serializing_if = "AlertMatchers::is_empty")]
     pub target_matchers: AlertMatchers,
+    /// As [`InhibitRule::source_match`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub target_match: BTreeMap<String, String>,
+    /// As [`InhibitRule::source_match_re`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub target_match_re: BTreeMap<String, String>,
     /// Labels that must be the same in both; one that both lack is the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub equal: Vec<String>,

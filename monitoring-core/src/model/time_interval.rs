@@ -5,7 +5,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, NaiveTime, Timelike as _, Utc};
+use chrono::{
+    DateTime, Datelike, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeZone as _, Timelike as _, Utc,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
@@ -49,7 +51,9 @@ pub struct TimeInterval {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub years: Vec<YearRange>,
-    /// The time zone it is meant in, such as `Europe/Berlin`; UTC if absent.
+    /// The time zone it is meant in, such as `Europe/Berlin`; UTC if absent. `Local` is Alertmanager's word for
+    /// that of its machine. Replicas may be in several, so it is refused unless this machine's is UTC, which is
+    /// then what is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub location: Option<Location>,
@@ -250,7 +254,7 @@ impl fmt::Display for YearRange {
     }
 }
 
-/// A time zone by its IANA name.
+/// A time zone by its IANA name; `Local` where that is UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location(chrono_tz::Tz);
 
@@ -258,15 +262,35 @@ impl Location {
     fn local(self, time: DateTime<Utc>) -> NaiveDateTime {
         time.with_timezone(&self.0).naive_local()
     }
+
+    fn read(text: &str, is_here_utc: fn() -> bool) -> Result<Self, String> {
+        match text.parse() {
+            Ok(zone) => Ok(Self(zone)),
+            Err(_) if text != "Local" => {
+                Err(format!("{text:?} is no time zone known here; write it as UTC or Europe/Berlin"))
+            }
+            Err(_) if is_here_utc() => Ok(Self(chrono_tz::UTC)),
+            Err(_) => {
+                let why = "\"Local\" would be the zone of whichever machine it is asked on";
+                Err(format!("{why}; name the one you mean, such as Europe/Berlin"))
+            }
+        }
+    }
+}
+
+/// Whether this machine's time zone is UTC, in winter and in summer.
+fn is_here_utc() -> bool {
+    [1, 7].into_iter().all(|month| {
+        let day = NaiveDate::from_ymd_opt(2026, month, 1).expect("there is such a day");
+        Local.offset_from_utc_datetime(&day.into()).local_minus_utc() == 0
+    })
 }
 
 impl FromStr for Location {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| format!("{text:?} is no time zone known here; write it as UTC or Europe/Berlin"))
+        Self::read(text, is_here_utc)
     }
 }
 
@@ -356,6 +380,14 @@ mod tests {
         assert!(contains(office(), "2026-06-15T07:30:00Z"));
         assert!(!contains(office(), "2026-06-15T08:30:00Z"));
         assert!(contains(office(), "2026-01-15T08:30:00Z"));
+    }
+
+    #[test]
+    fn the_zone_of_the_machine_is_taken_if_it_is_utc() {
+        assert_eq!(Location::read("Local", || true), "UTC".parse::<Location>());
+        let refused = Location::read("Local", || false).unwrap_err();
+        assert!(refused.contains("name the one you mean, such as Europe/Berlin"), "{refused}");
+        assert!(Location::read("local", || true).is_err(), "that is no name in Alertmanager either");
     }
 
     #[test]

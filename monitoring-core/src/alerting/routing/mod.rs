@@ -5,6 +5,7 @@
 //!
 //! It follows Alertmanager; where it does not, [`plan`] says so.
 
+mod asked;
 mod compiled;
 mod conditions;
 mod content;

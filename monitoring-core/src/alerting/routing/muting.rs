@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
+use super::asked::Asked;
 use super::{Conditions, Router};
 use crate::model::{Fingerprint, InhibitRule, Invalid, Labels, Silence, SilenceId, SilenceState, ToldAlert};
 
@@ -17,10 +18,10 @@ pub(super) struct Inhibition {
 
 impl Inhibition {
     pub(super) fn compile(rule: &InhibitRule, index: usize) -> Result<Self, Invalid> {
-        let field = |side: &str| format!("inhibit_rules[{index}].{side}");
+        let path = format!("inhibit_rules[{index}]");
         Ok(Self {
-            source: Conditions::compile(&rule.source_matchers, &field("source_matchers"))?,
-            target: Conditions::compile(&rule.target_matchers, &field("target_matchers"))?,
+            source: Asked::of_source(rule).compile(&path)?,
+            target: Asked::of_target(rule).compile(&path)?,
             equal: rule.equal.clone(),
         })
     }
@@ -161,6 +162,20 @@ mod tests {
         assert!(!hidden(&[("severity", "warning"), ("cluster", "b")]));
         assert!(!hidden(&[("severity", "warning"), ("cluster", "a"), ("zone", "1")]));
         assert!(!hidden(&[("severity", "info"), ("cluster", "a")]));
+    }
+
+    #[test]
+    fn inhibition_is_understood_in_its_older_form() {
+        let router = router(json!({"source_match": {"severity": "critical"}, "source_matchers": ["job!=b"],
+            "target_match_re": {"severity": "warn.*"}, "target_match": {"zone": "1"}}));
+        let source = alert(&[("severity", "critical"), ("job", "a")]);
+        let muting = Muting::new(Silenced::default(), Some(&router), [&source].into_iter());
+        let hidden = |pairs: &[(&str, &str)]| muting.hides(&alert(pairs).labels);
+        assert!(hidden(&[("severity", "warning"), ("zone", "1")]));
+        assert!(!hidden(&[("severity", "warning")]) && !hidden(&[("severity", "a warning"), ("zone", "1")]));
+        let other = alert(&[("severity", "critical"), ("job", "b")]);
+        let muting = Muting::new(Silenced::default(), Some(&router), [&other].into_iter());
+        assert!(!muting.hides(&alert(&[("severity", "warning"), ("zone", "1")]).labels));
     }
 
     #[test]

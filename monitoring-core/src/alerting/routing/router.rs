@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 
 use super::Conditions;
+use super::asked::Asked;
 use super::muting::Inhibition;
-use super::tree::{ALL, route_conditions, route_matchers};
+use super::tree::ALL;
 use crate::model::{Invalid, Labels, NotificationGroup, PromDuration, Route, Routing, TimeInterval};
 
 const GROUP_WAIT: PromDuration = PromDuration::from_secs(30);
@@ -175,10 +176,11 @@ fn written(labels: &Labels) -> String {
 
 fn add_children(nodes: &mut Vec<Node>, parent: usize, routes: &[Route]) -> Result<(), Invalid> {
     for (index, route) in routes.iter().enumerate() {
-        let conditions = route_conditions(route, &format!("routes[{index}]"))?;
+        let asked = Asked::of_route(route);
+        let conditions = asked.compile(&format!("routes[{index}]"))?;
         let above = &nodes[parent];
         let node = Node {
-            key: format!("{}/{}", above.key, route_matchers(route)),
+            key: format!("{}/{}", above.key, asked.sorted()),
             receiver: route.receiver.clone().unwrap_or_else(|| above.receiver.clone()),
             group_by: route.group_by.clone().unwrap_or_else(|| above.group_by.clone()),
             group_wait: route.group_wait.unwrap_or(above.group_wait),

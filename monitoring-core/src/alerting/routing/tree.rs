@@ -2,10 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::conditions::Conditions;
+use super::asked::Asked;
 use crate::model::{
-    AlertMatcher, AlertMatchers, InhibitRule, Invalid, MatchOperator, NamedTimeInterval, PromDuration,
-    ReceiverType, Route, Routing, is_label_name,
+    InhibitRule, Invalid, NamedTimeInterval, PromDuration, ReceiverType, Route, Routing, is_label_name,
 };
 
 /// Routes in a tree.
@@ -81,7 +80,7 @@ impl<'r> Check<'r> {
         if let Some(receiver) = &route.receiver {
             self.receiver(receiver, &format!("{path}.receiver"));
         }
-        if let Err(wrong) = route_conditions(route, path) {
+        if let Err(wrong) = Asked::of_route(route).compile(path) {
             self.invalid.extend(wrong);
         }
         self.group_by(route.group_by.as_deref(), &format!("{path}.group_by"));
@@ -160,13 +159,11 @@ impl<'r> Check<'r> {
         }
         for (index, rule) in rules.iter().enumerate() {
             let path = format!("inhibit_rules[{index}]");
-            for (matchers, side) in
-                [(&rule.source_matchers, "source_matchers"), (&rule.target_matchers, "target_matchers")]
-            {
-                let field = format!("{path}.{side}");
-                if matchers.is_empty() {
-                    self.invalid.push(&field, "must have at least one matcher; it would mean every alert");
-                } else if let Err(wrong) = Conditions::compile(matchers, &field) {
+            for asked in [Asked::of_source(rule), Asked::of_target(rule)] {
+                if asked.is_empty() {
+                    let message = "must have at least one matcher; it would mean every alert";
+                    self.invalid.push(format!("{path}.{}", asked.field()), message);
+                } else if let Err(wrong) = asked.compile(&path) {
                     self.invalid.extend(wrong);
                 }
             }
@@ -178,30 +175,6 @@ impl<'r> Check<'r> {
             }
         }
     }
-}
-
-/// What a route asks for, in the new form and the old ones.
-pub(super) fn route_conditions(route: &Route, path: &str) -> Result<Conditions, Invalid> {
-    let old = |pairs: &std::collections::BTreeMap<String, String>, operator, name: &str| {
-        let matchers = pairs.iter().map(|(label, value)| AlertMatcher::new(label, operator, value));
-        Conditions::compile(&matchers.collect(), &format!("{path}.{name}"))
-    };
-    let mut conditions = Conditions::compile(&route.matchers, &format!("{path}.matchers"))?;
-    conditions.extend(old(&route.equal, MatchOperator::Equal, "match")?);
-    conditions.extend(old(&route.matching, MatchOperator::Matches, "match_re")?);
-    Ok(conditions)
-}
-
-/// All matchers of a route, sorted: what its groups are called by.
-pub(super) fn route_matchers(route: &Route) -> AlertMatchers {
-    let old = |pairs: &std::collections::BTreeMap<String, String>, operator| {
-        pairs.iter().map(|(name, value)| AlertMatcher::new(name, operator, value)).collect::<Vec<_>>()
-    };
-    let mut matchers = route.matchers.0.clone();
-    matchers.extend(old(&route.equal, MatchOperator::Equal));
-    matchers.extend(old(&route.matching, MatchOperator::Matches));
-    matchers.sort();
-    AlertMatchers(matchers)
 }
 
 #[cfg(test)]
@@ -230,7 +203,10 @@ mod tests {
                 "matchers": ["severity=~\"critical|high\""], "match": {"team": "core"}, "group_by": ["..."],
                 "mute_time_intervals": ["nights"], "continue": true, "routes": [{"match_re": {"a": "b.*"}}],
             }],
-            "inhibit_rules": [{"source_matchers": ["a=b"], "target_matchers": "c=d,e=f", "equal": ["x"]}],
+            "inhibit_rules": [
+                {"source_matchers": ["a=b"], "target_matchers": "c=d,e=f", "equal": ["x"]},
+                {"source_match": {"a": "b"}, "target_match_re": {"c": "d.*"}},
+            ],
             "time_intervals": [{"name": "nights", "time_intervals": [
                 {"times": [{"start_time": "22:00", "end_time": "24:00"}]}]}],
         });
@@ -254,7 +230,8 @@ mod tests {
                  "group_by": ["...", "b"], "repeat_interval": "1ms"},
                 {"group_by": ["1x"]},
             ]}],
-            "inhibit_rules": [{"source_matchers": ["a=b"], "equal": ["-"]}],
+            "inhibit_rules": [{"source_matchers": ["a=b"], "equal": ["-"]},
+                {"source_match_re": {"a": "("}, "target_match": {"1": "c"}}],
             "time_intervals": [{"name": "x", "time_intervals": [
                 {"times": [{"start_time": "22:00", "end_time": "06:00"}]}]}, {"name": "x", "time_intervals": []}],
         });
@@ -274,6 +251,8 @@ mod tests {
                 "routes[0].routes[1].group_by[0]",
                 "inhibit_rules[0].target_matchers",
                 "inhibit_rules[0].equal[0]",
+                "inhibit_rules[1].source_match_re[0]",
+                "inhibit_rules[1].target_match[0]",
             ]
         );
     }

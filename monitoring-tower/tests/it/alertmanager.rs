@@ -15,6 +15,7 @@ use crate::support::{ADMIN, EXTERNAL_URL, MODERATOR, MOUNT, Service, exchange, o
 
 on_both_databases! {
     amtool_adds_lists_and_expires_a_silence
+    amtool_imports_the_silences_it_exported
     amtool_reads_the_routing
     amtool_lists_alerts_that_fire_and_are_silenced
     silences_are_alertmanagers_field_by_field
@@ -108,6 +109,45 @@ async fn amtool_adds_lists_and_expires_a_silence(service: &Service) {
     assert!(!gone.status.success(), "it would hide everything");
 }
 
+async fn amtool_imports_the_silences_it_exported(service: &Service) {
+    if !is_installed("amtool") {
+        return;
+    }
+    let (amtool, elsewhere) = (Amtool::new(service).await, Service::sqlite().await);
+    for matchers in [["alertname=Slow", "zone=~eu.*"], ["alertname=\"Full\"", "team!=x"]] {
+        let add = [&["silence", "add"], &matchers[..], &["--comment=a \"deploy\"", "--author=ann"]].concat();
+        Amtool::text(amtool.run(&add).await);
+    }
+    let exported = Amtool::text(amtool.run(&["silence", "query", "-o", "json"]).await);
+    let file = amtool.config.with_extension("json");
+    std::fs::write(&file, &exported).unwrap();
+    let import = ["silence", "import", file.to_str().unwrap()];
+    let held = async |service: &Service| {
+        let silences = service.get("/silences?expired=false", MODERATOR).await.data();
+        let said = |silence: &Value| {
+            ["matchers", "ends_at", "author", "comment"].map(|field| silence[field].to_string())
+        };
+        silences.as_array().unwrap().iter().map(said).collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = held(service).await;
+    assert_eq!(before.len(), 2);
+    // Where they are known, they stay what they are; where they are over or unknown, others are made.
+    let known: Value = serde_json::from_str(&exported).unwrap();
+    let known: Vec<_> = known.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    let imported = Amtool::text(amtool.run(&import).await);
+    assert!(known.iter().all(|id| imported.contains(id)), "{imported}");
+    assert_eq!(held(service).await, before);
+    for id in known {
+        Amtool::text(amtool.run(&["silence", "expire", id]).await);
+    }
+    assert_eq!(held(service).await.len(), 0);
+    Amtool::text(amtool.run(&import).await);
+    assert_eq!(held(service).await, before);
+    Amtool::text(Amtool::new(&elsewhere).await.run(&import).await);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(held(&elsewhere).await, before);
+}
+
 async fn amtool_reads_the_routing(service: &Service) {
     if !is_installed("amtool") {
         return;
@@ -161,6 +201,11 @@ async fn amtool_lists_alerts_that_fire_and_are_silenced(service: &Service) {
     assert_eq!(quiet["status"]["silencedBy"], json!([silence]));
     assert_eq!(alerts(&["alertname=Loud"]).await.len(), 1);
     assert_eq!(alerts(&["alertname=Quiet"]).await.len(), 0);
+    for (option, named) in [("--active", "Loud"), ("-s", "Quiet")] {
+        let shown = Amtool::text(amtool.run(&["alert", "query", option]).await);
+        let names = ["Loud", "Quiet"].map(|name| shown.contains(name));
+        assert_eq!(names, ["Loud", "Quiet"].map(|name| name == named), "{option}: {shown}");
+    }
     let shown = Amtool::text(amtool.run(&["alert", "query", "-o", "extended"]).await);
     assert!(shown.contains(EXTERNAL_URL), "{shown}");
 }

@@ -3,49 +3,43 @@
 use axum::Json;
 use axum::extract::{FromRequestParts, Query};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use http::request::Parts;
 use monitoring_core::{AlertConditions, AlertMatchers, Error, Labels};
 use serde_json::Value;
 
-use crate::router::error::Problem;
+use crate::router::error::{Code, Problem};
 
 /// What a handler of this face answers.
 pub(super) type AmAnswer = Result<Json<Value>, AmError>;
 
-/// A failure.
+/// A failure: a problem as everywhere, which the [edge](crate::router::edge) writes as a text.
 #[derive(Debug)]
-pub(super) struct AmError {
-    status: StatusCode,
-    message: String,
-}
+pub(super) struct AmError(Problem);
 
 impl AmError {
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+        Self(Problem::new(Code::ValidationFailed, message))
     }
 
     pub(super) fn unsupported_media_type() -> Self {
-        let message = "unsupported media type, only [application/json] are allowed".to_owned();
-        Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, message }
+        let message = "unsupported media type, only [application/json] are allowed";
+        Self(Problem::new(Code::UnsupportedMediaType, message))
     }
 }
 
 impl From<Error> for AmError {
     fn from(error: Error) -> Self {
         match error {
+            // A text must say all of it.
             Error::Invalid(invalid) => Self::bad_request(invalid.to_string()),
-            error => {
-                let problem = Problem::from(error);
-                Self { status: problem.code().status(), message: problem.detail().to_owned() }
-            }
+            error => Self(error.into()),
         }
     }
 }
 
 impl IntoResponse for AmError {
     fn into_response(self) -> Response {
-        (self.status, Json(Value::String(self.message))).into_response()
+        self.0.into_response()
     }
 }
 
@@ -105,18 +99,20 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+    use http::header::RETRY_AFTER;
+
     use super::*;
 
     #[test]
-    fn who_finds_all_connections_lent_out_is_told_to_come_again() {
+    fn who_finds_all_connections_lent_out_is_told_when_to_come_again() {
         let error = AmError::from(Error::Overloaded);
-        assert_eq!(
-            (error.status, error.message.as_str()),
-            (StatusCode::SERVICE_UNAVAILABLE, "too much at once")
-        );
-        let error = AmError::from(Error::ShutDown);
-        assert_eq!(error.status, StatusCode::SERVICE_UNAVAILABLE);
-        let error = AmError::from(Error::NotStarted);
-        assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(error.0.detail(), "too much at once");
+        let response = error.into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        let status = |error| AmError::from(error).into_response().status();
+        assert_eq!(status(Error::ShutDown), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(Error::NotStarted), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

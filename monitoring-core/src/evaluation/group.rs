@@ -384,9 +384,8 @@ mod tests {
     fn only_who_evaluates_on_demand_has_a_rhythm() {
         let at = |minute| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
         let before = GroupState { evaluated_at: Some(at(0)), ..GroupState::default() };
-        let after = |on_demand| {
-            Wanted::Slot(at(9)).after(&before, TimeDelta::minutes(1), Duration::ZERO, on_demand)
-        };
+        let after =
+            |on_demand| Wanted::Slot(at(9)).after(&before, TimeDelta::minutes(1), Duration::ZERO, on_demand);
         assert_eq!(after(true).rhythm_seconds, 540.0);
         assert_eq!(after(false).rhythm_seconds, 0.0);
     }

@@ -99,7 +99,8 @@ pub struct CreateAlertRequest {
     /// Whether firing opens an incident, or joins that of the alerts which people are told of together.
     #[serde(default)]
     pub open_incident: bool,
-    /// Whether an incident is resolved when the last alert that is part of it is one of this rule's and ends.
+    /// Whether an incident is resolved when the last alert that is part of it is one of this rule's and ends, if
+    /// only because the rule is disabled or removed.
     #[serde(default = "yes")]
     pub resolve_incident: bool,
 }

@@ -91,8 +91,8 @@ pub(super) const REPLACED: &str =
     "a later message was decided before this was sent; it says how things are now";
 
 /// What differs after any change by anybody: of an alert, the routing, a receiver, a silence, an
-/// acknowledgement, a message that was given up. Times are summed up in milliseconds since the time asked for, because clocks of writers
-/// differ, and a change need not be the newest.
+/// acknowledgement, a message that was given up. Times are summed up in milliseconds since the time asked for,
+/// because clocks of writers differ, and a change need not be the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotificationNews {
     /// Changes of alerts' states.

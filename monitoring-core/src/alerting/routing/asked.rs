@@ -1,4 +1,4 @@
-//! What routes and inhibition ask of labels: matchers, and the older forms of them that Alertmanager still takes.
+//! What routes and inhibition ask of labels: matchers, and the older forms that Alertmanager still takes.
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@
 //! variables Prometheus adds
 //! (<https://prometheus.io/docs/prometheus/latest/configuration/template_reference/>), so that rules
 //! written for it read here as they do there. Left out is what needs Go itself: methods of values,
-//! and HTML mode.
+//! and HTML mode, which is where Prometheus has `tmpl`: in consoles, not in rules.
 //!
 //! Expanding is a function over values. A template that asks a query is told what it yields through
 //! [`Answers`]; if that is not known yet, [`TemplateError::Unanswered`] says what to ask first. What it takes

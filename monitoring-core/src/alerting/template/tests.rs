@@ -152,6 +152,7 @@ fn what_is_no_template_says_where_it_is_wrong() {
     let cases = [
         ("a\n{{ $labels.job ", 2, "not closed"),
         ("{{ nofunction 1 }}", 1, "function \"nofunction\" not defined"),
+        ("{{ tmpl \"x\" . }}", 1, "function \"tmpl\" not defined"),
         ("{{ $unknown }}", 1, "undefined variable \"$unknown\""),
         ("{{ if true }}", 1, "not closed by {{end}}"),
         ("{{ end }}", 1, "unexpected {{end}}"),

@@ -171,8 +171,7 @@ impl AlertStore for Sqlite<'_> {
     }
 
     async fn insert_removed_rule(&mut self, id: AlertRuleId, at: DateTime<Utc>) -> Result<(), StoreError> {
-        let query =
-            sqlx::query("INSERT INTO monitoring_removed_rules (rule_id, removed_at) VALUES (?1, ?2)");
+        let query = sqlx::query("INSERT INTO monitoring_removed_rules (rule_id, removed_at) VALUES (?1, ?2)");
         query.bind(id.into_uuid()).bind(to_micros(at)).execute(&mut *self.connection).await?;
         Ok(())
     }

@@ -20,6 +20,8 @@ use sqlx::Connection as _;
 use crate::monitoring::handlers::Tasks;
 use crate::support::database::{Database, Folder, on_each_database};
 use crate::support::fixture::{Fixture, noon, request};
+#[cfg(feature = "postgres")]
+use crate::support::until;
 
 on_each_database!(
     what_leaves_is_in_a_file_of_its_day,
@@ -310,9 +312,7 @@ async fn who_writes_into_a_day_that_leaves_goes_first() {
 async fn until_locked(database: &Database, lock: &str) {
     let partition = "to_regclass('monitoring.events_20260614')";
     let sql = format!("SELECT count(*) FROM pg_locks WHERE relation = {partition} AND {lock}");
-    while database.number(sql.clone()).await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until(lock, async || database.number(sql.clone()).await > 0).await;
 }
 
 async fn whoever_finds_somebody_else_at_it_says_so(database: &Database) {

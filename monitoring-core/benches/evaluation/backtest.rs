@@ -107,10 +107,11 @@ async fn store(monitoring: &Monitoring, sent: &[SentSeries]) -> Outcome<SentRepo
     }
 }
 
-/// Goes up and down over a day and a bit, so that it is high for a while every day.
+/// Goes up and down over a day and a bit, so that it is high for a while every day. It trembles by less than
+/// it moves in a few minutes, or the rule would flap on its way through the threshold.
 fn level(series: i64, minute: i64) -> f64 {
     let turn = (minute as f64 / 1_500.0 + series as f64 / 100.0) * std::f64::consts::TAU;
-    (50.0 + 45.0 * turn.sin() + (minute * (series + 7) % 13) as f64 / 4.0).round()
+    50.0 + 45.0 * turn.sin() + (minute * (series + 7) % 13) as f64 / 40.0
 }
 
 /// Counts faster every other day, and begins anew every few days.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::state::Verdict;
 use super::texts::{TextSources, Unsettled, is_fixed};
 use super::threshold::threshold;
-use crate::model::{AlertRule, Fallback, Fingerprint, Labels, RuleHealth, clean};
+use crate::model::{AlertRule, Fallback, Fingerprint, Labels, RuleHealth, RuleLabels, clean};
 use crate::promql::{LabelSet, NAME};
 
 /// The label that carries a rule's name on each of its alerts.
@@ -67,13 +67,13 @@ impl Candidates {
 pub(crate) struct Terms {
     pub rule: AlertRule,
     /// Those of the group, and those of the rule over them: texts to be filled in.
-    labels: Labels,
+    labels: RuleLabels,
     /// Present only where it counts.
     threshold: Option<f64>,
 }
 
 impl Terms {
-    pub(crate) fn new(rule: AlertRule, group_labels: &Labels) -> Self {
+    pub(crate) fn new(rule: AlertRule, group_labels: &RuleLabels) -> Self {
         let threshold = threshold(&rule);
         let labels = group_labels.iter().chain(rule.labels.iter()).collect();
         Self { rule, labels, threshold }
@@ -121,10 +121,22 @@ impl Terms {
             labels.set(name, sources.expand(text, result, value)?);
         }
         labels.set(ALERT_NAME, self.rule.name.as_str());
-        if self.rule.severity_label && labels.value(SEVERITY).is_none() {
+        let says_severity = self.labels.value(SEVERITY).is_some() || labels.value(SEVERITY).is_some();
+        if self.rule.severity_label && !says_severity {
             labels.set(SEVERITY, self.rule.severity.as_str());
         }
         Ok(labels)
+    }
+
+    /// The labels that all its alerts have; an empty value for one that none of them has. Rules may share a
+    /// name, and differ by these.
+    pub(crate) fn common_labels(&self) -> Vec<(&str, &str)> {
+        let mut common = vec![(ALERT_NAME, self.rule.name.as_str())];
+        common.extend(self.labels.iter().filter(|(_, text)| is_fixed(text)));
+        if self.rule.severity_label && self.labels.value(SEVERITY).is_none() {
+            common.push((SEVERITY, self.rule.severity.as_str()));
+        }
+        common
     }
 
     /// Whether the labels of an alert follow from those of the result, whatever its value.
@@ -201,8 +213,11 @@ mod tests {
 
     #[test]
     fn labels_of_the_rule_win_over_the_group_and_both_over_the_result() {
-        let rule = AlertRule { labels: labels(&[("team", "a"), ("host", "{{ $labels.pod }}-x")]), ..rule() };
-        let terms = Terms::new(rule, &labels(&[("team", "g"), ("zone", "z")]));
+        let rule = AlertRule {
+            labels: RuleLabels::from_iter([("team", "a"), ("host", "{{ $labels.pod }}-x")]),
+            ..rule()
+        };
+        let terms = Terms::new(rule, &RuleLabels::from_iter([("team", "g"), ("zone", "z")]));
         let result = result(&[("__name__", "up"), ("pod", "p"), ("team", "r"), ("zone", "r")]);
         let found = terms.candidates([(&result, 7.0)]).unwrap().remove(0);
         let expected = [
@@ -219,19 +234,20 @@ mod tests {
     #[test]
     fn severity_is_a_label_unless_the_labels_say_otherwise() {
         let severity = |rule: AlertRule, of: &[(&str, &str)]| {
-            let found = Terms::new(rule, &Labels::new()).candidates([(&result(of), 1.0)]).unwrap().remove(0);
+            let found =
+                Terms::new(rule, &RuleLabels::new()).candidates([(&result(of), 1.0)]).unwrap().remove(0);
             found.labels.value("severity").map(str::to_owned)
         };
         assert_eq!(severity(rule(), &[]).as_deref(), Some("high"));
         assert_eq!(severity(rule(), &[("severity", "page")]).as_deref(), Some("page"));
-        let labelled = AlertRule { labels: labels(&[("severity", "ticket")]), ..rule() };
+        let labelled = AlertRule { labels: RuleLabels::from_iter([("severity", "ticket")]), ..rule() };
         assert_eq!(severity(labelled, &[("severity", "page")]).as_deref(), Some("ticket"));
         assert_eq!(severity(AlertRule { severity_label: false, ..rule() }, &[]), None);
     }
 
     #[test]
     fn two_results_that_become_one_alert_are_an_error_in_prometheuss_words() {
-        let terms = Terms::new(rule(), &Labels::new());
+        let terms = Terms::new(rule(), &RuleLabels::new());
         let (one, other) = (result(&[("__name__", "a")]), result(&[("__name__", "b")]));
         let error = terms.candidates([(&one, 1.0), (&other, 1.0)]).unwrap_err();
         let words = "vector contains metrics with the same labelset after applying alert labels";
@@ -241,8 +257,8 @@ mod tests {
 
     #[test]
     fn an_empty_label_of_the_rule_takes_one_away() {
-        let rule = AlertRule { labels: labels(&[("pod", "{{ $labels.none }}")]), ..rule() };
-        let terms = Terms::new(rule, &Labels::new());
+        let rule = AlertRule { labels: RuleLabels::from_iter([("pod", "{{ $labels.none }}")]), ..rule() };
+        let terms = Terms::new(rule, &RuleLabels::new());
         let found = terms.candidates([(&result(&[("pod", "p")]), 1.0)]).unwrap().remove(0);
         assert_eq!(found.labels.value("pod"), None);
     }
@@ -251,7 +267,7 @@ mod tests {
     fn a_threshold_counts_where_the_query_has_no_comparison() {
         let called = |query: &str, value: f64| {
             let rule = AlertRule { query: query.to_owned(), threshold_value: Some(80.0), ..rule() };
-            let terms = Terms::new(rule, &Labels::new());
+            let terms = Terms::new(rule, &RuleLabels::new());
             terms.candidates([(&result(&[]), value)]).unwrap().len()
         };
         assert_eq!([called("cpu", 80.0), called("cpu", 80.5), called("cpu", f64::NAN)], [0, 1, 0]);
@@ -261,7 +277,7 @@ mod tests {
     #[test]
     fn texts_see_the_name_of_the_metric_and_the_alert_has_none() {
         let summary = labels(&[("summary", "{{ $labels.__name__ }} of {{ $labels.pod }}")]);
-        let terms = Terms::new(AlertRule { annotations: summary, ..rule() }, &Labels::new());
+        let terms = Terms::new(AlertRule { annotations: summary, ..rule() }, &RuleLabels::new());
         let result = result(&[("__name__", "up"), ("pod", "p")]);
         let found = terms.candidates([(&result, 0.0)]).unwrap().remove(0);
         assert_eq!(found.annotations.value("summary"), Some("up of p"));
@@ -270,7 +286,7 @@ mod tests {
 
     #[test]
     fn labels_that_no_database_takes_are_mended() {
-        let terms = Terms::new(rule(), &Labels::new());
+        let terms = Terms::new(rule(), &RuleLabels::new());
         let found = terms.candidates([(&result(&[("pod", "a\0b")]), 1.0)]).unwrap().remove(0);
         assert_eq!(found.labels.value("pod"), Some("a\u{fffd}b"));
     }
@@ -280,7 +296,7 @@ mod tests {
         let long = "x".repeat(60_000);
         let names = (0..10).map(|n| format!("text_{n}"));
         let annotations = names.map(|name| (name, long.as_str())).collect();
-        let terms = Terms::new(AlertRule { annotations, ..rule() }, &Labels::new());
+        let terms = Terms::new(AlertRule { annotations, ..rule() }, &RuleLabels::new());
         let results = ["a", "b", "c"].map(|pod| result(&[("pod", pod)]));
         let found = terms.candidates(results.iter().map(|labels| (labels, 1.0))).unwrap();
         let is_whole = |candidate: &Candidate| candidate.annotations.iter().all(|(_, text)| text == long);
@@ -291,7 +307,7 @@ mod tests {
     fn annotations_tell_the_value() {
         let rule =
             AlertRule { annotations: labels(&[("summary", "{{ $value }} of {{ $labels.pod }}")]), ..rule() };
-        let terms = Terms::new(rule, &Labels::new());
+        let terms = Terms::new(rule, &RuleLabels::new());
         let found = terms.candidates([(&result(&[("pod", "p")]), f64::NAN)]).unwrap().remove(0);
         assert_eq!(found.annotations.value("summary"), Some("NaN of p"));
     }

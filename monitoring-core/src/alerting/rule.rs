@@ -8,8 +8,8 @@ use super::query::check_query;
 use super::template;
 use crate::model::{
     AlertRule, AlertRuleId, CreateAlertRequest, CreateRecordingRuleRequest, DEFAULT_GROUP, Invalid, Labels,
-    Limits, RecordingRule, RuleGroup, UpdateAlertRequest, UpdateRecordingRuleRequest, check_chars,
-    is_label_name, is_metric_name, is_own_metric,
+    Limits, RecordingRule, RuleGroup, RuleLabels, UpdateAlertRequest, UpdateRecordingRuleRequest,
+    check_chars, is_label_name, is_metric_name, is_own_metric,
 };
 
 /// No group is evaluated more seldom, nor for a time longer ago.
@@ -66,7 +66,7 @@ pub(crate) fn changed_rule(rule: &AlertRule, request: UpdateAlertRequest) -> Ale
         on_error: request.on_error.unwrap_or(rule.on_error),
         severity: request.severity.unwrap_or(rule.severity),
         owner: request.owner.map_or(rule.owner, named),
-        labels: request.labels.map_or(rule.labels, Labels::from),
+        labels: request.labels.map_or(rule.labels, RuleLabels::from),
         annotations: request.annotations.map_or(rule.annotations, Labels::from),
         enabled: request.enabled.unwrap_or(rule.enabled),
         open_incident: request.open_incident.unwrap_or(rule.open_incident),
@@ -111,7 +111,7 @@ pub(crate) fn changed_recording_rule(
         record: request.record.unwrap_or(rule.record),
         group: request.group.unwrap_or(rule.group),
         query: request.query.unwrap_or(rule.query),
-        labels: request.labels.map_or(rule.labels, Labels::from),
+        labels: request.labels.map_or(rule.labels, RuleLabels::from),
         enabled: request.enabled.unwrap_or(rule.enabled),
         ..rule
     }
@@ -123,9 +123,9 @@ pub(crate) fn rule_texts(rule: &mut AlertRule, tidy: impl Fn(&str) -> String) {
     rule.group = tidy(rule.group.trim());
     rule.description = rule.description.as_deref().map(&tidy);
     rule.owner = rule.owner.as_deref().map(&tidy);
-    let tidied = |labels: &Labels| labels.iter().map(|(name, value)| (name, tidy(value))).collect();
-    rule.labels = tidied(&rule.labels);
-    rule.annotations = tidied(&rule.annotations);
+    let tidied = |(name, text)| (name, tidy(text));
+    (rule.labels, rule.annotations) =
+        (rule.labels.iter().map(tidied).collect(), rule.annotations.iter().map(tidied).collect());
 }
 
 /// Checks a rule; `before` is what it was, whose query has been checked.
@@ -150,10 +150,10 @@ pub(crate) fn check_rule(
     if rule.threshold_value.is_some_and(|threshold| !threshold.is_finite()) {
         invalid.push("threshold_value", "must be a finite number");
     }
-    check_labels("labels", &rule.labels, limits.label_value_chars_max, limits, &mut invalid);
-    check_labels("annotations", &rule.annotations, limits.message_chars_max, limits, &mut invalid);
-    check_templates("labels", &rule.labels, limits.label_value_chars_max, &mut invalid);
-    check_templates("annotations", &rule.annotations, limits.message_chars_max, &mut invalid);
+    check_labels("labels", rule.labels.iter(), limits.label_value_chars_max, limits, &mut invalid);
+    check_labels("annotations", rule.annotations.iter(), limits.message_chars_max, limits, &mut invalid);
+    check_templates("labels", rule.labels.iter(), limits.label_value_chars_max, &mut invalid);
+    check_templates("annotations", rule.annotations.iter(), limits.message_chars_max, &mut invalid);
     if rule.labels.value(ALERT_NAME).is_some() {
         invalid.push("labels.alertname", "is set to the rule's name and cannot be chosen");
     }
@@ -181,7 +181,7 @@ pub(crate) fn check_recording_rule(
     }
     check_chars("record", &rule.record, limits.metric_name_chars_max, &mut invalid);
     check_group_name("group", &rule.group, limits, &mut invalid);
-    check_labels("labels", &rule.labels, limits.label_value_chars_max, limits, &mut invalid);
+    check_labels("labels", rule.labels.iter(), limits.label_value_chars_max, limits, &mut invalid);
     if before.is_none_or(|before| before.query != rule.query) {
         check_query(&rule.query).unwrap_or_else(|wrong| invalid.extend(wrong));
     }
@@ -202,7 +202,7 @@ pub(crate) fn check_group(group: &RuleGroup, limits: &Limits) -> Result<(), Inva
     if group.query_offset_seconds > SECONDS_MAX {
         invalid.push("query_offset", "must be at most a day");
     }
-    check_labels("labels", &group.labels, limits.label_value_chars_max, limits, &mut invalid);
+    check_labels("labels", group.labels.iter(), limits.label_value_chars_max, limits, &mut invalid);
     if group.labels.value(ALERT_NAME).is_some() {
         invalid.push("labels.alertname", "is set to the rule's name and cannot be chosen");
     }
@@ -210,8 +210,13 @@ pub(crate) fn check_group(group: &RuleGroup, limits: &Limits) -> Result<(), Inva
 }
 
 /// What is too long is refused for that, and not read.
-fn check_templates(field: &str, texts: &Labels, chars_max: usize, invalid: &mut Invalid) {
-    for (name, text) in texts.iter().filter(|(_, text)| text.len() <= 4 * chars_max) {
+fn check_templates<'t>(
+    field: &str,
+    texts: impl Iterator<Item = (&'t str, &'t str)>,
+    chars_max: usize,
+    invalid: &mut Invalid,
+) {
+    for (name, text) in texts.filter(|(_, text)| text.len() <= 4 * chars_max) {
         if let Err(error) = template::check(text) {
             invalid.push(format!("{field}.{name}"), format!("is no template: {error}"));
         }
@@ -225,11 +230,17 @@ fn check_group_name(field: &str, name: &str, limits: &Limits, invalid: &mut Inva
     check_chars(field, name, limits.title_chars_max, invalid);
 }
 
-fn check_labels(field: &str, labels: &Labels, chars_max: usize, limits: &Limits, invalid: &mut Invalid) {
+fn check_labels<'t>(
+    field: &str,
+    labels: impl ExactSizeIterator<Item = (&'t str, &'t str)>,
+    chars_max: usize,
+    limits: &Limits,
+    invalid: &mut Invalid,
+) {
     if labels.len() > limits.labels_max {
         invalid.push(field, format!("must have at most {} entries", limits.labels_max));
     }
-    for (name, value) in labels.iter() {
+    for (name, value) in labels {
         let field = format!("{field}.{}", crate::model::cut(name, limits.tag_key_chars_max));
         if !is_label_name(name) || name.len() > limits.tag_key_chars_max {
             let max = limits.tag_key_chars_max;

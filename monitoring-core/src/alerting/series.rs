@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::candidate::without_name;
 use crate::model::{
     ALERTS, ALERTS_FOR_STATE, AlertInstance, AlertState, AlertTransition, Labels, MetricType, RecordingRule,
-    Series, Temporality,
+    RuleLabels, Series, Temporality,
 };
 use crate::promql::{LabelSet, STALE};
 
@@ -47,7 +47,7 @@ fn alerts_series(labels: &Labels, state: AlertState) -> Series {
 /// Two of them would be the same, in Prometheus's words.
 pub(crate) fn recorded_series<'r>(
     rule: &RecordingRule,
-    group_labels: &Labels,
+    group_labels: &RuleLabels,
     results: impl IntoIterator<Item = (&'r LabelSet, f64)>,
 ) -> Result<Vec<(Series, f64)>, &'static str> {
     let mut seen = HashSet::new();
@@ -98,16 +98,20 @@ mod tests {
     fn a_recorded_series_has_the_rules_name_and_labels_over_those_of_the_result() {
         let result: LabelSet = [("__name__", "up"), ("job", "a"), ("zone", "z")].into_iter().collect();
         let rule = rule(&[("job", "b"), ("zone", "")]);
-        let recorded = recorded_series(&rule, &Labels::new(), [(&result, 2.0)]).unwrap();
+        let recorded = recorded_series(&rule, &RuleLabels::new(), [(&result, 2.0)]).unwrap();
         assert_eq!(recorded[0].0.name, "job:up:sum");
-        assert_eq!(recorded[0].0.labels.to_string(), r#"{job="b", zone="z"}"#, "an empty label is none");
+        assert_eq!(
+            recorded[0].0.labels.to_string(),
+            r#"{job="b"}"#,
+            "an empty label takes that of the result away"
+        );
     }
 
     #[test]
     fn two_results_that_become_one_series_are_an_error() {
         let results: [LabelSet; 2] = ["a", "b"].map(|job| [("job", job)].into_iter().collect());
         let results = [(&results[0], 1.0), (&results[1], 1.0)];
-        assert!(recorded_series(&rule(&[("job", "x")]), &Labels::new(), results).is_err());
-        assert_eq!(recorded_series(&rule(&[]), &Labels::new(), results).unwrap().len(), 2);
+        assert!(recorded_series(&rule(&[("job", "x")]), &RuleLabels::new(), results).is_err());
+        assert_eq!(recorded_series(&rule(&[]), &RuleLabels::new(), results).unwrap().len(), 2);
     }
 }

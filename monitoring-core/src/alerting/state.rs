@@ -287,7 +287,7 @@ mod tests {
     use super::*;
     use crate::alerting::candidate::Terms;
     use crate::alerting::tests::rule;
-    use crate::model::Labels;
+    use crate::model::RuleLabels;
     use crate::promql::LabelSet;
 
     /// A rule whose query gives, minute by minute, what the lines say: a value or nothing.
@@ -299,7 +299,7 @@ mod tests {
 
     impl Run {
         fn of(rule: AlertRule) -> Self {
-            let terms = Terms::new(rule, &Labels::new());
+            let terms = Terms::new(rule, &RuleLabels::new());
             Self { terms, instances: Instances::new(), minute: 0 }
         }
 

@@ -12,7 +12,9 @@ use super::rule::{Asked as _, limited};
 use super::schedule::at_millis;
 use crate::alerting::routing::Audience;
 use crate::alerting::{Candidate, Instances, Terms, TextSources, Verdict, advance, without_name};
-use crate::model::{AlertRule, AlertState, AlertTransition, BacktestReport, Fingerprint, Labels, RuleHealth};
+use crate::model::{
+    AlertRule, AlertState, AlertTransition, BacktestReport, Fingerprint, Labels, RuleHealth, RuleLabels,
+};
 use crate::promql::{Columns, QueryError, QueryResult, depends_on_range};
 use crate::query::PromQuery;
 
@@ -33,7 +35,7 @@ const LEAD_MAX: TimeDelta = TimeDelta::days(7);
 #[derive(Debug)]
 pub(crate) struct Backtest {
     pub rule: AlertRule,
-    pub group_labels: Labels,
+    pub group_labels: RuleLabels,
     pub query_offset: TimeDelta,
     /// Alerts the rule may have; any number, if 0.
     pub limit: usize,

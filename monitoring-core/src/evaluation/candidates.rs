@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use crate::alerting::TextBudget;
     use crate::evaluation::rule::Unanswerable;
-    use crate::model::{AlertRule, Labels};
+    use crate::model::{AlertRule, RuleLabels};
 
     fn terms(annotation: &str) -> Terms {
         let rule: AlertRule = crate::alerting::new_rule(
@@ -104,7 +104,7 @@ mod tests {
             DateTime::UNIX_EPOCH,
         );
         let annotations = [("summary", annotation)].into_iter().collect();
-        Terms::new(AlertRule { annotations, ..rule }, &Labels::new())
+        Terms::new(AlertRule { annotations, ..rule }, &RuleLabels::new())
     }
 
     fn results(count: usize) -> Vec<LabelSet> {

@@ -42,7 +42,7 @@ pub(crate) struct LoadedRule {
 #[derive(Debug)]
 pub(crate) enum RuleKind {
     Alerting(Box<Terms>),
-    Recording(Box<RecordingRule>, crate::model::Labels),
+    Recording(Box<RecordingRule>, crate::model::RuleLabels),
 }
 
 impl LoadedGroup {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::duration::{seconds, seconds_or_none, written};
-use super::{AlertRuleId, IncidentSeverity, Labels, null};
+use super::{AlertRuleId, IncidentSeverity, Labels, RuleLabels, null};
 
 /// The group of rules that name none.
 pub const DEFAULT_GROUP: &str = "default";
@@ -54,7 +54,7 @@ impl std::str::FromStr for Fallback {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateAlertRequest {
-    /// A name that no other rule of its group has with the same labels; at most 200 characters.
+    /// A name that no other rule of its group has with the same labels and query; at most 200 characters.
     pub name: String,
     /// The group it is evaluated in.
     #[serde(default = "default_group")]
@@ -246,7 +246,7 @@ pub struct UpdateAlertRequest {
 pub struct AlertRule {
     /// Its id.
     pub id: AlertRuleId,
-    /// Its name, which no other rule of its group has with the same labels.
+    /// Its name, which no other rule of its group has with the same labels and query.
     pub name: String,
     /// The group it is evaluated in.
     pub group: String,
@@ -279,8 +279,8 @@ pub struct AlertRule {
     /// without.
     #[serde(skip, default = "yes")]
     pub severity_label: bool,
-    /// Labels added to every alert of the rule.
-    pub labels: Labels,
+    /// Labels every alert of the rule has, in place of those of the result; an empty one takes that away.
+    pub labels: RuleLabels,
     /// Texts for people.
     #[cfg_attr(feature = "openapi", schema(value_type = HashMap<String, String>))]
     pub annotations: Labels,

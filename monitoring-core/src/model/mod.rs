@@ -38,6 +38,7 @@ mod registered;
 mod replica;
 mod routing;
 mod rule_group;
+mod rule_labels;
 mod rule_state;
 mod rule_test;
 mod secret;
@@ -106,6 +107,7 @@ pub use routing::{InhibitRule, NamedTimeInterval, Route, Routing, StoredRouting}
 pub use rule_group::{
     CreateRecordingRuleRequest, RecordingRule, RuleGroup, RuleGroupRequest, UpdateRecordingRuleRequest,
 };
+pub use rule_labels::RuleLabels;
 pub use rule_state::{
     AlertRuleView, GroupedRule, RecordingRuleView, RuleGroupView, RuleHealth, RuleState, RuleStatus,
 };

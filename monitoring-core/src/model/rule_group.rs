@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::duration::{seconds, seconds_or_none, stored_seconds_or_none, written, written_or_none};
-use super::{AlertRuleId, Labels, null};
+use super::{AlertRuleId, RuleLabels, null};
 
 /// How a group of rules is evaluated: one after the other, all for the same time. A group is there as
 /// long as it has rules; what stands here may be set for it.
@@ -34,7 +34,7 @@ pub struct RuleGroup {
     /// in error, and its alerts stay as they were unless its `on_error` says otherwise.
     pub limit: u32,
     /// Labels of all its rules, unless they set them otherwise.
-    pub labels: Labels,
+    pub labels: RuleLabels,
     /// Grows with every change of the settings; 0 if nothing was ever set.
     pub version: i64,
 }
@@ -128,7 +128,7 @@ pub struct RecordingRule {
     /// The PromQL expression.
     pub query: String,
     /// Labels of the series recorded.
-    pub labels: Labels,
+    pub labels: RuleLabels,
     /// Whether it is evaluated.
     pub enabled: bool,
     /// Who made it.

@@ -9,7 +9,7 @@ use super::texts::tidy;
 use crate::alerting::{changed_recording_rule, check_recording_rule, new_recording_rule};
 use crate::error::{Error, Result};
 use crate::model::{
-    AlertRuleId, CreateRecordingRuleRequest, Labels, Page, RecordingRule, RecordingRuleView, Slice,
+    AlertRuleId, CreateRecordingRuleRequest, Page, RecordingRule, RecordingRuleView, RuleLabels, Slice,
     UpdateRecordingRuleRequest,
 };
 use crate::store::recording_rules::RecordingRuleStore as _;
@@ -196,7 +196,7 @@ fn check(context: &Context, rule: &mut RecordingRule, before: Option<&RecordingR
     rule.record = rule.record.trim().to_owned();
     check_recording_rule(rule, before, &context.settings.limits)?;
     let tidied = |(name, value): (&str, &str)| (name.to_owned(), tidy(&context.redactor, value));
-    rule.labels = rule.labels.iter().map(tidied).collect::<Labels>();
+    rule.labels = rule.labels.iter().map(tidied).collect::<RuleLabels>();
     rule.group = tidy(&context.redactor, rule.group.trim());
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::alerting::rule_file::{
 };
 use crate::error::Result;
 use crate::model::{
-    AlertFilter, AlertRule, Invalid, Limits, Page, RecordingRule, RuleGroup, RuleImport, Slice,
+    AlertFilter, AlertRule, Invalid, Limits, Page, RecordingRule, RuleGroup, RuleImport, RuleLabels, Slice,
 };
 use crate::store::alerts::AlertStore as _;
 use crate::store::recording_rules::RecordingRuleStore as _;
@@ -101,16 +101,8 @@ async fn replace(
     for rule in stored_rules(transaction, &group.name).await? {
         stored.entry(rule.identity(&group.labels)).or_default().push(rule);
     }
-    let mut pairs = Vec::with_capacity(rules.len());
-    for rule in rules {
-        let rule = as_it_would_be_stored(context, rule)?;
-        let before = stored.get_mut(&rule.identity(&group.labels)).and_then(Vec::pop);
-        let rule = match &before {
-            Some(before) => as_stored_before(before, rule),
-            None => rule,
-        };
-        pairs.push(Pair { before, rule });
-    }
+    let rules = rules.into_iter().map(|rule| as_it_would_be_stored(context, rule));
+    let mut pairs = paired(rules.collect::<Result<_>>()?, &mut stored, &group.labels);
     keep_places(&mut pairs);
     for left in stored.into_values().flatten().filter(FoundRule::is_enabled) {
         import.removed += 1;
@@ -125,6 +117,29 @@ async fn replace(
         put(transaction, pair, origin, import).await?;
     }
     Ok(())
+}
+
+/// The rules of a file with the stored ones they are. Of several with the same name and labels, each is the one
+/// that asks the same, or else the first nobody else is.
+fn paired(
+    rules: Vec<FoundRule>,
+    stored: &mut HashMap<RuleIdentity, Vec<FoundRule>>,
+    group_labels: &RuleLabels,
+) -> Vec<Pair> {
+    let mut take = |rule: &FoundRule, fits: &dyn Fn(&FoundRule) -> bool| {
+        let alike = stored.get_mut(&rule.identity(group_labels))?;
+        alike.iter().position(fits).map(|place| alike.remove(place))
+    };
+    let same: Vec<_> = rules.iter().map(|rule| take(rule, &|one| one.query() == rule.query())).collect();
+    let pair = |(rule, same): (FoundRule, Option<FoundRule>)| {
+        let before = same.or_else(|| take(&rule, &|_| true));
+        let rule = match &before {
+            Some(before) => as_stored_before(before, rule),
+            None => rule,
+        };
+        Pair { before, rule }
+    };
+    rules.into_iter().zip(same).map(pair).collect()
 }
 
 fn as_it_would_be_stored(context: &Context, rule: FoundRule) -> Result<FoundRule> {

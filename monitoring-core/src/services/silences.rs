@@ -7,16 +7,17 @@ use uuid::Uuid;
 
 use super::record_audit;
 use super::texts::Texts;
+use crate::alerting::Terms;
 use crate::alerting::routing::{Conditions, Silenced, check_silence_matchers};
 use crate::error::{Error, Result};
 use crate::incidents::silenced;
 use crate::model::{
-    AlertInstanceFilter, AlertMatcher, AlertMatchers, AlertRule, AlertRuleId, AlertState,
-    CreateSilenceRequest, Invalid, MatchOperator, Page, Silence, SilenceAlertRequest, SilenceFilter,
-    SilenceId, SilenceState, Slice,
+    AlertInstanceFilter, AlertMatcher, AlertMatchers, AlertRuleId, AlertState, CreateSilenceRequest, Invalid,
+    MatchOperator, Page, Silence, SilenceAlertRequest, SilenceFilter, SilenceId, SilenceState, Slice,
 };
 use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::alerts::AlertStore as _;
+use crate::store::rule_groups::RuleGroupStore as _;
 use crate::store::silences::SilenceStore as _;
 use crate::store::timeline::TimelineStore as _;
 use crate::store::{AsConnection, Connection, Context};
@@ -24,11 +25,6 @@ use crate::store::{AsConnection, Connection, Context};
 /// Silences that are not over, and regular expressions in all of these.
 pub(super) const SILENCES_MAX: u32 = 5_000;
 const REGEXES_MAX: usize = 1_000;
-
-/// The label that carries a rule's name on each of its alerts.
-const NAME_LABEL: &str = "alertname";
-/// The one that carries its severity.
-const SEVERITY_LABEL: &str = "severity";
 
 /// Stores a new silence.
 ///
@@ -160,8 +156,12 @@ pub async fn silence_alert_rule(
     let (rule, mut connection) = (rule.into(), conn.as_connection());
     let found = connection.store().alert_rule(rule).await?;
     let found = found.ok_or_else(|| Error::not_found("alert rule", rule))?;
-    let own = own_labels(&found).into_iter();
-    let own = own.map(|(name, value)| AlertMatcher::new(name, MatchOperator::Equal, value));
+    let group = connection.store().rule_group(&found.group).await?.unwrap_or_default();
+    let terms = Terms::new(found, &group.labels);
+    let own = terms
+        .common_labels()
+        .into_iter()
+        .map(|(name, value)| AlertMatcher::new(name, MatchOperator::Equal, value));
     let request = CreateSilenceRequest {
         matchers: AlertMatchers(own.chain(request.matchers.0).collect()),
         starts_at: None,
@@ -171,17 +171,6 @@ pub async fn silence_alert_rule(
         comment: request.comment,
     };
     create(&mut connection, request, actor).await
-}
-
-/// What all alerts of a rule have in common: rules may share a name, and differ by their labels.
-fn own_labels(rule: &AlertRule) -> Vec<(&str, &str)> {
-    let is_template = |value: &str| value.contains("{{");
-    let mut labels = vec![(NAME_LABEL, rule.name.as_str())];
-    labels.extend(rule.labels.iter().filter(|(name, value)| *name != NAME_LABEL && !is_template(value)));
-    if rule.severity_label && rule.labels.value(SEVERITY_LABEL).is_none() {
-        labels.push((SEVERITY_LABEL, rule.severity.as_str()));
-    }
-    labels
 }
 
 /// The silence with this id.

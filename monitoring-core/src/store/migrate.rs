@@ -51,6 +51,7 @@ pub(super) async fn postgres(
         script!("postgres", 13, "0013_incidents_and_owners"),
         script!("postgres", 14, "0014_notifications_unreached"),
         script!("postgres", 15, "0015_removed_rules"),
+        script!("postgres", 16, "0016_rules_alike"),
     ];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
@@ -182,6 +183,7 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 13, "0013_incidents_and_owners"),
         script!("sqlite", 14, "0014_notifications_unreached"),
         script!("sqlite", 15, "0015_removed_rules"),
+        script!("sqlite", 16, "0016_rules_alike"),
     ];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

@@ -162,7 +162,7 @@ async fn null_takes_back_what_a_rule_need_not_have(database: &Database) {
     let bare = services::alert_rule(&mut conn, full.id).await.unwrap();
     assert_eq!((&bare.description, bare.threshold_value, &bare.owner), (&None, None, &None));
     assert_eq!((bare.for_seconds, bare.keep_firing_for_seconds), (0, 0));
-    assert_eq!((bare.labels.len(), bare.annotations.len()), (0, 0));
+    assert_eq!((bare.labels.is_empty(), bare.annotations.is_empty()), (true, true));
     assert_eq!((&bare.name, &bare.query, bare.severity), (&full.name, &full.query, full.severity));
     for field in ["name", "query", "severity", "enabled", "open_incident", "resolve_incident"] {
         let error =

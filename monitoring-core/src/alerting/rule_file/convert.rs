@@ -9,8 +9,8 @@ use super::yaml::Text;
 use super::{FileGroup, FileRule, RuleFile};
 use crate::alerting::{check_group, check_recording_rule, check_rule, full_query};
 use crate::model::{
-    AlertRule, AlertRuleId, Fallback, Fingerprint, IncidentSeverity, Invalid, Labels, Limits, PromDuration,
-    RecordingRule, RuleGroup,
+    AlertRule, AlertRuleId, Fallback, IncidentSeverity, Invalid, Limits, PromDuration, RecordingRule,
+    RuleGroup, RuleLabels,
 };
 
 /// What begins the names of annotations that carry what Prometheus does not know.
@@ -37,18 +37,23 @@ pub(crate) enum FoundRule {
 }
 
 /// What a rule is known by in its group: whether it alerts, its name, and the labels of all it makes.
-pub(crate) type RuleIdentity = (bool, String, Fingerprint);
+pub(crate) type RuleIdentity = (bool, String, RuleLabels);
 
 impl FoundRule {
-    pub(crate) fn identity(&self, group_labels: &Labels) -> RuleIdentity {
+    pub(crate) fn identity(&self, group_labels: &RuleLabels) -> RuleIdentity {
         match self {
-            Self::Alert(alert) => {
-                (true, alert.name.clone(), Fingerprint::of(&alert_labels(alert, group_labels)))
-            }
+            Self::Alert(alert) => (true, alert.name.clone(), alert_labels(alert, group_labels)),
             Self::Recording(recording) => {
-                let labels = with_group(&recording.labels, group_labels);
-                (false, recording.record.clone(), Fingerprint::of(&labels))
+                (false, recording.record.clone(), with_group(&recording.labels, group_labels))
             }
+        }
+    }
+
+    /// What it asks, as a file says it.
+    pub(crate) fn query(&self) -> String {
+        match self {
+            Self::Alert(alert) => full_query(alert).trim().to_owned(),
+            Self::Recording(recording) => recording.query.trim().to_owned(),
         }
     }
 
@@ -113,12 +118,12 @@ fn alert_as_before(before: AlertRule, mut rule: AlertRule) -> AlertRule {
     AlertRule { id, created_by, created_at, updated_at, version, ..rule }
 }
 
-fn with_group(labels: &Labels, group_labels: &Labels) -> Labels {
+fn with_group(labels: &RuleLabels, group_labels: &RuleLabels) -> RuleLabels {
     group_labels.iter().chain(labels.iter()).collect()
 }
 
 /// The labels of a rule and its group, its severity among them if its alerts carry it.
-fn alert_labels(alert: &AlertRule, group_labels: &Labels) -> Labels {
+fn alert_labels(alert: &AlertRule, group_labels: &RuleLabels) -> RuleLabels {
     let mut labels = with_group(&alert.labels, group_labels);
     if alert.severity_label && labels.value(SEVERITY).is_none() {
         labels.set(SEVERITY, alert.severity.as_str());
@@ -303,19 +308,19 @@ pub(crate) fn export<'r>(groups: impl IntoIterator<Item = (&'r RuleGroup, &'r [F
     RuleFile { groups: groups.filter(|group| !group.rules.is_empty()).collect() }
 }
 
-fn exported(rule: &FoundRule, group_labels: &Labels) -> Option<FileRule> {
+fn exported(rule: &FoundRule, group_labels: &RuleLabels) -> Option<FileRule> {
     match rule {
         FoundRule::Alert(alert) => alert.enabled.then(|| exported_alert(alert, group_labels)),
         FoundRule::Recording(recording) => recording.enabled.then(|| FileRule {
             record: Some(recording.record.clone()),
             expr: Text(recording.query.clone()),
-            labels: texts(&with_group(&recording.labels, group_labels)),
+            labels: texts(with_group(&recording.labels, group_labels).iter()),
             ..FileRule::default()
         }),
     }
 }
 
-fn exported_alert(alert: &AlertRule, group_labels: &Labels) -> FileRule {
+fn exported_alert(alert: &AlertRule, group_labels: &RuleLabels) -> FileRule {
     let mut annotations = alert.annotations.clone();
     if annotations.value(DESCRIPTION).is_none() {
         annotations.set(DESCRIPTION, literal(alert.description.as_deref().unwrap_or_default()));
@@ -339,8 +344,8 @@ fn exported_alert(alert: &AlertRule, group_labels: &Labels) -> FileRule {
         expr: Text(full_query(alert)),
         holds_for: duration(alert.for_seconds),
         keep_firing_for: duration(alert.keep_firing_for_seconds),
-        labels: texts(&alert_labels(alert, group_labels)),
-        annotations: texts(&annotations),
+        labels: texts(alert_labels(alert, group_labels).iter()),
+        annotations: texts(annotations.iter()),
         ..FileRule::default()
     }
 }
@@ -353,12 +358,12 @@ fn literal(text: &str) -> String {
     text.replace("{{", BRACES)
 }
 
-fn labels(texts: &BTreeMap<String, Text>) -> Labels {
+fn labels(texts: &BTreeMap<String, Text>) -> RuleLabels {
     texts.iter().map(|(name, text)| (name.as_str(), text.0.as_str())).collect()
 }
 
-fn texts(labels: &Labels) -> BTreeMap<String, Text> {
-    labels.iter().map(|(name, value)| (name.to_owned(), Text(value.to_owned()))).collect()
+fn texts<'t>(labels: impl Iterator<Item = (&'t str, &'t str)>) -> BTreeMap<String, Text> {
+    labels.map(|(name, value)| (name.to_owned(), Text(value.to_owned()))).collect()
 }
 
 /// Rules count in seconds; what Prometheus has in milliseconds is rounded up.

@@ -112,7 +112,7 @@ fn a_rule_of_ours_means_the_same_to_prometheus() {
         threshold_value: Some(80.0),
         severity_label: true,
         severity: IncidentSeverity::High,
-        labels: crate::model::Labels::new(),
+        labels: crate::model::RuleLabels::new(),
         description: Some("busy: {{ cpu }}".to_owned()),
         owner: Some("core".to_owned()),
         ..alert(&groups[0][0]).clone()
@@ -152,7 +152,7 @@ fn what_not_every_prometheus_reads_of_a_group_is_on_its_rules_or_stays() {
     }
     let taken_back = "groups: [{name: g, query_offset: 0s, labels: {}}]";
     let none = settings_of(&read(taken_back).unwrap().groups[0], &settings);
-    assert_eq!((none.labels.len(), none.query_offset_seconds), (0, 0));
+    assert_eq!((none.labels.is_empty(), none.query_offset_seconds), (true, 0));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::alerting::{Terms, Verdict, advance, new_rule};
 use crate::evaluation::loaded::rule_revision;
-use crate::model::Labels;
+use crate::model::{Labels, RuleLabels};
 use crate::promql::LabelSet;
 use crate::store::alerts::AlertStore as _;
 use crate::store::test_pools::on_each_database;
@@ -23,7 +23,7 @@ async fn stored_rule(pool: &Pool, name: &str) -> AlertRule {
 
 /// An evaluation at which a rule fires for the first time.
 fn fired(rule: &AlertRule, now: DateTime<Utc>) -> RuleChanges<'_> {
-    let terms = Terms::new(rule.clone(), &Labels::new());
+    let terms = Terms::new(rule.clone(), &RuleLabels::new());
     let nobody = LabelSet::from_iter([("job", "a")]);
     let candidates = terms.candidates([(&nobody, 0.0)]).unwrap();
     let mut alerts = Instances::new();

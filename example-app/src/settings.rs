@@ -64,6 +64,8 @@ pub struct MonitoringSettings {
     pub metric_retention_days: NonZeroU32,
     /// Where both are written to before they are removed (`MONITORING_ARCHIVE_DIR`).
     pub archive_dir: Option<PathBuf>,
+    /// Where people reach the monitoring system, for links in pages (`MONITORING_EXTERNAL_URL`).
+    pub external_url: Option<String>,
     /// Pause between two evaluations of the alert rules (`MONITORING_ALERT_EVALUATION_INTERVAL`).
     pub alert_evaluation_interval: Duration,
     /// How often what was counted is written; no variable sets it.
@@ -159,6 +161,9 @@ impl Settings {
                 event_retention_days: reader.days("MONITORING_EVENT_RETENTION_DAYS", "30"),
                 metric_retention_days: reader.days("MONITORING_METRIC_RETENTION_DAYS", "90"),
                 archive_dir: reader.value("MONITORING_ARCHIVE_DIR").map(PathBuf::from),
+                external_url: reader
+                    .value("MONITORING_EXTERNAL_URL")
+                    .map(|url| url.to_string_lossy().into_owned()),
                 alert_evaluation_interval: reader.interval(),
                 metrics_interval: IngestSettings::default().metrics_interval,
             },
@@ -312,7 +317,7 @@ mod tests {
         assert!(settings.admin.password.is_none());
         assert_eq!(settings.monitoring.event_retention_days.get(), 30);
         assert_eq!(settings.monitoring.metric_retention_days.get(), 90);
-        assert_eq!(settings.monitoring.archive_dir, None);
+        assert_eq!((settings.monitoring.archive_dir, settings.monitoring.external_url), (None, None));
         assert_eq!(settings.monitoring.alert_evaluation_interval, Duration::from_secs(60));
         assert_eq!(settings.log_filter, DEFAULT_LOG_FILTER);
     }

@@ -29,6 +29,9 @@ pub(crate) async fn start(
     if let Some(folder) = &settings.archive_dir {
         builder = builder.archive(folder);
     }
+    if let Some(url) = &settings.external_url {
+        builder = builder.external_url(url);
+    }
     in_database(metrics::described(builder), database).start().await
 }
 

@@ -257,10 +257,11 @@ mod tests {
 
     #[test]
     fn an_empty_label_of_the_rule_takes_one_away() {
-        let rule = AlertRule { labels: RuleLabels::from_iter([("pod", "{{ $labels.none }}")]), ..rule() };
-        let terms = Terms::new(rule, &RuleLabels::new());
-        let found = terms.candidates([(&result(&[("pod", "p")]), 1.0)]).unwrap().remove(0);
-        assert_eq!(found.labels.value("pod"), None);
+        let labels = RuleLabels::from_iter([("pod", "{{ $labels.none }}"), ("zone", "")]);
+        let terms = Terms::new(AlertRule { labels, ..rule() }, &RuleLabels::from_iter([("job", "")]));
+        let result = result(&[("pod", "p"), ("zone", "z"), ("job", "j"), ("kept", "k")]);
+        let found = terms.candidates([(&result, 1.0)]).unwrap().remove(0);
+        assert_eq!(found.labels.to_string(), r#"{alertname="Down", kept="k", severity="high"}"#);
     }
 
     #[test]

@@ -11,7 +11,11 @@ use crate::promql;
 /// The query of a rule with its threshold as a comparison, for people to read.
 pub(crate) fn full_query(rule: &AlertRule) -> String {
     match threshold(rule) {
-        Some(threshold) => format!("({}) > {}", rule.query, promql::format_value(threshold)),
+        Some(threshold) => {
+            // A comment goes on to the end of its line.
+            let end = if rule.query.contains('#') { "\n" } else { "" };
+            format!("({}{end}) > {}", rule.query, promql::format_value(threshold))
+        }
         None => rule.query.clone(),
     }
 }

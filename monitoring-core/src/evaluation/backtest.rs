@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
+use super::backtest_lead::{LEAD_MAX, MayBeKept, lead};
 use super::backtest_report::{alerts, told};
 use super::candidates::candidates;
 use super::rule::{Asked as _, limited};
@@ -28,8 +29,6 @@ const QUERIES_MAX: usize = 1_000;
 const LOOKS_AT_ONCE: usize = 10_000;
 /// Changes of state in one answer.
 const TRANSITIONS_MAX: usize = 50_000;
-/// No rule is followed from longer before its start.
-const LEAD_MAX: TimeDelta = TimeDelta::days(7);
 
 /// What is to be evaluated.
 #[derive(Debug)]
@@ -58,27 +57,18 @@ pub(crate) struct Backtest {
 pub(crate) async fn backtest(promql: &PromQuery, request: Backtest) -> QueryResult<BacktestReport> {
     promql.learn().await?;
     let mut run = Run::new(promql, request);
-    let (first, last) = (run.first_step(), run.last_step());
-    let window = if depends_on_range(&run.terms.rule.query) { 1 } else { WINDOW };
-    let mut from = first;
-    while from <= last {
-        let to = last.min(from + window - 1);
-        run.window(from, to).await?;
-        from = to + 1;
-    }
+    run.approach().await?;
+    run.between(0, run.last_step()).await?;
     run.report().await
-}
-
-/// How long before its start a backtest begins.
-pub(crate) fn lead(rule: &AlertRule) -> TimeDelta {
-    let lead = i64::from(rule.for_seconds) + i64::from(rule.keep_firing_for_seconds);
-    TimeDelta::seconds(lead).min(LEAD_MAX)
 }
 
 struct Run<'q> {
     promql: &'q PromQuery,
     terms: Terms,
     request: Backtest,
+    /// How long before its start it begins.
+    lead: TimeDelta,
+    may_be_kept: MayBeKept,
     alerts: Instances,
     /// Those before the start too.
     transitions: Vec<AlertTransition>,
@@ -96,6 +86,8 @@ impl<'q> Run<'q> {
         let rule = AlertRule { annotations: Labels::new(), ..request.rule.clone() };
         Self {
             promql,
+            lead: lead(&rule, request.step),
+            may_be_kept: MayBeKept::default(),
             terms: Terms::new(rule, &request.group_labels),
             request,
             alerts: Instances::new(),
@@ -111,7 +103,7 @@ impl<'q> Run<'q> {
     /// Steps are counted from the start; those before it are negative.
     fn first_step(&self) -> i64 {
         // One step at least: what holds at the first has held before, unless it begins there.
-        -(lead(&self.terms.rule).num_milliseconds() / self.step() + 1)
+        -(self.lead.num_milliseconds() / self.step() + 1)
     }
 
     fn last_step(&self) -> i64 {
@@ -124,6 +116,39 @@ impl<'q> Run<'q> {
 
     fn time(&self, step: i64) -> DateTime<Utc> {
         at_millis(self.request.start.timestamp_millis() + step * self.step())
+    }
+
+    /// Goes through what was before the start: from longer before, as long as an alert may fire since then.
+    async fn approach(&mut self) -> QueryResult<()> {
+        loop {
+            let first = self.first_step();
+            self.may_be_kept = MayBeKept::new(&self.terms.rule, first, self.step());
+            self.between(first, -1).await?;
+            let longer = (self.lead * 2).min(LEAD_MAX);
+            let steps = (self.request.end - self.request.start + longer).num_milliseconds() / self.step();
+            let can_be_longer = longer > self.lead && steps < STEPS_MAX && self.window_max() > 1;
+            if !can_be_longer || !self.may_be_kept.is_in_doubt(&self.alerts) {
+                return Ok(());
+            }
+            self.lead = longer;
+            self.alerts.clear();
+            self.transitions.clear();
+        }
+    }
+
+    /// Steps that can be asked for at once.
+    fn window_max(&self) -> i64 {
+        if depends_on_range(&self.terms.rule.query) { 1 } else { WINDOW }
+    }
+
+    async fn between(&mut self, first: i64, last: i64) -> QueryResult<()> {
+        let mut from = first;
+        while from <= last {
+            let to = last.min(from + self.window_max() - 1);
+            self.window(from, to).await?;
+            from = to + 1;
+        }
+        Ok(())
     }
 
     /// Evaluates some steps. Where the query fails for all of them together, it is asked for half of them.
@@ -204,6 +229,11 @@ impl<'q> Run<'q> {
 
     fn advance(&mut self, step: i64, verdict: Verdict) -> QueryResult<()> {
         let now = self.time(step);
+        match &verdict {
+            Verdict::Holds(candidates) if step < 0 => self.may_be_kept.held(step, candidates),
+            Verdict::Unknown(_) if step < 0 => self.may_be_kept.unknown(step),
+            _ => {}
+        }
         let advanced = advance(&mut self.alerts, verdict, &self.terms.rule, now);
         self.transitions.extend(advanced.transitions);
         if step == -1 {

@@ -1,5 +1,6 @@
 //! Writes what came of an evaluation: of a part of a group's rules, all of it or nothing.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -9,7 +10,7 @@ use super::loaded::GONE;
 use super::series;
 use crate::alerting::routing::CompiledRouting;
 use crate::alerting::{Advanced, Instances, written_by_alerts};
-use crate::model::{AlertInstance, AlertRule, AlertRuleId, RuleState, Series};
+use crate::model::{AlertInstance, AlertRule, AlertRuleId, RuleHealth, RuleState, Series, SeriesId};
 use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::alert_transitions::AlertTransitionStore as _;
 use crate::store::leases::{Lease, LeaseStore as _};
@@ -53,6 +54,22 @@ pub(super) struct RuleChanges<'r> {
     pub alerts: Option<RuleAlerts<'r>>,
     /// What is recorded, and the ends of what no longer is.
     pub recorded: Vec<(Series, f64)>,
+}
+
+impl RuleChanges<'_> {
+    /// Some series cannot be stored. A rule that makes one of them is in error, as in Prometheus.
+    fn is_refused(&mut self, refused: &HashMap<SeriesId, String>) {
+        let of_alerts = self.alerts.iter();
+        let of_alerts =
+            of_alerts.flat_map(|of| written_by_alerts(of.alerts.values(), &of.advanced.transitions));
+        let mut made =
+            self.recorded.iter().map(|(series, _)| series.id).chain(of_alerts.map(|(one, _)| one.id));
+        if let Some(reason) = made.find_map(|id| refused.get(&id))
+            && let Some(state) = &mut self.state
+        {
+            (state.health, state.last_error) = (RuleHealth::Error, Some(reason.clone()));
+        }
+    }
 }
 
 /// The alerts of a rule, and what became of them.
@@ -196,7 +213,6 @@ async fn write(transaction: &mut Transaction<'_>, batch: &mut Batch<'_, '_>) -> 
         all().flat_map(|of| of.advanced.valued.iter().filter_map(|key| of.alerts.get(key))).collect();
     let gone: Vec<_> = all().flat_map(|of| of.advanced.gone.iter().map(|key| (of.rule.id, *key))).collect();
     let transitions: Vec<_> = all().flat_map(|of| of.advanced.transitions.iter().cloned()).collect();
-    let states: Vec<_> = batch.rules.iter().filter_map(|rule| rule.state.clone()).collect();
     let mut samples: Vec<_> = batch.rules.iter().flat_map(|rule| rule.recorded.iter().cloned()).collect();
     samples.extend(all().flat_map(|of| written_by_alerts(of.alerts.values(), &of.advanced.transitions)));
 
@@ -205,25 +221,30 @@ async fn write(transaction: &mut Transaction<'_>, batch: &mut Batch<'_, '_>) -> 
     store.put_alert_values(&valued).await?;
     store.delete_alert_instances(&gone).await?;
     store.insert_transitions(&transitions).await?;
-    store.put_rule_states(&states).await?;
     settle(transaction, &attended, batch.now).await?;
     let later = samples.split_off(samples.len().min(SAMPLES_MAX));
-    record(transaction, samples, batch.group, batch.samples_at).await?;
+    let refused = record(transaction, samples, batch.group, batch.samples_at).await?;
+    if !refused.is_empty() {
+        batch.rules.iter_mut().for_each(|rule| rule.is_refused(&refused));
+    }
+    let states: Vec<_> = batch.rules.iter().filter_map(|rule| rule.state.clone()).collect();
+    transaction.store().put_rule_states(&states).await?;
     Ok(Rest { samples: later, opened: attended.opened })
 }
 
+/// Writes samples; returns the series that cannot be stored, and why.
 async fn record(
     transaction: &mut Transaction<'_>,
     samples: Vec<(Series, f64)>,
     group: &str,
     at: DateTime<Utc>,
-) -> Result<(), StoreError> {
+) -> Result<HashMap<SeriesId, String>, StoreError> {
     let refused = series::write(transaction, samples, at).await?;
-    if let Some((_, reason)) = refused.first() {
+    if let Some(reason) = refused.values().next() {
         let series = refused.len();
         tracing::warn!(target: "monitoring::internal", group, series, reason, "series of rules are not stored");
     }
-    Ok(())
+    Ok(refused)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::store::leases::Lease;
 use crate::store::{Pool, StoreError};
 
 /// Groups evaluated at once. Each asks one query at a time.
-const GROUPS_AT_ONCE: usize = 2;
+const GROUPS_AT_ONCE: usize = 3;
 /// What one query of a rule may take.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often to look whether rules have changed, and at most how long to wait for what is due.

@@ -15,6 +15,10 @@ use crate::model::{AlertInstance, AlertRuleId, Series, SeriesId};
 
 /// A group whose evaluation fails is left alone for so long at most. It begins with a second.
 const REST_MAX: Duration = Duration::from_secs(60);
+/// A group that takes longer is slow.
+const SLOW_SECONDS: f64 = 1.0;
+/// Slow groups evaluated at once: fewer than may be in all, so that the others need not wait for them.
+const SLOW_AT_ONCE: usize = 2;
 /// Series that ended with their rules and wait for a mark of that, at most.
 const ENDED_MAX: usize = 100_000;
 
@@ -33,6 +37,8 @@ pub(super) struct Known {
     since: HashMap<String, DateTime<Utc>>,
     /// Groups that are being evaluated here.
     busy: HashSet<String>,
+    /// Groups that took long the last time.
+    slow: HashSet<String>,
     /// Groups whose last evaluations failed.
     resting: HashMap<String, Rest>,
     /// What recording rules wrote the last time.
@@ -67,6 +73,7 @@ impl Known {
         let names: HashSet<_> = groups.iter().map(|group| group.name.clone()).collect();
         self.since.retain(|name, _| names.contains(name));
         self.resting.retain(|name, _| names.contains(name) || name == GONE);
+        self.slow.retain(|name| names.contains(name));
         for name in names {
             self.since.entry(name).or_insert(now);
         }
@@ -127,6 +134,10 @@ impl Known {
         if self.revision != revision {
             self.current = None;
         }
+        match progress.state.evaluation_seconds > SLOW_SECONDS {
+            true => self.slow.insert(group.to_owned()),
+            false => self.slow.remove(group),
+        };
         self.progress.insert(group.to_owned(), progress);
     }
 
@@ -170,7 +181,8 @@ impl Known {
         }
     }
 
-    /// Groups that are due, those first that have waited longest.
+    /// Groups that are due, those first that have waited longest. Slow ones keep a place free for others, unless
+    /// all are wanted `at_once`.
     pub(super) fn due(&self, now: DateTime<Utc>, at_once: bool) -> Vec<(Arc<LoadedGroup>, DateTime<Utc>)> {
         let rests = |name: &str| self.resting.get(name).is_some_and(|rest| rest.until > Instant::now());
         let may_begin = |name: &str| !self.busy.contains(name) && (at_once || !rests(name));
@@ -188,6 +200,11 @@ impl Known {
             })
             .collect();
         due.sort_by_key(|(group, slot)| *slot + group.interval);
+        if !at_once {
+            let slow = self.slow.intersection(&self.busy).count();
+            let mut places = SLOW_AT_ONCE.saturating_sub(slow);
+            due.retain(|(group, _)| !self.slow.contains(&group.name) || take_one(&mut places));
+        }
         if may_begin(GONE) && self.has_gone(now) {
             due.insert(0, (Arc::new(LoadedGroup::gone()), at_millis(now.timestamp_millis())));
         }
@@ -210,6 +227,13 @@ impl Known {
         let next = idle.map(|group| slot(&group.name, group.interval, now) + group.interval - now).min();
         next.and_then(|next| next.to_std().ok())
     }
+}
+
+/// Takes one of so many, if there are any.
+fn take_one(left: &mut usize) -> bool {
+    let more = left.checked_sub(1);
+    *left = more.unwrap_or(0);
+    more.is_some()
 }
 
 /// How long a group rests after so many failures.
@@ -254,6 +278,25 @@ mod tests {
         assert_eq!(due(&known, true).len(), 2, "but not for who asks for it now");
         known.is_well("a");
         assert_eq!(due(&known, false).len(), 2);
+    }
+
+    #[test]
+    fn slow_groups_leave_a_place_to_the_others() {
+        let mut known = known(&["a", "b", "c", "d"], 1);
+        for name in ["a", "b", "c"] {
+            let (revision, mut progress) = known.take(name);
+            progress.state.evaluation_seconds = 5.0;
+            known.put_back(name, revision, progress);
+        }
+        assert_eq!(due(&known, false).len(), 3, "two of the slow ones, and the other");
+        assert_eq!(due(&known, true).len(), 4);
+        assert!(known.begin("a") && known.begin("b"));
+        assert_eq!(due(&known, false), ["d"]);
+        known.end("a");
+        let (revision, mut progress) = known.take("c");
+        progress.state.evaluation_seconds = 0.1;
+        known.put_back("c", revision, progress);
+        assert_eq!(due(&known, false).len(), 3, "one that was slow once may be fast again");
     }
 
     #[test]

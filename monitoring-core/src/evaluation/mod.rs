@@ -8,6 +8,7 @@
 //! evaluates, and however many at once, nothing happens twice.
 
 mod backtest;
+mod backtest_lead;
 mod backtest_report;
 mod candidates;
 mod commit;
@@ -24,7 +25,8 @@ mod schedule;
 mod series;
 mod unit_test;
 
-pub(crate) use backtest::{Backtest, STEPS_MAX, backtest, lead};
+pub(crate) use backtest::{Backtest, STEPS_MAX, backtest};
+pub(crate) use backtest_lead::lead;
 pub(crate) use evaluator::{Evaluated, Evaluator};
 pub(crate) use loaded::metrics_of;
 pub(crate) use rule::try_rule;

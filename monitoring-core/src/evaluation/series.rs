@@ -1,6 +1,6 @@
 //! Writes the series of rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
@@ -10,33 +10,33 @@ use crate::random::random_u64;
 use crate::store::metrics::{MetricStore as _, Novelty, registered};
 use crate::store::{StoreError, Transaction};
 
-/// Writes a value of each series at `time`, and returns why some could not be.
+/// Writes a value of each series at `time`, and returns which could not be, and why.
 pub(super) async fn write(
     transaction: &mut Transaction<'_>,
     values: Vec<(Series, f64)>,
     time: DateTime<Utc>,
-) -> Result<Vec<(SeriesId, String)>, StoreError> {
+) -> Result<HashMap<SeriesId, String>, StoreError> {
     if values.is_empty() {
-        return Ok(Vec::new());
+        return Ok(HashMap::new());
     }
     let settings = &transaction.connection().context().settings;
     let (limits, now) = (settings.limits.clone(), settings.clock.now());
     let values = values.into_iter().map(|(series, value)| {
-        let fitted = series.fitted(&limits).map(|(fitted, _)| fitted);
-        (fitted.unwrap_or(series), value)
+        let (id, fitted) = (series.id, series.fitted(&limits).map(|(fitted, _)| fitted));
+        (id, fitted.unwrap_or(series), value)
     });
     let values: Vec<_> = values.collect();
-    let all = values.iter().map(|(series, _)| series);
+    let all = values.iter().map(|(_, series, _)| series);
     let mut registered = registered(&mut transaction.store(), all, &limits).await?;
-    let (mut series, mut samples, mut refused) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-    for (one, value) in values {
+    let (mut series, mut samples, mut refused) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
+    for (id, one, value) in values {
         match registered.admit(&one) {
             Ok(()) => {
                 // Of a marker and a value for the same series, the one that comes later counts.
                 samples.insert(one.id, sample(one.id, time, value));
                 series.insert(one.id, one);
             }
-            Err(refusal) => refused.push((one.id, format!("{} {refusal}", one.name))),
+            Err(refusal) => drop(refused.insert(id, format!("{} {refusal}", one.name))),
         }
     }
     let (series, samples): (Vec<_>, Vec<_>) =

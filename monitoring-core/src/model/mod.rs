@@ -93,8 +93,8 @@ pub use notification::{
 };
 pub(crate) use own_metric::{
     ALERTS, ALERTS_FOR_STATE, ERROR_RATIO, EVENTS_TOTAL, METRICS_TOTAL, NOTIFICATIONS_TOTAL,
-    default_metadata, event_count_overflow_series, event_count_series, is_ingest_metric, is_own_metric,
-    is_reserved_metric, metric_count_series,
+    default_metadata, event_count_overflow_series, event_count_series, is_own_metric, is_reserved_metric,
+    is_unlimited_metric, metric_count_series,
 };
 pub use page::{Cursor, Page, Pagination, Slice};
 pub use prom_duration::PromDuration;
@@ -123,7 +123,7 @@ pub use stream::{Arrival, StreamPosition};
 #[cfg(feature = "postgres")]
 pub(crate) use stream::{Ended, Snapshot, Witnessed};
 pub(crate) use text::{clean, cut, cut_in_place, is_within};
-pub(crate) use time::{from_micros, to_micros, truncate};
+pub(crate) use time::{from_micros, is_usual, to_micros, truncate};
 pub use time_interval::{
     DayMinute, Location, MonthDayRange, MonthRange, TimeInterval, TimeRange, WeekdayRange, YearRange,
 };

@@ -70,10 +70,11 @@ pub(crate) fn is_reserved_metric(name: &str) -> bool {
     name.starts_with("monitoring_") || [ALERTS, ALERTS_FOR_STATE].contains(&name)
 }
 
-/// Whether it is one the pipeline keeps about itself. Their series are few, however few a metric of
-/// the host's may have.
-pub(crate) fn is_ingest_metric(name: &str) -> bool {
-    name.starts_with("monitoring_ingest_") && is_own_metric(name)
+/// Whether it may have more series than a metric of the host's: what the pipeline keeps about itself, which is
+/// little, and what alerts write, which rules must be able to read however many pods came and went.
+pub(crate) fn is_unlimited_metric(name: &str) -> bool {
+    let is_of_ingest = name.starts_with("monitoring_ingest_") && is_own_metric(name);
+    is_of_ingest || [ALERTS, ALERTS_FOR_STATE].contains(&name)
 }
 
 /// The series an event is counted in: one more of its type, level and source.

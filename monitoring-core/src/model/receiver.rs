@@ -115,6 +115,9 @@ pub struct Receiver {
     pub updated_at: DateTime<Utc>,
     /// Grows with every change.
     pub version: i64,
+    /// Until when it has asked to be sent nothing (`Retry-After`). Whoever changes it has it tried at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_until: Option<DateTime<Utc>>,
 }
 
 /// Fields of a configuration that are kept apart and shown to nobody. They are never printed.

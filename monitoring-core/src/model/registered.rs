@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::{Invalid, Limits, MetricType, Series, SeriesId, Temporality, is_ingest_metric, is_own_metric};
+use super::{Invalid, Limits, MetricType, Series, SeriesId, Temporality, is_own_metric, is_unlimited_metric};
 
 /// How the values of a series are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -164,7 +164,7 @@ impl Registered {
         }
         let usage = self.names.get_mut(&series.name).expect("it is there by now");
         Refusal::unless_same(usage.kind, series.kind())?;
-        let is_few = is_ingest_metric(&series.name);
+        let is_few = is_unlimited_metric(&series.name);
         let max = self.per_metric_max;
         if usage.series >= max && !is_few {
             return Err(Refusal::SeriesLimit { max });
@@ -263,7 +263,7 @@ impl fmt::Display for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Labels;
+    use crate::model::{ALERTS, ALERTS_FOR_STATE, Labels};
 
     fn series(label: &str, metric_type: MetricType) -> Series {
         let labels = [("a", label)].into_iter().collect();
@@ -303,6 +303,19 @@ mod tests {
         let mut registered = Registered::new([(known.id, known.kind())].into(), names, there, &limits);
         assert_eq!(registered.admit(&known), Ok(()));
         assert!(registered.admit(&series("2", MetricType::Gauge)).is_err());
+    }
+
+    #[test]
+    fn alerts_are_not_limited_by_metric() {
+        let mut registered = nothing_registered(1);
+        for name in [ALERTS, ALERTS_FOR_STATE] {
+            for pod in ["a", "b", "c"] {
+                let labels = [("pod", pod)].into_iter().collect();
+                let series =
+                    Series::new(name.into(), labels, MetricType::Gauge, Temporality::Cumulative, Vec::new());
+                assert_eq!(registered.admit(&series), Ok(()));
+            }
+        }
     }
 
     fn named(name: &str) -> Series {

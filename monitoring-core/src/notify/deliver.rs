@@ -110,7 +110,7 @@ impl Deliverer {
             let sent = join_all(claimed.iter().map(|one| self.deliver(&receiver, one, claimant))).await;
             let pauses = sent.into_iter().collect::<Result<Vec<_>, StoreError>>()?;
             if let Some(until) = pauses.into_iter().flatten().max() {
-                in_time(self.put_off(id, until)).await?;
+                in_time(self.keep_quiet(id, until)).await?;
                 break;
             }
         }
@@ -213,9 +213,9 @@ impl Deliverer {
         connection.as_connection().store().is_overtaken(id).await
     }
 
-    async fn put_off(&self, id: ReceiverId, until: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn keep_quiet(&self, id: ReceiverId, until: DateTime<Utc>) -> Result<(), StoreError> {
         let mut connection = self.inner.pool.acquire(Access::Write).await?;
-        connection.as_connection().store().put_off_notifications(id, until).await
+        connection.as_connection().store().keep_quiet(id, until).await
     }
 
     pub(super) async fn receiver(&self, id: ReceiverId) -> Result<Option<ReachableReceiver>, StoreError> {

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -67,6 +67,8 @@ fn pagerduty_url() -> String {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Email {
+    /// As a text, parted by commas, or one by one.
+    #[serde(deserialize_with = "recipients")]
     pub to: Vec<String>,
     pub from: String,
     /// Host and port.
@@ -80,6 +82,19 @@ pub(super) struct Email {
     /// Those of the recipients who are to get it; nobody for all.
     #[serde(skip)]
     pub only: Vec<String>,
+}
+
+fn recipients<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "addresses as a text or a list of texts")]
+    enum Recipients {
+        Text(String),
+        List(Vec<String>),
+    }
+    Ok(match Recipients::deserialize(deserializer)? {
+        Recipients::Text(text) => text.split(',').map(|address| address.trim().to_owned()).collect(),
+        Recipients::List(list) => list,
+    })
 }
 
 impl Email {
@@ -352,6 +367,7 @@ mod tests {
             (Slack, json!({"url": "https://hooks.slack.com/services/hush", "channel": "#ops"})),
             (Pagerduty, json!({"routing_key": "hush0123"})),
             (Email, json!({"to": ["a@b.example"], "from": "c@d.example", "smarthost": "mail.example:587"})),
+            (Email, json!({"to": "a@b.example, e@f.example", "from": "c@d.example", "smarthost": "m:587"})),
             (Email, json!({"to": ["a@b.example"], "from": "c@d.example", "smarthost": "[2001:db8::1]:25"})),
             (Alertmanager, json!({"url": "http://10.0.0.1:9093", "bearer_token": "hush"})),
             (Heartbeat, json!({"url": "https://hc.example/hush", "interval": "30s", "method": "POST"})),

@@ -1,6 +1,6 @@
 //! What alert rules would have done in the past, and whom they would have reached.
 
-use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::alert_states::{failed, group_of};
 use super::alerts::checked_rule;
@@ -8,7 +8,9 @@ use super::routing::audience;
 use crate::alerting::changed_rule;
 use crate::error::{Error, Result};
 use crate::evaluation::{Backtest, STEPS_MAX, interval_of, lead, slot};
-use crate::model::{AlertRule, AlertRuleId, BacktestReport, Invalid, RuleGroup, UpdateAlertRequest};
+use crate::model::{
+    AlertRule, AlertRuleId, BacktestReport, Invalid, RuleGroup, UpdateAlertRequest, is_usual,
+};
 use crate::query::PromQuery;
 use crate::store::alerts::AlertStore as _;
 use crate::store::{Access, AsConnection as _};
@@ -84,7 +86,6 @@ fn request(
 ) -> Result<Backtest, Invalid> {
     let step = span.step.unwrap_or(interval);
     let end = span.end_time.unwrap_or(now);
-    let is_usual = |time: DateTime<Utc>| (1970..=9999).contains(&time.year());
     if !is_usual(end) || !span.start_time.is_none_or(is_usual) {
         return Err(Invalid::field("start_time", "must be in the years from 1970 to 9999, as end_time"));
     }
@@ -95,7 +96,7 @@ fn request(
     if end < start {
         return Err(Invalid::field("end_time", "must not be before start_time"));
     }
-    if (end - start + lead(&rule)).num_milliseconds() / step.num_milliseconds() >= STEPS_MAX {
+    if (end - start + lead(&rule, step)).num_milliseconds() / step.num_milliseconds() >= STEPS_MAX {
         let message = format!("makes {STEPS_MAX} evaluations or more; take a longer one, or a shorter span");
         return Err(Invalid::field("step", message));
     }

@@ -56,6 +56,7 @@ async fn create(
         created_at: now,
         updated_at: now,
         version: 1,
+        quiet_until: None,
     };
     let mut transaction = connection.begin().await?;
     if transaction.store().receivers(&Page::first(Page::LIMIT_MAX)).await?.items.len() >= RECEIVERS_MAX {
@@ -152,6 +153,7 @@ async fn update(
         transaction.store().rename_notification_groups(&before.name, &after.name).await?;
     }
     after.updated_at = context.settings.clock.now();
+    after.quiet_until = None;
     after.version += 1;
     let written = transaction.store().update_receiver(&after, &secrets, before.version).await;
     if !written.map_err(|error| unwritten(error, &after))? {

@@ -14,6 +14,7 @@ use crate::incidents::silenced;
 use crate::model::{
     AlertInstanceFilter, AlertMatcher, AlertMatchers, AlertRuleId, AlertState, CreateSilenceRequest, Invalid,
     MatchOperator, Page, Silence, SilenceAlertRequest, SilenceFilter, SilenceId, SilenceState, Slice,
+    is_usual,
 };
 use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::alerts::AlertStore as _;
@@ -126,6 +127,11 @@ pub(crate) fn silence_of(
     };
     // Nothing is silenced after the fact: what was told then was told.
     let starts_at = asked.max(now);
+    for (field, time) in [("starts_at", starts_at), ("ends_at", ends_at.max(now))] {
+        if !is_usual(time) {
+            invalid.push(field, "must be before the year 10000");
+        }
+    }
     if invalid.errors().is_empty() && (ends_at <= starts_at || ends_at <= now) {
         invalid.push("ends_at", "must be after the start and in the future");
     }

@@ -29,11 +29,12 @@ super::store_trait! {
         /// lost from their sight: it is given up once more, and says why.
         fn withdraw_notifications(ids: &[NotificationId], now: DateTime<Utc>) -> ();
 
-        /// Receivers for whom something is due, whoever waits longest first; at most `max`.
+        /// Receivers for whom something is due, whoever waits longest first, but for those who want quiet; at
+        /// most `max`.
         fn due_receivers(now: DateTime<Utc>, max: u32) -> Vec<ReceiverId>;
 
         /// Claims what is due for a receiver at `now`, for `claimant`, for a while by the database's clock:
-        /// the oldest of each group, at most `max`. Nobody else claims the same meanwhile. What some recipients
+        /// the oldest of each group, at most `max`; nothing while it wants quiet. Nobody else claims the same meanwhile. What some recipients
         /// have got holds up what is said later only while it is on its way.
         fn claim_notifications(
             receiver: ReceiverId,
@@ -48,9 +49,6 @@ super::store_trait! {
 
         /// Removes a notification of which nothing needs to be kept; false if it was `claimant`'s no more.
         fn drop_notification(id: NotificationId, claimant: Uuid) -> bool;
-
-        /// Has what waits for a receiver wait until a time at least.
-        fn put_off_notifications(receiver: ReceiverId, until: DateTime<Utc>) -> ();
 
         /// Writes down what was tried.
         fn insert_attempt(

@@ -1,5 +1,7 @@
 //! What a store promises about receivers of notifications.
 
+use chrono::{DateTime, Utc};
+
 use crate::model::{Page, ReachableReceiver, Receiver, ReceiverId, Secrets, Slice};
 
 super::store_trait! {
@@ -20,8 +22,11 @@ super::store_trait! {
         /// The same, and nobody else changes it until the transaction ends.
         fn lock_receiver(id: ReceiverId) -> Option<ReachableReceiver>;
 
-        /// Writes a receiver whose version is `version`; false if there is none. A conflict if its new
-        /// name is taken.
+        /// Has a receiver left alone until a time at least.
+        fn keep_quiet(id: ReceiverId, until: DateTime<Utc>) -> ();
+
+        /// Writes a receiver whose version is `version`, and forgets that it wanted quiet; false if there is
+        /// none. A conflict if its new name is taken.
         fn update_receiver(receiver: &Receiver, secrets: &Secrets, version: i64) -> bool;
 
         /// Removes a receiver; false if there is none.

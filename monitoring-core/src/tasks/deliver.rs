@@ -131,6 +131,7 @@ mod tests {
             created_at: now,
             updated_at: now,
             version: 1,
+            quiet_until: None,
         };
         let id = NotificationId::at(now);
         let message = Message {

@@ -15,6 +15,7 @@ on_each_database!(
     a_file_read_in_again_changes_only_what_is_different,
     rules_made_otherwise_survive_being_written_out_and_read_in,
     a_group_has_the_rules_of_the_file_and_no_others,
+    rules_may_be_alike_but_for_what_they_ask,
     a_file_with_a_mistake_changes_nothing,
     metrics_that_no_rule_will_ever_find_are_named,
 );
@@ -125,6 +126,28 @@ async fn a_group_has_the_rules_of_the_file_and_no_others(database: &Database) {
     names.sort();
     let expected = [("other", "Errors"), ("web", "New")];
     assert_eq!(names, expected.map(|(group, name)| (group.to_owned(), name.to_owned())));
+}
+
+/// The best known rule file there is, kube-prometheus's, records one name with several queries.
+async fn rules_may_be_alike_but_for_what_they_ask(database: &Database) {
+    const ALIKE: &str = r#"groups: [{name: api, rules: [
+        {record: 'code:requests:increase', expr: 'sum by (code) (increase(requests{code=~"2.."}[1h]))'},
+        {record: 'code:requests:increase', expr: 'sum by (code) (increase(requests{code=~"3.."}[1h]))'},
+        {alert: Down, expr: 'up == 0'},
+        {alert: Down, expr: 'absent(up)', for: 1m}]}]"#;
+    let fixture = Fixture::start(database).await;
+    assert_eq!(import(&fixture, ALIKE).await.unwrap().created, 4);
+    assert_eq!(import(&fixture, ALIKE).await.unwrap().unchanged, 4);
+    let ids =
+        async || rules(&fixture).await.iter().map(|rule| (rule.for_seconds, rule.id)).collect::<Vec<_>>();
+    let before = ids().await;
+    let edited = import(&fixture, &ALIKE.replace("up == 0", "up < 1").replace("3..", "4..")).await.unwrap();
+    assert_eq!((edited.updated, edited.unchanged), (2, 2));
+    assert_eq!(ids().await, before, "each stays the rule it was");
+    let fewer = import(&fixture, &ALIKE.replace("{alert: Down, expr: 'up == 0'},", "")).await.unwrap();
+    assert_eq!((fewer.removed, fewer.updated, fewer.unchanged), (1, 1, 2));
+    let twins = ALIKE.replace("up == 0", "absent(up)").replace(", for: 1m", "");
+    assert!(matches!(import(&fixture, &twins).await, Err(Error::AlreadyExists { .. })));
 }
 
 async fn a_file_with_a_mistake_changes_nothing(database: &Database) {

@@ -65,6 +65,9 @@ pub(crate) struct Habits {
     /// Whether it groups and repeats by itself, and forgets what it does not hear again: it is told
     /// everything at once, every minute.
     pub is_forgetful: bool,
+    /// Whether it shows people a part of many alerts anyway, so that a message that names some and counts the
+    /// others says all of it.
+    pub is_brief: bool,
 }
 
 impl Habits {
@@ -80,6 +83,10 @@ impl Habits {
             send_resolved: receiver.send_resolved || is_forgetful,
             takes_acknowledgements: receiver.receiver_type == ReceiverType::Pagerduty,
             is_forgetful,
+            is_brief: matches!(
+                receiver.receiver_type,
+                ReceiverType::Slack | ReceiverType::Email | ReceiverType::Pagerduty
+            ),
         }
     }
 }
@@ -295,6 +302,8 @@ impl Planner<'_> {
             // The routes may ask for shorter intervals by now.
             group.next_at = group.next_at.min(now + longest);
         }
+        // Nothing was said in the future, whatever a clock said.
+        group.told_at = group.told_at.map(|told_at| told_at.min(now));
         if now >= group.next_at {
             let is_quiet = self.is_quiet(node, now);
             if !is_quiet || habits.is_forgetful {
@@ -366,8 +375,11 @@ impl Planner<'_> {
         while content.len() > 0 {
             let said = content.take(MESSAGE_ALERTS_MAX);
             self.say(group, said, content.len(), plan);
-            // To one that counts on hearing all of it, all of it is said. To others, what they have not
-            // heard is news again when the group may next speak.
+            // To one that counts on hearing all of it, all of it is said. To people, it is said how much more
+            // there is. To others, what they have not heard is news again when the group may next speak.
+            if habits.is_brief {
+                count_as_told(group, &mut content);
+            }
             if !habits.is_forgetful {
                 break;
             }
@@ -502,6 +514,15 @@ impl Planner<'_> {
             at: self.situation.now,
         }
     }
+}
+
+/// What a message has not named but counted is told with it.
+fn count_as_told(group: &mut NotificationGroup, content: &mut Content) {
+    let Content { news, known, over, .. } = std::mem::take(content);
+    for alert in over {
+        group.told.remove(&alert.fingerprint);
+    }
+    group.told.extend(news.into_iter().chain(known).map(|alert| (alert.fingerprint, alert)));
 }
 
 /// The key of a group in a form that fits everywhere: 64 hexadecimal digits, as Alertmanager makes them.

@@ -148,7 +148,8 @@ mod tests {
     use super::*;
     use crate::model::{AlertRuleId, AlertTransitionId};
 
-    const HABITS: Habits = Habits { send_resolved: true, takes_acknowledgements: false, is_forgetful: false };
+    const HABITS: Habits =
+        Habits { send_resolved: true, takes_acknowledgements: false, is_forgetful: false, is_brief: false };
 
     fn audience() -> Audience {
         let routing = json!({"receiver": "team", "group_by": ["zone"], "group_wait": "30s",

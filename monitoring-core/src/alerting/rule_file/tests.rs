@@ -192,3 +192,40 @@ fn a_file_may_be_empty() {
     assert_eq!(read("groups:\n").unwrap(), RuleFile::default());
     assert_eq!(read("groups: []").unwrap(), RuleFile::default());
 }
+
+#[test]
+fn texts_are_what_is_written() {
+    let file = "groups: [{name: g, rules: [{alert: A, expr: '1', labels: {pager: yes, version: 1.10, tier: 007, \
+                country: no, big: 1_000, hex: 0x1F, inf: .inf, none: ~, empty: '', quoted: 'null'}}]}]";
+    let groups = found(file).unwrap();
+    let labels: Vec<_> = alert(&groups[0][0]).labels.iter().collect();
+    let expected = [
+        ("big", "1_000"),
+        ("country", "no"),
+        ("empty", ""),
+        ("hex", "0x1F"),
+        ("inf", ".inf"),
+        ("none", ""),
+        ("pager", "yes"),
+        ("quoted", "null"),
+        ("tier", "007"),
+        ("version", "1.10"),
+    ];
+    assert_eq!(labels, expected);
+    let settings = RuleGroup { name: "g".to_owned(), ..RuleGroup::default() };
+    let written = to_yaml(&export([(&settings, groups[0].as_slice())]));
+    let again = found(&written).unwrap();
+    assert_eq!(alert(&again[0][0]).labels, alert(&groups[0][0]).labels, "{written}");
+}
+
+#[test]
+fn a_comment_of_a_query_ends_before_its_threshold() {
+    let rule = AlertRule {
+        query: "cpu_usage # the load".to_owned(),
+        threshold_value: Some(80.0),
+        ..alert(&found(FILE).unwrap()[0][0]).clone()
+    };
+    let settings = RuleGroup { name: "g".to_owned(), ..RuleGroup::default() };
+    let written = to_yaml(&export([(&settings, [FoundRule::Alert(rule)].as_slice())]));
+    assert_eq!(alert(&found(&written).unwrap()[0][0]).query, "(cpu_usage # the load\n) > 80", "{written}");
+}

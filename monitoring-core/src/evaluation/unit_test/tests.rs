@@ -50,6 +50,19 @@ async fn alerts_fire_and_go_when_they_should() {
 }
 
 #[tokio::test]
+async fn queries_of_texts_yield_series_in_the_order_of_the_file() {
+    let rules = "groups: [{name: g, rules: [{alert: A, expr: vector(1), annotations: \
+                 {all: '{{ range query \"up\" }}{{ .Labels.instance }} {{ end }}'}}]}]";
+    let tests = "rule_files: [rules.yml]\ntests:\n- interval: 1m\n  input_series:\n  \
+                 - {series: 'up{instance=\"b\"}', values: 1x3}\n  - {series: 'up{instance=\"a\"}', values: 1x3}\n  \
+                 - {series: 'up{instance=\"c\"}', values: 1x3}\n  alert_rule_test:\n  \
+                 - {eval_time: 2m, alertname: A, exp_alerts: [{exp_annotations: {all: 'b a c '}}]}\n";
+    let files = BTreeMap::from([("rules.yml".to_owned(), rules.to_owned())]);
+    let report = test_rules(tests, &files, &Limits::default(), &QueryLimits::default()).await.unwrap();
+    assert!(report.is_success(), "{report}");
+}
+
+#[tokio::test]
 async fn queries_see_what_rules_record_and_alerts_are() {
     let report = tested(&with_input(
         "  promql_expr_test:\n  - {expr: 'job:up:sum', eval_time: 3m, exp_samples: [{labels: 'job:up:sum{job=\"a\"}', value: 1}]}\n  \

@@ -68,6 +68,8 @@ impl<'t> World<'t> {
                 ahead.extend(value.map(|value| (n * interval, labels.clone(), value)));
             }
         }
+        // Taken from the end: of one time, in the order of the file.
+        ahead.reverse();
         ahead.sort_by_key(|(time, ..)| std::cmp::Reverse(*time));
         let external_labels =
             test.external_labels.iter().map(|(name, text)| (name.as_str(), text.0.as_str()));

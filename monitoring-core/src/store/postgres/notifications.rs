@@ -163,7 +163,8 @@ impl NotificationStore for Postgres<'_> {
                                OR due.claimed_until <= clock_timestamp())
                          ORDER BY due.next_attempt_at
                          LIMIT 1) AS since
-                 FROM monitoring.notification_receivers AS receiver) AS waiting
+                 FROM monitoring.notification_receivers AS receiver
+                 WHERE receiver.quiet_until IS NULL OR receiver.quiet_until <= $1) AS waiting
              WHERE since IS NOT NULL
              ORDER BY since, id
              LIMIT $2",
@@ -191,6 +192,9 @@ impl NotificationStore for Postgres<'_> {
                  SELECT sequence
                  FROM monitoring.notifications AS due
                  WHERE receiver_id = $1 AND status = 'pending' AND next_attempt_at <= $3
+                   AND NOT EXISTS (
+                       SELECT 1 FROM monitoring.notification_receivers
+                       WHERE id = $1 AND quiet_until > $3)
                    AND (claimed_until IS NULL
                        OR claimed_until <= clock_timestamp())
                    AND NOT EXISTS (
@@ -246,27 +250,6 @@ impl NotificationStore for Postgres<'_> {
                 .execute(&mut *self.connection)
                 .await?;
         Ok(done.rows_affected() == 1)
-    }
-
-    async fn put_off_notifications(
-        &mut self,
-        receiver: ReceiverId,
-        until: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        sqlx::query(self.sql(
-            "UPDATE monitoring.notifications
-             SET next_attempt_at = $2
-             WHERE sequence IN (
-                 SELECT sequence
-                 FROM monitoring.notifications
-                 WHERE receiver_id = $1 AND status = 'pending' AND next_attempt_at < $2
-                 FOR UPDATE SKIP LOCKED)",
-        ))
-        .bind(receiver.into_uuid())
-        .bind(until)
-        .execute(&mut *self.connection)
-        .await?;
-        Ok(())
     }
 
     async fn insert_attempt(

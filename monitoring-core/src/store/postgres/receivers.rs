@@ -1,5 +1,6 @@
 //! Receivers of notifications.
 
+use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -36,7 +37,7 @@ impl ReceiverStore for Postgres<'_> {
     }
 
     async fn receiver(&mut self, id: ReceiverId) -> Result<Option<Receiver>, StoreError> {
-        let row = sqlx::query(self.sql("SELECT id, name, receiver_type, config, send_resolved, created_by, created_at, updated_at, version
+        let row = sqlx::query(self.sql("SELECT id, name, receiver_type, config, send_resolved, created_by, created_at, updated_at, version, quiet_until
              FROM monitoring.notification_receivers
              WHERE id = $1"))
             .bind(id.into_uuid())
@@ -46,7 +47,7 @@ impl ReceiverStore for Postgres<'_> {
     }
 
     async fn receivers(&mut self, page: &Page) -> Result<Slice<Receiver>, StoreError> {
-        let rows = sqlx::query(self.sql("SELECT id, name, receiver_type, config, send_resolved, created_by, created_at, updated_at, version
+        let rows = sqlx::query(self.sql("SELECT id, name, receiver_type, config, send_resolved, created_by, created_at, updated_at, version, quiet_until
              FROM monitoring.notification_receivers
              WHERE ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2))
              ORDER BY created_at DESC, id DESC
@@ -67,7 +68,7 @@ impl ReceiverStore for Postgres<'_> {
     async fn reachable_receiver(&mut self, id: ReceiverId) -> Result<Option<ReachableReceiver>, StoreError> {
         let row = sqlx::query(self.sql(
             "SELECT id, name, receiver_type, config, secrets, send_resolved, created_by, created_at,
-                    updated_at, version
+                    updated_at, version, quiet_until
              FROM monitoring.notification_receivers
              WHERE id = $1",
         ))
@@ -80,7 +81,7 @@ impl ReceiverStore for Postgres<'_> {
     async fn lock_receiver(&mut self, id: ReceiverId) -> Result<Option<ReachableReceiver>, StoreError> {
         let row = sqlx::query(self.sql(
             "SELECT id, name, receiver_type, config, secrets, send_resolved, created_by, created_at,
-                    updated_at, version
+                    updated_at, version, quiet_until
              FROM monitoring.notification_receivers
              WHERE id = $1
              FOR UPDATE",
@@ -89,6 +90,19 @@ impl ReceiverStore for Postgres<'_> {
         .fetch_optional(&mut *self.connection)
         .await?;
         row.as_ref().map(reachable).transpose()
+    }
+
+    async fn keep_quiet(&mut self, id: ReceiverId, until: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query(self.sql(
+            "UPDATE monitoring.notification_receivers
+             SET quiet_until = $2
+             WHERE id = $1 AND (quiet_until IS NULL OR quiet_until < $2)",
+        ))
+        .bind(id.into_uuid())
+        .bind(until)
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
     }
 
     async fn update_receiver(
@@ -100,7 +114,7 @@ impl ReceiverStore for Postgres<'_> {
         let done = sqlx::query(self.sql(
             "UPDATE monitoring.notification_receivers
              SET name = $3, receiver_type = $4, config = $5, secrets = $6, send_resolved = $7,
-                 updated_at = $8, version = $9
+                 updated_at = $8, version = $9, quiet_until = NULL
              WHERE id = $1 AND version = $2",
         ))
         .bind(receiver.id.into_uuid())
@@ -140,6 +154,7 @@ fn receiver(row: &PgRow) -> Result<Receiver, StoreError> {
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
         version: row.try_get("version")?,
+        quiet_until: row.try_get("quiet_until")?,
     })
 }
 

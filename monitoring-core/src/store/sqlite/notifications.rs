@@ -157,7 +157,8 @@ impl NotificationStore for Sqlite<'_> {
                                OR due.claimed_until <= CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER))
                          ORDER BY due.next_attempt_at
                          LIMIT 1) AS since
-                 FROM monitoring_notification_receivers AS receiver) AS waiting
+                 FROM monitoring_notification_receivers AS receiver
+                 WHERE receiver.quiet_until IS NULL OR receiver.quiet_until <= ?1) AS waiting
              WHERE since IS NOT NULL
              ORDER BY since, id
              LIMIT ?2",
@@ -185,6 +186,9 @@ impl NotificationStore for Sqlite<'_> {
                  SELECT sequence
                  FROM monitoring_notifications AS due
                  WHERE receiver_id = ?1 AND status = 'pending' AND next_attempt_at <= ?3
+                   AND NOT EXISTS (
+                       SELECT 1 FROM monitoring_notification_receivers
+                       WHERE id = ?1 AND quiet_until > ?3)
                    AND (claimed_until IS NULL
                        OR claimed_until <= CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER))
                    AND NOT EXISTS (
@@ -239,23 +243,6 @@ impl NotificationStore for Sqlite<'_> {
             .execute(&mut *self.connection)
             .await?;
         Ok(done.rows_affected() == 1)
-    }
-
-    async fn put_off_notifications(
-        &mut self,
-        receiver: ReceiverId,
-        until: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE monitoring_notifications
-             SET next_attempt_at = ?2
-             WHERE receiver_id = ?1 AND status = 'pending' AND next_attempt_at < ?2",
-        )
-        .bind(receiver.into_uuid())
-        .bind(to_micros(until))
-        .execute(&mut *self.connection)
-        .await?;
-        Ok(())
     }
 
     async fn insert_attempt(

@@ -1,11 +1,12 @@
 //! Receivers of notifications.
 
+use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Sqlite, time};
+use super::{Sqlite, optional_time, time};
 use crate::model::{Cursor, Page, ReachableReceiver, Receiver, ReceiverId, Secrets, Slice, to_micros};
 use crate::store::StoreError;
 use crate::store::receivers::ReceiverStore;
@@ -38,7 +39,7 @@ impl ReceiverStore for Sqlite<'_> {
     }
 
     async fn receiver(&mut self, id: ReceiverId) -> Result<Option<Receiver>, StoreError> {
-        let row = sqlx::query("SELECT id, name, receiver_type, config, send_resolved, created_by, created_at, updated_at, version
+        let row = sqlx::query("SELECT id, name, receiver_type, config, send_resolved, created_by, created_at, updated_at, version, quiet_until
              FROM monitoring_notification_receivers
              WHERE id = ?1")
             .bind(id.into_uuid())
@@ -48,7 +49,7 @@ impl ReceiverStore for Sqlite<'_> {
     }
 
     async fn receivers(&mut self, page: &Page) -> Result<Slice<Receiver>, StoreError> {
-        let rows = sqlx::query("SELECT id, name, receiver_type, config, send_resolved, created_by, created_at, updated_at, version
+        let rows = sqlx::query("SELECT id, name, receiver_type, config, send_resolved, created_by, created_at, updated_at, version, quiet_until
              FROM monitoring_notification_receivers
              WHERE (?1 IS NULL OR (created_at, id) < (?1, ?2))
              ORDER BY created_at DESC, id DESC
@@ -69,7 +70,7 @@ impl ReceiverStore for Sqlite<'_> {
     async fn reachable_receiver(&mut self, id: ReceiverId) -> Result<Option<ReachableReceiver>, StoreError> {
         let row = sqlx::query(
             "SELECT id, name, receiver_type, config, secrets, send_resolved, created_by, created_at,
-                    updated_at, version
+                    updated_at, version, quiet_until
              FROM monitoring_notification_receivers
              WHERE id = ?1",
         )
@@ -84,6 +85,19 @@ impl ReceiverStore for Sqlite<'_> {
         self.reachable_receiver(id).await
     }
 
+    async fn keep_quiet(&mut self, id: ReceiverId, until: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE monitoring_notification_receivers
+             SET quiet_until = ?2
+             WHERE id = ?1 AND (quiet_until IS NULL OR quiet_until < ?2)",
+        )
+        .bind(id.into_uuid())
+        .bind(to_micros(until))
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
     async fn update_receiver(
         &mut self,
         receiver: &Receiver,
@@ -93,7 +107,7 @@ impl ReceiverStore for Sqlite<'_> {
         let done = sqlx::query(
             "UPDATE monitoring_notification_receivers
              SET name = ?3, receiver_type = ?4, config = ?5, secrets = ?6, send_resolved = ?7,
-                 updated_at = ?8, version = ?9
+                 updated_at = ?8, version = ?9, quiet_until = NULL
              WHERE id = ?1 AND version = ?2",
         )
         .bind(receiver.id.into_uuid())
@@ -133,6 +147,7 @@ fn receiver(row: &SqliteRow) -> Result<Receiver, StoreError> {
         created_at: time(row, "created_at", TABLE, key)?,
         updated_at: time(row, "updated_at", TABLE, key)?,
         version: row.try_get("version")?,
+        quiet_until: optional_time(row, "quiet_until", TABLE, key)?,
     })
 }
 

@@ -17,6 +17,7 @@ on_each_database!(
     a_query_that_names_the_ends_of_its_range_is_asked_step_by_step,
     a_span_that_makes_no_sense_is_refused,
     what_held_before_the_start_is_no_news,
+    what_is_kept_firing_or_was_resolved_before_the_start_is_known,
 );
 
 /// A sequence that looks random and is the same every time.
@@ -65,7 +66,7 @@ async fn a_backtest_agrees_with_what_happened(database: &Database) {
     }
     // A backtest begins a while before its start, where the rules were not there yet.
     for n in ["0", "1", "2", "3"] {
-        past(&run, &[("__name__", "x"), ("n", n), ("zone", if n < "2" { "a" } else { "b" })], &[0.0; 8])
+        past(&run, &[("__name__", "x"), ("n", n), ("zone", if n < "2" { "a" } else { "b" })], &[0.0; 25])
             .await;
     }
     let (start, mut dice) = (run.now(), Dice(1));
@@ -255,4 +256,29 @@ async fn what_held_before_the_start_is_no_news(database: &Database) {
     past(&run, &[("__name__", "x")], &[6.0, 6.0, 6.0, 6.0, 0.0]).await;
     let report = backtest(&run, id, json!({}), 2).await.unwrap();
     assert_eq!(told(&report.transitions), "fr");
+}
+
+async fn what_is_kept_firing_or_was_resolved_before_the_start_is_known(database: &Database) {
+    let run = Run::start(database).await;
+    let rule = run.rule(json!({"name": "a", "query": "x > 5", "for": "3m", "keep_firing_for": "6m"})).await;
+    // The first fires at the beginning and is kept firing by one minute in seven, then ends; the second ends
+    // before the backtest begins, and comes back.
+    let kept = |minute: i64| minute < 4 || minute % 7 == 0 && minute < 120;
+    let back = |minute: i64| (80..90).contains(&minute) || minute >= 110;
+    for minute in 0..135 {
+        let value = |holds: bool| if holds { 9.0 } else { 0.0 };
+        let samples =
+            [("x", &[("n", "1")][..], value(kept(minute))), ("x", &[("n", "2")], value(back(minute)))];
+        run.minute(&samples).await;
+    }
+    let live = run.history(rule.id).await;
+    let start = run.now() - TimeDelta::minutes(30);
+    let mut span = BacktestSpanRequest::default();
+    (span.start_time, span.end_time) = (Some(start), Some(run.now()));
+    let report = services::backtest(run.fixture.monitoring.promql(), rule, &span).await.unwrap();
+    let live: Vec<_> = live.into_iter().filter(|change| change.at >= start).collect();
+    assert_eq!(told(&live), "rp pf fr");
+    assert_eq!(comparable(&report.transitions), comparable(&live));
+    let firing = report.alerts.iter().find(|alert| alert.labels.value("n") == Some("1")).unwrap();
+    assert_eq!((firing.spans[0].state, firing.spans[0].start_time), (AlertState::Firing, report.start_time));
 }

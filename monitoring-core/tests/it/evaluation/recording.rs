@@ -12,6 +12,7 @@ use crate::support::database::{Database, on_each_database};
 
 on_each_database!(
     what_a_rule_gives_is_a_metric,
+    what_cannot_be_stored_is_the_rules_error,
     a_recorded_series_ends_with_its_cause,
     a_series_ends_with_its_rule,
     a_rule_sees_what_one_before_it_recorded,
@@ -35,6 +36,23 @@ async fn what_a_rule_gives_is_a_metric(database: &Database) {
     let view = services::recording_rule(&mut run.fixture.conn().await, rule.id).await.unwrap();
     assert_eq!((view.health, view.last_error), (RuleHealth::Ok, None));
     assert!(view.last_evaluation.is_some());
+}
+
+async fn what_cannot_be_stored_is_the_rules_error(database: &Database) {
+    let run = Run::start(database).await;
+    let counted = json!({"name": "seen_total", "metric_type": "counter", "value": 1.0});
+    let counted = serde_json::from_value(counted).unwrap();
+    services::create_metric(&mut run.fixture.conn().await, counted).await.unwrap();
+    let [bad, good] = [
+        record(&run, json!({"record": "seen_total", "query": "x", "labels": {"by": "rule"}})).await,
+        record(&run, json!({"record": "other", "query": "x"})).await,
+    ];
+    run.minute(&[("x", &[], 1.0)]).await;
+    let view = async |id| services::recording_rule(&mut run.fixture.conn().await, id).await.unwrap();
+    let (bad, good) = (view(bad.id).await, view(good.id).await);
+    assert_eq!((bad.health, good.health), (RuleHealth::Error, RuleHealth::Ok));
+    assert!(bad.last_error.as_deref().unwrap().starts_with("seen_total "), "{:?}", bad.last_error);
+    assert_eq!(run.query("other").await.len(), 1, "the others are stored");
 }
 
 async fn a_recorded_series_ends_with_its_cause(database: &Database) {
@@ -101,7 +119,7 @@ async fn a_recording_rule_is_checked_changed_and_removed(database: &Database) {
     }
     let request = serde_json::from_value(json!({"record": "r", "query": "x"})).unwrap();
     let rule = services::create_recording_rule(conn, request, None).await.unwrap();
-    let same = serde_json::from_value(json!({"record": "r", "query": "y"})).unwrap();
+    let same = serde_json::from_value(json!({"record": "r", "query": "x"})).unwrap();
     let taken = services::create_recording_rule(conn, same, None).await.unwrap_err();
     assert!(matches!(taken, Error::AlreadyExists { .. }), "{taken}");
     let change = UpdateRecordingRuleRequest { query: Some("y".to_owned()), ..Default::default() };

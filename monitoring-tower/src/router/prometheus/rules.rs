@@ -6,7 +6,7 @@ use axum::extract::State;
 use chrono::{DateTime, SecondsFormat, Utc};
 use monitoring_core::{
     AlertInstance, AlertRuleView, AlertState, GroupedRule, Labels, RecordingRuleView, RuleGroupView,
-    RuleHealth, Selector, services,
+    RuleHealth, RuleLabels, Selector, services,
 };
 use serde_json::{Value, json};
 
@@ -83,11 +83,12 @@ impl Filter {
         }
         let rule = |rule: &GroupedRule| {
             let labels = labels(rule, &view.group.labels);
+            let borne: Labels = labels.iter().collect();
             let (is_wanted, name) = match rule {
                 GroupedRule::Alerting(view, _) => (self.is_wanted[0], &view.rule.name),
                 GroupedRule::Recording(view) => (self.is_wanted[1], &view.rule.record),
             };
-            let matches = self.selectors.is_empty() || self.selectors.iter().any(|one| one.accepts(&labels));
+            let matches = self.selectors.is_empty() || self.selectors.iter().any(|one| one.accepts(&borne));
             (is_wanted && is_among(&self.names, name) && matches).then(|| match rule {
                 GroupedRule::Alerting(view, query) => alerting(view, query, &labels, self.with_alerts),
                 GroupedRule::Recording(view) => recording(view, &labels),
@@ -109,7 +110,7 @@ impl Filter {
 }
 
 /// The labels a rule gives what comes of it.
-fn labels(rule: &GroupedRule, of_group: &Labels) -> Labels {
+fn labels(rule: &GroupedRule, of_group: &RuleLabels) -> RuleLabels {
     let mut labels = of_group.clone();
     match rule {
         GroupedRule::Alerting(view, _) => {
@@ -125,7 +126,7 @@ fn labels(rule: &GroupedRule, of_group: &Labels) -> Labels {
     labels
 }
 
-fn alerting(view: &AlertRuleView, query: &str, labels: &Labels, with_alerts: bool) -> Value {
+fn alerting(view: &AlertRuleView, query: &str, labels: &RuleLabels, with_alerts: bool) -> Value {
     let AlertRuleView { rule, status } = view;
     let active = status.alerts.iter().filter(|alert| alert.state != AlertState::Resolved);
     let mut value = json!({
@@ -148,7 +149,7 @@ fn alerting(view: &AlertRuleView, query: &str, labels: &Labels, with_alerts: boo
     value
 }
 
-fn recording(view: &RecordingRuleView, labels: &Labels) -> Value {
+fn recording(view: &RecordingRuleView, labels: &RuleLabels) -> Value {
     let mut value = json!({
         "name": view.rule.record,
         "query": view.rule.query,

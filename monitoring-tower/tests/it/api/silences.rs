@@ -58,6 +58,7 @@ async fn a_silence_that_would_hide_everything_is_refused(service: &Service) {
         (json!({"duration": null}), vec!["ends_at"]),
         (json!({"ends_at": "2020-01-01T00:00:00Z", "duration": null}), vec!["ends_at"]),
         (json!({"duration": "soon"}), vec!["duration"]),
+        (json!({"ends_at": "+010000-01-01T00:00:00Z", "duration": null}), vec!["ends_at"]),
     ] {
         let answer = service.post("/silences", MODERATOR, with(change.clone())).await;
         assert_eq!(answer.invalid_fields(), fields, "{change}: {}", answer.text());
@@ -80,14 +81,18 @@ async fn a_change_of_matchers_ends_one_silence_and_begins_another(service: &Serv
 }
 
 async fn a_rules_alerts_can_be_silenced_at_once(service: &Service) {
-    let rule = json!({"name": "High CPU", "query": "cpu_usage > 80", "severity": "high",
+    let group = json!({"labels": {"team": "all", "site": "north"}});
+    service.put("/rule-groups/cpu", MODERATOR, group).await.data();
+    let rule = json!({"name": "High CPU", "query": "cpu_usage > 80", "severity": "high", "group": "cpu",
         "labels": {"team": "core", "zone": "{{ $labels.zone }}"}});
     let rule = service.post("/alerts", MODERATOR, rule).await.data();
     let path = format!("/alerts/{}/silence", rule["id"].as_str().unwrap());
     let body = json!({"duration": "1h", "comment": "known", "matchers": ["host=\"a\""]});
     let silence = service.post(&path, MODERATOR, body.clone()).await.data();
-    // Rules may share a name; they differ by what labels they give.
-    let matchers = json!(["alertname=\"High CPU\"", "team=\"core\"", "severity=\"high\"", "host=\"a\""]);
+    // Rules may share a name; they differ by what labels they and their groups give.
+    let matchers =
+        ["alertname=\"High CPU\"", "site=\"north\"", "team=\"core\"", "severity=\"high\"", "host=\"a\""];
+    let matchers = json!(matchers);
     assert_eq!(silence["matchers"], matchers);
     let missing = "/alerts/00000000-0000-7000-8000-000000000001/silence";
     service.post(missing, MODERATOR, body).await.problem(StatusCode::NOT_FOUND, "not_found");

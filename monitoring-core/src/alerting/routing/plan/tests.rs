@@ -31,7 +31,8 @@ struct Settled {
     until: DateTime<Utc>,
 }
 
-const USUAL: Habits = Habits { send_resolved: true, takes_acknowledgements: false, is_forgetful: false };
+const USUAL: Habits =
+    Habits { send_resolved: true, takes_acknowledgements: false, is_forgetful: false, is_brief: false };
 
 impl World {
     fn new(routing: Value) -> Self {

@@ -10,6 +10,7 @@ on_both_databases! {
     a_receiver_that_hangs_holds_up_no_other
     a_refusal_for_now_is_tried_again_and_for_good_is_not
     one_that_asks_for_time_gets_it_for_all_its_messages
+    one_that_asked_for_time_and_is_changed_is_tried_at_once
     a_notifier_that_panics_ends_nothing_else
     what_is_sent_again_has_the_same_id_and_nothing_else_has
     the_hosts_own_way_is_used
@@ -165,9 +166,30 @@ async fn one_that_asks_for_time_gets_it_for_all_its_messages(world: World) {
     assert_eq!(world.decide(&alerts).await, 20);
     assert_eq!(world.deliver().await, 8, "the others wait too");
     world.pass(99);
-    assert_eq!(world.deliver().await, 0);
+    let late: Vec<_> = alerts.into_iter().chain([world.alert("Late")]).collect();
+    assert_eq!(world.decide(&late).await, 1);
+    assert_eq!(world.deliver().await, 0, "and so does what was decided meanwhile");
     world.pass(11);
-    assert_eq!(world.deliver().await, 20);
+    assert_eq!(world.deliver().await, 21);
+}
+
+async fn one_that_asked_for_time_and_is_changed_is_tried_at_once(world: World) {
+    let listener = Listener::start(&[Says::Head("429 Slowly\r\nretry-after: 100")]).await;
+    let id = world.webhook(&listener).await;
+    world.decide(&[world.alert("Slow")]).await;
+    world.deliver().await;
+    let mut conn = world.pool.acquire(Access::Write).await.unwrap();
+    let quiet = services::receiver(&mut conn, id).await.unwrap();
+    assert!(quiet.quiet_until.unwrap() >= world.now() + TimeDelta::seconds(100));
+    let other = Listener::start(&[]).await;
+    let request = json!({"name": quiet.name, "type": "webhook", "config": {"url": other.url("/")}});
+    let changed =
+        services::update_receiver(&mut conn, id, serde_json::from_value(request).unwrap(), None).await;
+    assert_eq!(changed.unwrap().quiet_until, None);
+    drop(conn);
+    world.decide(&[world.alert("Slow"), world.alert("Slower")]).await;
+    assert_eq!(world.deliver().await, 1, "what failed waits for its own time");
+    assert_eq!(other.heard().len(), 1);
 }
 
 async fn a_notifier_that_panics_ends_nothing_else(world: World) {

@@ -34,6 +34,27 @@ fn what_does_not_fit_into_a_message_is_told_with_the_next() {
 }
 
 #[test]
+fn people_are_told_once_how_much_more_there_is() {
+    const ALL: usize = 2 * MESSAGE_ALERTS_MAX + 7;
+    let mut world = World::usual();
+    world.habits(|habits| habits.is_brief = true);
+    for instance in 0..ALL {
+        world.fire("Slow", &instance.to_string());
+    }
+    let (begin, first) = (world.now, world.next_by(30).remove(0));
+    assert_eq!((first.alerts.len(), first.truncated_alerts), (MESSAGE_ALERTS_MAX, 507));
+    let again = world.next_by(30).remove(0);
+    assert!(again.at - begin > TimeDelta::hours(3) && again.news.is_empty(), "and then not for hours");
+    for instance in 0..ALL {
+        world.resolve(&instance.to_string());
+    }
+    let end = world.next_by(30).remove(0);
+    assert_eq!((end.kind, end.alerts.len(), end.truncated_alerts), (NotificationKind::Resolved, 500, 507));
+    world.pass(600);
+    assert!(world.groups.is_empty(), "nothing stays open");
+}
+
+#[test]
 fn what_is_over_is_told_however_much_still_fires() {
     let mut world = World::usual();
     for instance in 0..MESSAGE_ALERTS_MAX + 30 {

@@ -97,3 +97,15 @@ fn a_page_that_waits_and_its_end_stay_a_pair_unless_something_ends_that_was_hear
     assert_eq!(world.waiting.len(), 0, "that of a was heard and must be closed");
     assert_eq!(instances(&end).len(), 2);
 }
+
+#[test]
+fn a_clock_that_was_ahead_holds_up_no_repetition() {
+    let mut world = World::new(json!({"receiver": "team", "group_wait": "0s", "repeat_interval": "1m"}));
+    world.fire("Slow", "a");
+    assert_eq!(world.tick().len(), 1);
+    let ahead = TimeDelta::hours(6);
+    world.groups.iter_mut().for_each(|group| group.told_at = group.told_at.map(|told_at| told_at + ahead));
+    let begin = world.now;
+    let again = world.next_by(10).remove(0);
+    assert!(again.at - begin <= TimeDelta::minutes(6), "with the next group_interval: {}", again.at - begin);
+}

@@ -73,11 +73,10 @@ pub(super) async fn attend(
     };
     let asked = known.values().chain(&attended.left).copied().collect();
     let mut locked = transaction.store().lock_incidents(&asked).await?;
-    let mut revisions = Vec::new();
+    let mut revisions = reopen(transaction, &known, &mut locked, now).await?;
     for (key, fired) in &by_group {
-        if let Some(incident) = known.get(key).and_then(|id| locked.get_mut(id))
-            && goes_on(transaction, incident, now).await?
-        {
+        let incident = known.get(key).and_then(|id| locked.get(id));
+        if incident.is_some_and(|incident| incident.status.is_unresolved()) {
             continue;
         }
         let (rule, alert) = first_of(rules, fired);
@@ -87,7 +86,7 @@ pub(super) async fn attend(
         attended.opened.push(alert.clone());
         revisions.push(revision);
     }
-    insert(transaction, revisions).await?;
+    put(transaction, revisions).await?;
     join(rules, &by_group, &known);
     if !known.is_empty() {
         transaction.store().put_incident_groups(&known).await?;
@@ -135,13 +134,9 @@ pub(super) async fn settle(
     }
     let kept_open = transaction.store().kept_open(&attended.left).await?;
     let over = attended.left.iter().filter(|id| !kept_open.contains(id)).copied().collect();
-    let mut over = transaction.store().lock_incidents(&over).await?;
-    for incident in over.values_mut() {
-        if incident.status.is_unresolved() {
-            change_status(transaction, incident, IncidentStatus::Resolved, now).await?;
-        }
-    }
-    Ok(())
+    let over = transaction.store().lock_incidents(&over).await?;
+    let over = over.values().filter(|incident| incident.status.is_unresolved());
+    put(transaction, over.filter_map(|incident| moved(incident, IncidentStatus::Resolved, now)).collect()).await
 }
 
 /// Has the timelines of new incidents say that nobody is told of what opened them, where that is so. It is called
@@ -248,54 +243,52 @@ fn first_of<'a>(rules: &'a [&mut RuleAlerts<'_>], fired: &[Fired]) -> (&'a Alert
     (rule, &alerts[&fingerprint])
 }
 
-/// Adds incidents that were opened.
-async fn insert(transaction: &mut Transaction<'_>, opened: Vec<Revision>) -> Result<(), StoreError> {
-    if opened.is_empty() {
+/// Reopens those of groups' incidents that were resolved because their alerts were, a short while ago; what a
+/// person has resolved or closed stays so.
+async fn reopen(
+    transaction: &mut Transaction<'_>,
+    known: &BTreeMap<String, IncidentId>,
+    locked: &mut BTreeMap<IncidentId, Incident>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Revision>, StoreError> {
+    let is_recent = |incident: &Incident| {
+        incident.status == IncidentStatus::Resolved
+            && incident.resolved_at.is_some_and(|at| now - at <= RESOLVED_KEPT)
+    };
+    let recent = known.values().filter(|id| locked.get(id).is_some_and(is_recent));
+    let recent: BTreeSet<_> = recent.copied().collect();
+    if recent.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut revisions = Vec::new();
+    for (id, resolved) in transaction.store().last_status_changes(&recent).await? {
+        if let Some(incident) = locked.get_mut(&id)
+            && resolved.changed_by.is_none()
+            && let Some(revision) = moved(incident, IncidentStatus::Open, now)
+        {
+            *incident = revision.incident.clone();
+            revisions.push(revision);
+        }
+    }
+    Ok(revisions)
+}
+
+/// An incident with another status.
+fn moved(incident: &Incident, status: IncidentStatus, now: DateTime<Utc>) -> Option<Revision> {
+    let request = UpdateIncidentRequest { status: Some(status), ..UpdateIncidentRequest::default() };
+    // Which status may follow which has been looked at.
+    revise(incident, request, None, now).ok().flatten()
+}
+
+/// Writes incidents as they are now, and what has changed.
+async fn put(transaction: &mut Transaction<'_>, revisions: Vec<Revision>) -> Result<(), StoreError> {
+    if revisions.is_empty() {
         return Ok(());
     }
     let (incidents, changes): (Vec<_>, Vec<_>) =
-        opened.into_iter().map(|Revision { incident, change }| (incident, change)).unzip();
-    transaction.store().insert_incidents(&incidents).await?;
+        revisions.into_iter().map(|Revision { incident, change }| (incident, change)).unzip();
+    transaction.store().put_incidents(&incidents).await?;
     transaction.store().insert_incident_changes(&changes).await
-}
-
-/// Whether the incident that was a group's goes on. One that was resolved because its alerts were, a short while
-/// ago, is open again; what a person has resolved or closed stays so.
-async fn goes_on(
-    transaction: &mut Transaction<'_>,
-    incident: &mut Incident,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    match incident.status {
-        IncidentStatus::Open | IncidentStatus::Investigating => Ok(true),
-        IncidentStatus::Closed => Ok(false),
-        IncidentStatus::Resolved => {
-            let resolved = transaction.store().last_status_change(incident.id).await?;
-            let by_a_person = resolved.is_none_or(|change| change.changed_by.is_some());
-            let is_recent = incident.resolved_at.is_some_and(|at| now - at <= RESOLVED_KEPT);
-            if by_a_person || !is_recent {
-                return Ok(false);
-            }
-            change_status(transaction, incident, IncidentStatus::Open, now).await?;
-            Ok(true)
-        }
-    }
-}
-
-async fn change_status(
-    transaction: &mut Transaction<'_>,
-    incident: &mut Incident,
-    status: IncidentStatus,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    let request = UpdateIncidentRequest { status: Some(status), ..UpdateIncidentRequest::default() };
-    // Which status may follow which has been looked at.
-    if let Ok(Some(Revision { incident: revised, change })) = revise(incident, request, None, now) {
-        transaction.store().update_incident(&revised, incident.version).await?;
-        transaction.store().insert_incident_changes(&[change]).await?;
-        *incident = revised;
-    }
-    Ok(())
 }
 
 fn request(rule: &AlertRule, alert: &AlertInstance, limits: &Limits) -> CreateIncidentRequest {

@@ -20,8 +20,8 @@ pub(crate) struct Attachment {
 super::store_trait! {
     /// Incidents and what people do with them.
     IncidentStore {
-        /// Adds incidents.
-        fn insert_incidents(incidents: &[Incident]) -> ();
+        /// Adds incidents, and writes others over those of the version before; returns how many it did.
+        fn put_incidents(incidents: &[Incident]) -> u64;
 
         /// The incident with this id.
         fn incident(id: IncidentId) -> Option<Incident>;
@@ -45,17 +45,14 @@ super::store_trait! {
         /// Incidents, the last started first.
         fn incidents(filter: &IncidentFilter, page: &Page) -> Slice<Incident>;
 
-        /// Writes an incident whose version is `version`; false if there is none.
-        fn update_incident(incident: &Incident, version: i64) -> bool;
-
         /// Adds to the histories of incidents.
         fn insert_incident_changes(changes: &[IncidentChange]) -> ();
 
         /// The history of an incident, oldest first, up to `limit` changes.
         fn incident_changes(id: IncidentId, limit: u32) -> Vec<IncidentChange>;
 
-        /// The last change of an incident's status.
-        fn last_status_change(id: IncidentId) -> Option<IncidentChange>;
+        /// The last change of the status of each of these incidents.
+        fn last_status_changes(ids: &BTreeSet<IncidentId>) -> BTreeMap<IncidentId, IncidentChange>;
 
         /// Adds a comment.
         fn insert_comment(comment: &Comment) -> ();

@@ -20,10 +20,11 @@ use crate::store::incidents::{Attachment, IncidentStore};
 use crate::store::row::Place;
 
 impl IncidentStore for Sqlite<'_> {
-    async fn insert_incidents(&mut self, incidents: &[Incident]) -> Result<(), StoreError> {
+    async fn put_incidents(&mut self, incidents: &[Incident]) -> Result<u64, StoreError> {
+        let mut put = 0;
         for incidents in incidents.chunks(ROWS_MAX) {
             let mut sql = QueryBuilder::<Database>::new(
-                "INSERT INTO monitoring_incidents
+                "INSERT INTO monitoring_incidents AS incidents
                      (id, title, description, severity, status, assigned_to, root_cause, created_by,
                       started_at, resolved_at, created_at, updated_at, version) ",
             );
@@ -42,9 +43,17 @@ impl IncidentStore for Sqlite<'_> {
                     .push_bind(to_micros(incident.updated_at))
                     .push_bind(incident.version);
             });
-            sql.build().execute(&mut *self.connection).await?;
+            sql.push(
+                " ON CONFLICT (id) DO UPDATE
+                 SET title = excluded.title, description = excluded.description, severity = excluded.severity,
+                     status = excluded.status, assigned_to = excluded.assigned_to,
+                     root_cause = excluded.root_cause, resolved_at = excluded.resolved_at,
+                     updated_at = excluded.updated_at, version = excluded.version
+                 WHERE incidents.version = excluded.version - 1",
+            );
+            put += sql.build().execute(&mut *self.connection).await?.rows_affected();
         }
-        Ok(())
+        Ok(put)
     }
 
     async fn incident(&mut self, id: IncidentId) -> Result<Option<Incident>, StoreError> {
@@ -171,29 +180,6 @@ impl IncidentStore for Sqlite<'_> {
         Ok(Slice::new(incidents, page, cursor))
     }
 
-    async fn update_incident(&mut self, incident: &Incident, version: i64) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "UPDATE monitoring_incidents
-             SET title = ?3, description = ?4, severity = ?5, status = ?6, assigned_to = ?7,
-                 root_cause = ?8, resolved_at = ?9, updated_at = ?10, version = ?11
-             WHERE id = ?1 AND version = ?2",
-        )
-        .bind(incident.id.into_uuid())
-        .bind(version)
-        .bind(&incident.title)
-        .bind(&incident.description)
-        .bind(incident.severity.as_str())
-        .bind(incident.status.as_str())
-        .bind(incident.assigned_to)
-        .bind(&incident.root_cause)
-        .bind(incident.resolved_at.map(to_micros))
-        .bind(to_micros(incident.updated_at))
-        .bind(incident.version)
-        .execute(&mut *self.connection)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
     async fn insert_incident_changes(&mut self, changes: &[IncidentChange]) -> Result<(), StoreError> {
         for changes in changes.chunks(ROWS_MAX) {
             let mut sql = QueryBuilder::<Database>::new(
@@ -231,16 +217,26 @@ impl IncidentStore for Sqlite<'_> {
         rows.iter().map(change).collect()
     }
 
-    async fn last_status_change(&mut self, id: IncidentId) -> Result<Option<IncidentChange>, StoreError> {
+    async fn last_status_changes(
+        &mut self,
+        ids: &BTreeSet<IncidentId>,
+    ) -> Result<BTreeMap<IncidentId, IncidentChange>, StoreError> {
         let query = sqlx::query(
             "SELECT incident_id, version, changed_by, changed_at, changes
-             FROM monitoring_incident_changes
-             WHERE incident_id = ?1 AND json_extract(changes, '$.status') IS NOT NULL
-             ORDER BY version DESC
-             LIMIT 1",
+             FROM json_each(?1) AS asked
+             JOIN monitoring_incident_changes ON incident_id = unhex(asked.value)
+             WHERE version = (
+                 SELECT version
+                 FROM monitoring_incident_changes
+                 WHERE incident_id = unhex(asked.value) AND json_extract(changes, '$.status') IS NOT NULL
+                 ORDER BY version DESC
+                 LIMIT 1
+             )
+             ORDER BY incident_id",
         );
-        let row = query.bind(id.into_uuid()).fetch_optional(&mut *self.connection).await?;
-        row.as_ref().map(change).transpose()
+        let query = query.bind(super::hex_ids(ids.iter().map(|id| id.into_uuid())));
+        let rows = query.fetch_all(&mut *self.connection).await?;
+        rows.iter().map(|row| change(row).map(|change| (change.incident_id, change))).collect()
     }
 
     async fn insert_comment(&mut self, comment: &Comment) -> Result<(), StoreError> {

@@ -52,6 +52,7 @@ pub(super) async fn postgres(
         script!("postgres", 14, "0014_notifications_unreached"),
         script!("postgres", 15, "0015_removed_rules"),
         script!("postgres", 16, "0016_rules_alike"),
+        script!("postgres", 17, "0017_incident_openings"),
     ];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
@@ -184,6 +185,7 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 14, "0014_notifications_unreached"),
         script!("sqlite", 15, "0015_removed_rules"),
         script!("sqlite", 16, "0016_rules_alike"),
+        script!("sqlite", 17, "0017_incident_openings"),
     ];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

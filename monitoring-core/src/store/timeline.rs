@@ -4,12 +4,14 @@
 //! the page asked for; then the rows of that one page are read. So a page costs what it shows,
 //! plus a walk over the keys before it, however many events the window holds.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::model::{
     AlertTransition, Analysis, Comment, Event, EventId, EventType, Fingerprint, IncidentChange, IncidentId,
-    Level, Page, Tags, TimelineEntry, uuid_at,
+    Labels, Level, Page, Tags, TimelineEntry, uuid_at,
 };
 
 /// Whose timeline, and which events belong to it.
@@ -111,6 +113,14 @@ impl Step {
 /// One firing of an alert: which, and when it began.
 pub(crate) type Firing = (Fingerprint, DateTime<Utc>);
 
+/// The alert that opened an incident.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Opening {
+    pub incident_id: IncidentId,
+    pub firing: Firing,
+    pub labels: Labels,
+}
+
 super::store_trait! {
     /// Timelines of incidents. The rows between two keys of a page are exactly those of the page.
     TimelineStore {
@@ -171,5 +181,14 @@ super::store_trait! {
 
         /// Adds a step to the timeline of each incident that one of these firings is or was part of.
         fn insert_step(firings: &[Firing], step: &Step) -> ();
+
+        /// Keeps what opened incidents until it is taken.
+        fn insert_openings(openings: &[Opening]) -> ();
+
+        /// What opened incidents and is kept, the oldest first, up to `limit`.
+        fn openings(limit: u32) -> Vec<Opening>;
+
+        /// Takes what opened these incidents, of those of which it is kept and nobody else is just taking it.
+        fn take_openings(incidents: &BTreeSet<IncidentId>) -> BTreeSet<IncidentId>;
     }
 }

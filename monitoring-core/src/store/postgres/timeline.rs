@@ -1,18 +1,25 @@
 //! Timelines of incidents.
 
+use std::collections::BTreeSet;
+
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{Row as _, SqlStr};
 use uuid::Uuid;
 
 use super::Postgres;
+use super::alert_instances::json;
 use super::alert_transitions::transition;
 use super::analyses::analysis;
 use super::incidents::{attached_event, change, comment};
-use crate::model::{AlertTransition, Analysis, Comment, Event, IncidentChange, IncidentId, Page};
+use crate::model::{
+    AlertTransition, Analysis, Comment, Event, Fingerprint, IncidentChange, IncidentId, Page,
+};
 use crate::store::StoreError;
 use crate::store::row::Place;
-use crate::store::timeline::{Firing, Origin, Step, TimelineEvent, TimelineKey, TimelineStore, Window};
+use crate::store::timeline::{
+    Firing, Opening, Origin, Step, TimelineEvent, TimelineKey, TimelineStore, Window,
+};
 
 impl TimelineStore for Postgres<'_> {
     async fn timeline_keys(&mut self, window: &Window, page: &Page) -> Result<Vec<TimelineKey>, StoreError> {
@@ -233,6 +240,54 @@ impl TimelineStore for Postgres<'_> {
         .await?;
         Ok(())
     }
+
+    async fn insert_openings(&mut self, openings: &[Opening]) -> Result<(), StoreError> {
+        let sql = self.sql(
+            "INSERT INTO monitoring.incident_openings (incident_id, fingerprint, fired_at, labels)
+             SELECT incident_id, fingerprint, fired_at, labels::jsonb
+             FROM UNNEST($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[])
+                 AS written (incident_id, fingerprint, fired_at, labels)",
+        );
+        let all = || openings.iter();
+        sqlx::query(sql)
+            .bind(all().map(|opening| opening.incident_id.into_uuid()).collect::<Vec<_>>())
+            .bind(all().map(|opening| opening.firing.0.as_i64()).collect::<Vec<_>>())
+            .bind(all().map(|opening| opening.firing.1).collect::<Vec<_>>())
+            .bind(all().map(|opening| json(&opening.labels)).collect::<Vec<_>>())
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
+    async fn openings(&mut self, limit: u32) -> Result<Vec<Opening>, StoreError> {
+        let sql = self.sql(
+            "SELECT incident_id, fingerprint, fired_at, labels
+             FROM monitoring.incident_openings
+             ORDER BY incident_id
+             LIMIT $1",
+        );
+        let rows = sqlx::query(sql).bind(i64::from(limit)).fetch_all(&mut *self.connection).await?;
+        rows.iter().map(opening).collect()
+    }
+
+    async fn take_openings(
+        &mut self,
+        incidents: &BTreeSet<IncidentId>,
+    ) -> Result<BTreeSet<IncidentId>, StoreError> {
+        let sql = self.sql(
+            "DELETE FROM monitoring.incident_openings
+             WHERE incident_id IN (
+                 SELECT incident_id
+                 FROM monitoring.incident_openings
+                 WHERE incident_id = ANY ($1)
+                 FOR UPDATE SKIP LOCKED
+             )
+             RETURNING incident_id",
+        );
+        let ids: Vec<_> = incidents.iter().map(|id| id.into_uuid()).collect();
+        let taken: Vec<Uuid> = sqlx::query_scalar(sql).bind(ids).fetch_all(&mut *self.connection).await?;
+        Ok(taken.into_iter().map(IncidentId::from).collect())
+    }
 }
 
 impl Postgres<'_> {
@@ -263,6 +318,13 @@ fn step(row: &PgRow) -> Result<Step, StoreError> {
     let id: Uuid = row.try_get("id")?;
     let place = Place { table: "incident_steps", row: id };
     Ok(Step { id, entry: place.json(row, "entry")? })
+}
+
+fn opening(row: &PgRow) -> Result<Opening, StoreError> {
+    let id: Uuid = row.try_get("incident_id")?;
+    let place = Place { table: "incident_openings", row: id };
+    let firing = (Fingerprint::new(row.try_get("fingerprint")?), row.try_get("fired_at")?);
+    Ok(Opening { incident_id: id.into(), firing, labels: place.json(row, "labels")? })
 }
 
 fn event(row: &PgRow) -> Result<TimelineEvent, StoreError> {

@@ -1,18 +1,25 @@
 //! Timelines of incidents.
 
-use sqlx::Row as _;
+use std::collections::BTreeSet;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
+use sqlx::{QueryBuilder, Row as _, Sqlite as Database};
 use uuid::Uuid;
 
 use super::alert_transitions::transition;
 use super::analyses::analysis;
 use super::incidents::{attached_event, change, comment};
+use super::metrics::ROWS_MAX;
 use super::{Sqlite, time};
-use crate::model::{AlertTransition, Analysis, Comment, Event, IncidentChange, IncidentId, Page, to_micros};
+use crate::model::{
+    AlertTransition, Analysis, Comment, Event, Fingerprint, IncidentChange, IncidentId, Page, to_micros,
+};
 use crate::store::StoreError;
 use crate::store::row::Place;
-use crate::store::timeline::{Firing, Origin, Step, TimelineEvent, TimelineKey, TimelineStore, Window};
+use crate::store::timeline::{
+    Firing, Opening, Origin, Step, TimelineEvent, TimelineKey, TimelineStore, Window,
+};
 
 impl TimelineStore for Sqlite<'_> {
     async fn timeline_keys(&mut self, window: &Window, page: &Page) -> Result<Vec<TimelineKey>, StoreError> {
@@ -218,6 +225,47 @@ impl TimelineStore for Sqlite<'_> {
         .await?;
         Ok(())
     }
+
+    async fn insert_openings(&mut self, openings: &[Opening]) -> Result<(), StoreError> {
+        for openings in openings.chunks(ROWS_MAX) {
+            let mut sql = QueryBuilder::<Database>::new(
+                "INSERT INTO monitoring_incident_openings (incident_id, fingerprint, fired_at, labels) ",
+            );
+            sql.push_values(openings, |mut row, opening| {
+                row.push_bind(opening.incident_id.into_uuid())
+                    .push_bind(opening.firing.0.as_i64())
+                    .push_bind(to_micros(opening.firing.1))
+                    .push_bind(Json(opening.labels.clone()));
+            });
+            sql.build().execute(&mut *self.connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn openings(&mut self, limit: u32) -> Result<Vec<Opening>, StoreError> {
+        let query = sqlx::query(
+            "SELECT incident_id, fingerprint, fired_at, labels
+             FROM monitoring_incident_openings
+             ORDER BY incident_id
+             LIMIT ?1",
+        );
+        let rows = query.bind(limit).fetch_all(&mut *self.connection).await?;
+        rows.iter().map(opening).collect()
+    }
+
+    async fn take_openings(
+        &mut self,
+        incidents: &BTreeSet<IncidentId>,
+    ) -> Result<BTreeSet<IncidentId>, StoreError> {
+        let query = sqlx::query_scalar(
+            "DELETE FROM monitoring_incident_openings
+             WHERE incident_id IN (SELECT unhex(value) FROM json_each(?1))
+             RETURNING incident_id",
+        );
+        let query = query.bind(super::hex_ids(incidents.iter().map(|id| id.into_uuid())));
+        let taken: Vec<Uuid> = query.fetch_all(&mut *self.connection).await?;
+        Ok(taken.into_iter().map(IncidentId::from).collect())
+    }
 }
 
 impl Sqlite<'_> {
@@ -249,6 +297,14 @@ fn step(row: &SqliteRow) -> Result<Step, StoreError> {
     let id: Uuid = row.try_get("id")?;
     let place = Place { table: "monitoring_incident_steps", row: id };
     Ok(Step { id, entry: place.json(row, "entry")? })
+}
+
+fn opening(row: &SqliteRow) -> Result<Opening, StoreError> {
+    const TABLE: &str = "monitoring_incident_openings";
+    let id: Uuid = row.try_get("incident_id")?;
+    let place = Place { table: TABLE, row: id };
+    let firing = (Fingerprint::new(row.try_get("fingerprint")?), time(row, "fired_at", TABLE, id)?);
+    Ok(Opening { incident_id: id.into(), firing, labels: place.json(row, "labels")? })
 }
 
 fn event(row: &SqliteRow) -> Result<TimelineEvent, StoreError> {

@@ -126,7 +126,8 @@ pub(super) async fn settle(
     let over = left.iter().filter(|id| !kept_open.contains(id)).copied().collect();
     let over = transaction.store().lock_incidents(&over).await?;
     let over = over.values().filter(|incident| incident.status.is_unresolved());
-    put(transaction, over.filter_map(|incident| moved(incident, IncidentStatus::Resolved, now)).collect()).await
+    put(transaction, over.filter_map(|incident| moved(incident, IncidentStatus::Resolved, now)).collect())
+        .await
 }
 
 /// Incidents that alerts of a rule have left, and that may be resolved for it.

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
+use super::StoreError;
+use super::row::{Place, StoredRow};
 use crate::model::{
     Comment, Event, EventId, Incident, IncidentChange, IncidentFilter, IncidentId, Page, Slice,
 };
@@ -13,8 +16,8 @@ use crate::model::{
 pub(crate) struct Attachment {
     pub incident_id: IncidentId,
     pub event: Event,
-    pub attached_by: Option<uuid::Uuid>,
-    pub attached_at: chrono::DateTime<chrono::Utc>,
+    pub attached_by: Option<Uuid>,
+    pub attached_at: DateTime<Utc>,
 }
 
 super::store_trait! {
@@ -72,4 +75,51 @@ super::store_trait! {
         /// Detaches an event; false if it is not attached.
         fn delete_attachment(id: IncidentId, event: EventId) -> bool;
     }
+}
+
+pub(super) fn incident(row: &impl StoredRow) -> Result<Incident, StoreError> {
+    let id: Uuid = row.read("id")?;
+    let place = Place { table: "incidents", row: id };
+    Ok(Incident {
+        id: id.into(),
+        title: row.read("title")?,
+        description: row.read("description")?,
+        severity: place.name(row, "severity")?,
+        status: place.name(row, "status")?,
+        assigned_to: row.read("assigned_to")?,
+        root_cause: row.read("root_cause")?,
+        created_by: row.read("created_by")?,
+        started_at: place.time(row, "started_at")?,
+        resolved_at: place.optional_time(row, "resolved_at")?,
+        created_at: place.time(row, "created_at")?,
+        updated_at: place.time(row, "updated_at")?,
+        version: row.read("version")?,
+    })
+}
+
+pub(super) fn change(row: &impl StoredRow) -> Result<IncidentChange, StoreError> {
+    let id: Uuid = row.read("incident_id")?;
+    Ok(IncidentChange {
+        incident_id: id.into(),
+        version: row.read("version")?,
+        changed_by: row.read("changed_by")?,
+        changed_at: Place { table: "incident_changes", row: id }.time(row, "changed_at")?,
+        changes: row.read("changes")?,
+    })
+}
+
+pub(super) fn comment(row: &impl StoredRow) -> Result<Comment, StoreError> {
+    let id: Uuid = row.read("id")?;
+    Ok(Comment {
+        id: id.into(),
+        incident_id: row.read::<Uuid>("incident_id")?.into(),
+        author: row.read("author")?,
+        body: row.read("body")?,
+        created_at: Place { table: "incident_comments", row: id }.time(row, "created_at")?,
+    })
+}
+
+pub(super) fn attached_event(row: &impl StoredRow) -> Result<Event, StoreError> {
+    let place = Place { table: "incident_events", row: row.read::<Uuid>("event_id")? };
+    place.json(row, "event")
 }

@@ -14,8 +14,7 @@ use crate::model::{
     Comment, Cursor, Event, EventId, Incident, IncidentChange, IncidentFilter, IncidentId, Page, Slice,
 };
 use crate::store::StoreError;
-use crate::store::incidents::{Attachment, IncidentStore};
-use crate::store::row::Place;
+use crate::store::incidents::{Attachment, IncidentStore, attached_event, change, comment, incident};
 
 impl IncidentStore for Postgres<'_> {
     async fn put_incidents(&mut self, incidents: &[Incident]) -> Result<u64, StoreError> {
@@ -359,49 +358,4 @@ fn incidents_of_groups(rows: &[PgRow]) -> Result<BTreeMap<String, IncidentId>, S
         }
     }
     Ok(incidents)
-}
-
-fn incident(row: &PgRow) -> Result<Incident, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    let place = Place { table: "incidents", row: id };
-    Ok(Incident {
-        id: id.into(),
-        title: row.try_get("title")?,
-        description: row.try_get("description")?,
-        severity: place.name(row, "severity")?,
-        status: place.name(row, "status")?,
-        assigned_to: row.try_get("assigned_to")?,
-        root_cause: row.try_get("root_cause")?,
-        created_by: row.try_get("created_by")?,
-        started_at: row.try_get("started_at")?,
-        resolved_at: row.try_get("resolved_at")?,
-        created_at: row.try_get("created_at")?,
-        updated_at: row.try_get("updated_at")?,
-        version: row.try_get("version")?,
-    })
-}
-
-pub(super) fn change(row: &PgRow) -> Result<IncidentChange, StoreError> {
-    Ok(IncidentChange {
-        incident_id: row.try_get::<Uuid, _>("incident_id")?.into(),
-        version: row.try_get("version")?,
-        changed_by: row.try_get("changed_by")?,
-        changed_at: row.try_get("changed_at")?,
-        changes: row.try_get("changes")?,
-    })
-}
-
-pub(super) fn comment(row: &PgRow) -> Result<Comment, StoreError> {
-    Ok(Comment {
-        id: row.try_get::<Uuid, _>("id")?.into(),
-        incident_id: row.try_get::<Uuid, _>("incident_id")?.into(),
-        author: row.try_get("author")?,
-        body: row.try_get("body")?,
-        created_at: row.try_get("created_at")?,
-    })
-}
-
-pub(super) fn attached_event(row: &PgRow) -> Result<Event, StoreError> {
-    let place = Place { table: "incident_events", row: row.try_get::<Uuid, _>("event_id")? };
-    place.json(row, "event")
 }

@@ -9,15 +9,14 @@ use sqlx::types::Json;
 use sqlx::{QueryBuilder, Row as _, Sqlite as Database};
 use uuid::Uuid;
 
+use super::Sqlite;
 use super::metrics::ROWS_MAX;
-use super::{Sqlite, time};
 use crate::model::{
     Comment, Cursor, Event, EventId, Incident, IncidentChange, IncidentFilter, IncidentId, Page, Slice,
     to_micros,
 };
 use crate::store::StoreError;
-use crate::store::incidents::{Attachment, IncidentStore};
-use crate::store::row::Place;
+use crate::store::incidents::{Attachment, IncidentStore, attached_event, change, comment, incident};
 
 impl IncidentStore for Sqlite<'_> {
     async fn put_incidents(&mut self, incidents: &[Incident]) -> Result<u64, StoreError> {
@@ -338,54 +337,4 @@ fn incidents_of_groups(rows: &[SqliteRow]) -> Result<BTreeMap<String, IncidentId
         }
     }
     Ok(incidents)
-}
-
-fn incident(row: &SqliteRow) -> Result<Incident, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    let place = Place { table: "monitoring_incidents", row: id };
-    Ok(Incident {
-        id: id.into(),
-        title: row.try_get("title")?,
-        description: row.try_get("description")?,
-        severity: place.name(row, "severity")?,
-        status: place.name(row, "status")?,
-        assigned_to: row.try_get("assigned_to")?,
-        root_cause: row.try_get("root_cause")?,
-        created_by: row.try_get("created_by")?,
-        started_at: time(row, "started_at", "monitoring_incidents", id)?,
-        resolved_at: row
-            .try_get::<Option<i64>, _>("resolved_at")?
-            .map(|_| time(row, "resolved_at", "monitoring_incidents", id))
-            .transpose()?,
-        created_at: time(row, "created_at", "monitoring_incidents", id)?,
-        updated_at: time(row, "updated_at", "monitoring_incidents", id)?,
-        version: row.try_get("version")?,
-    })
-}
-
-pub(super) fn change(row: &SqliteRow) -> Result<IncidentChange, StoreError> {
-    let incident_id: Uuid = row.try_get("incident_id")?;
-    Ok(IncidentChange {
-        incident_id: incident_id.into(),
-        version: row.try_get("version")?,
-        changed_by: row.try_get("changed_by")?,
-        changed_at: time(row, "changed_at", "monitoring_incident_changes", incident_id)?,
-        changes: row.try_get("changes")?,
-    })
-}
-
-pub(super) fn comment(row: &SqliteRow) -> Result<Comment, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    Ok(Comment {
-        id: id.into(),
-        incident_id: row.try_get::<Uuid, _>("incident_id")?.into(),
-        author: row.try_get("author")?,
-        body: row.try_get("body")?,
-        created_at: time(row, "created_at", "monitoring_incident_comments", id)?,
-    })
-}
-
-pub(super) fn attached_event(row: &SqliteRow) -> Result<Event, StoreError> {
-    let place = Place { table: "monitoring_incident_events", row: row.try_get::<Uuid, _>("event_id")? };
-    place.json(row, "event")
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::incidents::{attend, settle, tell_of_silences};
+use super::incidents::{attend, settle};
 use super::loaded::GONE;
 use super::series;
 use crate::alerting::routing::CompiledRouting;
@@ -89,22 +89,13 @@ pub(super) enum Committed {
     Overtaken,
 }
 
-/// What is left to be done when a batch is written.
-#[derive(Debug, Default)]
-struct Rest {
-    /// Samples that are too many for one transaction.
-    samples: Vec<(Series, f64)>,
-    /// The alerts that opened incidents.
-    opened: Vec<AlertInstance>,
-}
-
 /// Writes a batch, if nobody has overtaken the evaluation.
 pub(super) async fn commit(
     pool: &Pool,
     lease: Option<&Lease>,
     batch: &mut Batch<'_, '_>,
 ) -> Result<Committed, StoreError> {
-    let mut rest = Rest::default();
+    let mut later = Vec::new();
     let writing = async {
         let mut work = pool.begin_work(Access::Write).await?;
         let mut connection = work.connection();
@@ -112,7 +103,7 @@ pub(super) async fn commit(
         let is_ours =
             confirm(&mut transaction, lease).await? && is_where_it_was(&mut transaction, batch).await?;
         if is_ours {
-            rest = write(&mut transaction, batch).await?;
+            later = write(&mut transaction, batch).await?;
             transaction.commit().await?;
         } else {
             drop(transaction);
@@ -121,13 +112,9 @@ pub(super) async fn commit(
         Ok(if is_ours { Committed::Done } else { Committed::Overtaken })
     };
     let committed = in_time(writing).await?;
-    if let Err(error) = commit_samples(pool, lease, rest.samples, batch.group, batch.samples_at).await {
+    if let Err(error) = commit_samples(pool, lease, later, batch.group, batch.samples_at).await {
         let (group, error): (_, &dyn std::error::Error) = (batch.group, &error);
         tracing::warn!(target: "monitoring::internal", group, error, "series of rules have a gap");
-    }
-    if let Err(error) = in_time(tell_of_silences(pool, &rest.opened, batch.now)).await {
-        let (group, error): (_, &dyn std::error::Error) = (batch.group, &error);
-        tracing::warn!(target: "monitoring::internal", group, error, "timelines do not tell of silences");
     }
     Ok(committed)
 }
@@ -203,9 +190,13 @@ async fn is_where_it_was(
     Ok(true)
 }
 
-async fn write(transaction: &mut Transaction<'_>, batch: &mut Batch<'_, '_>) -> Result<Rest, StoreError> {
+/// Returns the samples that are too many for one transaction.
+async fn write(
+    transaction: &mut Transaction<'_>,
+    batch: &mut Batch<'_, '_>,
+) -> Result<Vec<(Series, f64)>, StoreError> {
     let mut of_rules: Vec<_> = batch.rules.iter_mut().filter_map(|rule| rule.alerts.as_mut()).collect();
-    let attended = attend(transaction, &mut of_rules, batch.routing, batch.now).await?;
+    let left = attend(transaction, &mut of_rules, batch.routing, batch.now).await?;
     let all = || batch.rules.iter().filter_map(|rule| rule.alerts.as_ref());
     let changed: Vec<&AlertInstance> =
         all().flat_map(|of| of.advanced.changed.iter().filter_map(|key| of.alerts.get(key))).collect();
@@ -221,7 +212,7 @@ async fn write(transaction: &mut Transaction<'_>, batch: &mut Batch<'_, '_>) -> 
     store.put_alert_values(&valued).await?;
     store.delete_alert_instances(&gone).await?;
     store.insert_transitions(&transitions).await?;
-    settle(transaction, &attended, batch.now).await?;
+    settle(transaction, &left, batch.now).await?;
     let later = samples.split_off(samples.len().min(SAMPLES_MAX));
     let refused = record(transaction, samples, batch.group, batch.samples_at).await?;
     if !refused.is_empty() {
@@ -229,7 +220,7 @@ async fn write(transaction: &mut Transaction<'_>, batch: &mut Batch<'_, '_>) -> 
     }
     let states: Vec<_> = batch.rules.iter().filter_map(|rule| rule.state.clone()).collect();
     transaction.store().put_rule_states(&states).await?;
-    Ok(Rest { samples: later, opened: attended.opened })
+    Ok(later)
 }
 
 /// Writes samples; returns the series that cannot be stored, and why.

@@ -13,6 +13,7 @@ use super::group::{GroupOutcome, GroupRun, Wanted};
 use super::known::Known;
 use super::loaded::{LoadedGroup, load, rule_revision};
 use super::schedule::at_millis;
+use super::silences::tell_of_silences;
 use crate::alerting::routing::CompiledRouting;
 use crate::error::{Error, Result};
 use crate::model::AlertRuleId;
@@ -27,7 +28,7 @@ const GROUPS_AT_ONCE: usize = 3;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often to look whether rules have changed, and at most how long to wait for what is due.
 const LOOK: Duration = Duration::from_secs(1);
-/// What reading the rules may take.
+/// What reading the rules, or telling of silences, may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 /// No pause is shorter.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
@@ -75,6 +76,7 @@ impl Evaluator {
         let mut running = FuturesUnordered::new();
         // What runs goes on while rules are read: it may hold the very connection that reading needs.
         let mut reading = Box::pin(self.read_after(Duration::ZERO));
+        let mut telling = Box::pin(self.tell_after(Duration::ZERO));
         let mut recording = Box::pin(self.record_error_ratios_next(lease));
         loop {
             let now = self.now();
@@ -84,6 +86,7 @@ impl Evaluator {
             tokio::select! {
                 Some(outcome) = running.next(), if !running.is_empty() => report("evaluate rules", outcome),
                 () = &mut reading => reading.set(self.read_after(LOOK)),
+                () = &mut telling => telling.set(self.tell_after(LOOK)),
                 () = &mut recording => recording.set(self.record_error_ratios_next(lease)),
                 () = tokio::time::sleep(self.pause(now)) => {}
             }
@@ -93,6 +96,21 @@ impl Evaluator {
     async fn read_after(&self, pause: Duration) {
         tokio::time::sleep(pause).await;
         report("read rules", self.refresh().await);
+    }
+
+    async fn tell_after(&self, pause: Duration) {
+        tokio::time::sleep(pause).await;
+        if std::mem::take(&mut self.known().untold) {
+            self.tell_of_silences().await;
+        }
+    }
+
+    /// Also of those of whoever opened incidents and died.
+    async fn tell_of_silences(&self) {
+        let telling = tokio::time::timeout(LOOK_TIMEOUT, tell_of_silences(&self.pool)).await;
+        let told = telling.unwrap_or_else(|_| Err(StoreError::no_answer(LOOK_TIMEOUT)));
+        self.known().untold |= told.is_err();
+        report("tell of silences", told.map_err(Error::from));
     }
 
     /// Evaluates every group whose last time has passed without an evaluation, whoever else does. One that
@@ -119,6 +137,7 @@ impl Evaluator {
             }
         }
         self.record_error_ratios(None).await;
+        self.tell_of_silences().await;
         failure.map_or(Ok(evaluated), Err)
     }
 
@@ -131,6 +150,7 @@ impl Evaluator {
             let Some(work) = self.begin(group) else { break };
             let now = at_millis(self.now().timestamp_millis());
             if let Some(evaluated) = self.evaluate(work, Wanted::Rule(id, now), None).await? {
+                self.tell_of_silences().await;
                 return Ok(Some(evaluated));
             }
         }

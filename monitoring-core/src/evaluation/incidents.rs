@@ -10,21 +10,17 @@ use chrono::{DateTime, Utc};
 
 use super::commit::RuleAlerts;
 use crate::alerting::RESOLVED_KEPT;
-use crate::alerting::routing::{CompiledRouting, Router, Silenced, dedup_key};
-use crate::incidents::{Revision, open, revise, silenced};
+use crate::alerting::routing::{CompiledRouting, Router, dedup_key};
+use crate::incidents::{Revision, open, revise};
 use crate::model::{
     AlertInstance, AlertRule, AlertState, CreateIncidentRequest, Fingerprint, Incident, IncidentId,
-    IncidentStatus, Labels, Limits, Page, Silence, SilenceFilter, UpdateIncidentRequest, cut,
+    IncidentStatus, Labels, Limits, UpdateIncidentRequest, cut,
 };
 use crate::store::alert_instances::AlertInstanceStore as _;
 use crate::store::incidents::IncidentStore as _;
 use crate::store::routing::RoutingStore as _;
-use crate::store::silences::SilenceStore as _;
-use crate::store::timeline::{Firing, TimelineStore as _};
-use crate::store::{Access, Pool, StoreError, Transaction};
-
-/// Silences that are looked at: the newest.
-const SILENCES_MAX: u32 = 20_000;
+use crate::store::timeline::{Opening, TimelineStore as _};
+use crate::store::{StoreError, Transaction};
 
 /// An alert that began to fire: the place of its rule, and which of the rule's it is.
 type Fired = (usize, Fingerprint);
@@ -43,56 +39,49 @@ impl Groups {
     }
 }
 
-/// What is to be seen to once the alerts are written.
-#[derive(Debug, Default)]
-pub(super) struct Attended {
-    /// Incidents that alerts have left.
-    left: BTreeSet<IncidentId>,
-    /// The alerts that opened one.
-    pub opened: Vec<AlertInstance>,
-}
-
-/// Has alerts that began to fire join the incident of their group, which is opened if there is none. What is left
-/// to be done is for [`settle`].
+/// Has alerts that began to fire join the incident of their group, which is opened if there is none. Returns the
+/// incidents that alerts have left, which are for [`settle`].
 pub(super) async fn attend(
     transaction: &mut Transaction<'_>,
     rules: &mut [&mut RuleAlerts<'_>],
     routing: &CompiledRouting,
     now: DateTime<Utc>,
-) -> Result<Attended, StoreError> {
+) -> Result<BTreeSet<IncidentId>, StoreError> {
     let left: BTreeSet<_> = rules.iter().flat_map(|of| left(of)).collect();
-    let mut attended = Attended { left, opened: Vec::new() };
     let fired = fired(rules);
-    if fired.is_empty() && attended.left.is_empty() {
-        return Ok(attended);
+    if fired.is_empty() && left.is_empty() {
+        return Ok(left);
     }
     let (by_group, mut known) = if fired.is_empty() {
         Grouped::default()
     } else {
         lock_groups(transaction, rules, fired, routing).await?
     };
-    let asked = known.values().chain(&attended.left).copied().collect();
+    let asked = known.values().chain(&left).copied().collect();
     let mut locked = transaction.store().lock_incidents(&asked).await?;
-    let mut revisions = Vec::new();
+    let mut revisions = reopen(transaction, &known, &mut locked, now).await?;
+    let mut openings = Vec::new();
     for (key, fired) in &by_group {
-        if let Some(incident) = known.get(key).and_then(|id| locked.get_mut(id))
-            && goes_on(transaction, incident, now).await?
-        {
+        let incident = known.get(key).and_then(|id| locked.get(id));
+        if incident.is_some_and(|incident| incident.status.is_unresolved()) {
             continue;
         }
         let (rule, alert) = first_of(rules, fired);
         let limits = &transaction.connection().context().settings.limits;
         let revision = open(request(rule, alert, limits), None, now);
         known.insert(key.clone(), revision.incident.id);
-        attended.opened.push(alert.clone());
+        openings.push(opening(revision.incident.id, alert, now));
         revisions.push(revision);
     }
-    insert(transaction, revisions).await?;
+    put(transaction, revisions).await?;
+    if !openings.is_empty() {
+        transaction.store().insert_openings(&openings).await?;
+    }
     join(rules, &by_group, &known);
     if !known.is_empty() {
         transaction.store().put_incident_groups(&known).await?;
     }
-    Ok(attended)
+    Ok(left)
 }
 
 /// Alerts that began to fire by their groups, and the incidents these have.
@@ -127,67 +116,18 @@ async fn lock_groups(
 /// are written: then whoever holds the incident sees what all others before have written.
 pub(super) async fn settle(
     transaction: &mut Transaction<'_>,
-    attended: &Attended,
+    left: &BTreeSet<IncidentId>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    if attended.left.is_empty() {
+    if left.is_empty() {
         return Ok(());
     }
-    let kept_open = transaction.store().kept_open(&attended.left).await?;
-    let over = attended.left.iter().filter(|id| !kept_open.contains(id)).copied().collect();
-    let mut over = transaction.store().lock_incidents(&over).await?;
-    for incident in over.values_mut() {
-        if incident.status.is_unresolved() {
-            change_status(transaction, incident, IncidentStatus::Resolved, now).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Has the timelines of new incidents say that nobody is told of what opened them, where that is so. It is called
-/// when these are written, so that nobody is told later because there are many silences.
-pub(super) async fn tell_of_silences(
-    pool: &Pool,
-    opened: &[AlertInstance],
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    if opened.is_empty() {
-        return Ok(());
-    }
-    let mut work = pool.begin_work(Access::Read).await?;
-    let unexpired = SilenceFilter { unexpired_at: Some(now) };
-    let silences = work.connection().store().silences(&unexpired, &Page::first(SILENCES_MAX)).await?.items;
-    work.done();
-    let hidden = hidden(&silences, opened, now);
-    if hidden.is_empty() {
-        return Ok(());
-    }
-    let mut work = pool.begin_work(Access::Write).await?;
-    let mut connection = work.connection();
-    let mut transaction = connection.begin().await?;
-    for (silence, firings) in hidden {
-        transaction.store().insert_step(&firings, &silenced(silence, silence.created_by, now)).await?;
-    }
-    transaction.commit().await?;
-    work.done();
-    Ok(())
-}
-
-/// The silences that hold, each with what it hides of these alerts.
-fn hidden<'s>(
-    silences: &'s [Silence],
-    opened: &[AlertInstance],
-    now: DateTime<Utc>,
-) -> Vec<(&'s Silence, Vec<Firing>)> {
-    let holding = Silenced::at(silences, now);
-    let mut hidden = HashMap::<_, Vec<_>>::new();
-    for alert in opened {
-        let firing = (alert.fingerprint, alert.fired_at.unwrap_or(now));
-        for silence in holding.by(&alert.labels) {
-            hidden.entry(silence).or_default().push(firing);
-        }
-    }
-    silences.iter().filter_map(|silence| Some((silence, hidden.remove(&silence.id)?))).collect()
+    let kept_open = transaction.store().kept_open(left).await?;
+    let over = left.iter().filter(|id| !kept_open.contains(id)).copied().collect();
+    let over = transaction.store().lock_incidents(&over).await?;
+    let over = over.values().filter(|incident| incident.status.is_unresolved());
+    put(transaction, over.filter_map(|incident| moved(incident, IncidentStatus::Resolved, now)).collect())
+        .await
 }
 
 /// Incidents that alerts of a rule have left, and that may be resolved for it.
@@ -248,54 +188,57 @@ fn first_of<'a>(rules: &'a [&mut RuleAlerts<'_>], fired: &[Fired]) -> (&'a Alert
     (rule, &alerts[&fingerprint])
 }
 
-/// Adds incidents that were opened.
-async fn insert(transaction: &mut Transaction<'_>, opened: Vec<Revision>) -> Result<(), StoreError> {
-    if opened.is_empty() {
+fn opening(incident_id: IncidentId, alert: &AlertInstance, now: DateTime<Utc>) -> Opening {
+    let firing = (alert.fingerprint, alert.fired_at.unwrap_or(now));
+    Opening { incident_id, firing, labels: alert.labels.clone() }
+}
+
+/// Reopens those of groups' incidents that were resolved because their alerts were, a short while ago; what a
+/// person has resolved or closed stays so.
+async fn reopen(
+    transaction: &mut Transaction<'_>,
+    known: &BTreeMap<String, IncidentId>,
+    locked: &mut BTreeMap<IncidentId, Incident>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Revision>, StoreError> {
+    let is_recent = |incident: &Incident| {
+        incident.status == IncidentStatus::Resolved
+            && incident.resolved_at.is_some_and(|at| now - at <= RESOLVED_KEPT)
+    };
+    let recent = known.values().filter(|id| locked.get(id).is_some_and(is_recent));
+    let recent: BTreeSet<_> = recent.copied().collect();
+    if recent.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut revisions = Vec::new();
+    for (id, resolved) in transaction.store().last_status_changes(&recent).await? {
+        if let Some(incident) = locked.get_mut(&id)
+            && resolved.changed_by.is_none()
+            && let Some(revision) = moved(incident, IncidentStatus::Open, now)
+        {
+            *incident = revision.incident.clone();
+            revisions.push(revision);
+        }
+    }
+    Ok(revisions)
+}
+
+/// An incident with another status.
+fn moved(incident: &Incident, status: IncidentStatus, now: DateTime<Utc>) -> Option<Revision> {
+    let request = UpdateIncidentRequest { status: Some(status), ..UpdateIncidentRequest::default() };
+    // Which status may follow which has been looked at.
+    revise(incident, request, None, now).ok().flatten()
+}
+
+/// Writes incidents as they are now, and what has changed.
+async fn put(transaction: &mut Transaction<'_>, revisions: Vec<Revision>) -> Result<(), StoreError> {
+    if revisions.is_empty() {
         return Ok(());
     }
     let (incidents, changes): (Vec<_>, Vec<_>) =
-        opened.into_iter().map(|Revision { incident, change }| (incident, change)).unzip();
-    transaction.store().insert_incidents(&incidents).await?;
+        revisions.into_iter().map(|Revision { incident, change }| (incident, change)).unzip();
+    transaction.store().put_incidents(&incidents).await?;
     transaction.store().insert_incident_changes(&changes).await
-}
-
-/// Whether the incident that was a group's goes on. One that was resolved because its alerts were, a short while
-/// ago, is open again; what a person has resolved or closed stays so.
-async fn goes_on(
-    transaction: &mut Transaction<'_>,
-    incident: &mut Incident,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    match incident.status {
-        IncidentStatus::Open | IncidentStatus::Investigating => Ok(true),
-        IncidentStatus::Closed => Ok(false),
-        IncidentStatus::Resolved => {
-            let resolved = transaction.store().last_status_change(incident.id).await?;
-            let by_a_person = resolved.is_none_or(|change| change.changed_by.is_some());
-            let is_recent = incident.resolved_at.is_some_and(|at| now - at <= RESOLVED_KEPT);
-            if by_a_person || !is_recent {
-                return Ok(false);
-            }
-            change_status(transaction, incident, IncidentStatus::Open, now).await?;
-            Ok(true)
-        }
-    }
-}
-
-async fn change_status(
-    transaction: &mut Transaction<'_>,
-    incident: &mut Incident,
-    status: IncidentStatus,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    let request = UpdateIncidentRequest { status: Some(status), ..UpdateIncidentRequest::default() };
-    // Which status may follow which has been looked at.
-    if let Ok(Some(Revision { incident: revised, change })) = revise(incident, request, None, now) {
-        transaction.store().update_incident(&revised, incident.version).await?;
-        transaction.store().insert_incident_changes(&[change]).await?;
-        *incident = revised;
-    }
-    Ok(())
 }
 
 fn request(rule: &AlertRule, alert: &AlertInstance, limits: &Limits) -> CreateIncidentRequest {

@@ -45,6 +45,8 @@ pub(super) struct Known {
     recorded: Recorded,
     /// What rules wrote that are gone.
     ended: HashMap<SeriesId, Series>,
+    /// Whether incidents may have been opened whose timelines do not tell of silences yet.
+    pub(super) untold: bool,
     /// The error ratios that were recorded the last time.
     pub(super) error_ratios: HashMap<SeriesId, Series>,
 }
@@ -66,6 +68,7 @@ impl Known {
     pub(super) fn forget_progress(&mut self) {
         self.current = None;
         self.progress.clear();
+        self.untold = true;
     }
 
     pub(super) fn replace(&mut self, loaded: Loaded, now: DateTime<Utc>) {
@@ -117,6 +120,7 @@ impl Known {
     /// A group is no longer at work. If nobody told how far it came, it must be read again.
     pub(super) fn end(&mut self, group: &str) {
         self.busy.remove(group);
+        self.untold = true;
         if !self.progress.contains_key(group) {
             self.current = None;
         }

@@ -23,6 +23,7 @@ mod retired;
 mod rule;
 mod schedule;
 mod series;
+mod silences;
 mod unit_test;
 
 pub(crate) use backtest::{Backtest, STEPS_MAX, backtest};

@@ -246,17 +246,17 @@ macro_rules! named {
 named!(NotificationKind, "firing, resolved, acknowledged, test");
 named!(NotificationStatus, "pending, sent, dead");
 
-/// A message on its way, and how far it has come.
+/// A message on its way, and how far it has come. Lists have a [`MessageSummary`] of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
-pub struct Notification {
+pub struct Notification<M = Message> {
     /// Its id.
     pub id: NotificationId,
     /// Who is told.
     pub receiver_id: ReceiverId,
     /// What is said.
-    pub message: Message,
+    pub message: M,
     /// How far it has come.
     pub status: NotificationStatus,
     /// How often it was tried.
@@ -278,7 +278,7 @@ pub struct Notification {
     pub error: Option<String>,
 }
 
-impl Notification {
+impl<M> Notification<M> {
     /// Whether the receiver has taken it, or of an e-mail some of its recipients have.
     pub(crate) fn is_heard(&self) -> bool {
         self.status == NotificationStatus::Sent || !self.unreached.is_empty()
@@ -286,32 +286,7 @@ impl Notification {
 }
 
 /// A notification as lists show it: without the alerts, of which there may be many.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[non_exhaustive]
-pub struct NotificationSummary {
-    /// Its id.
-    pub id: NotificationId,
-    /// Who is told.
-    pub receiver_id: ReceiverId,
-    /// What is said.
-    pub message: MessageSummary,
-    /// How far it has come.
-    pub status: NotificationStatus,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// When it was decided.
-    pub created_at: DateTime<Utc>,
-    /// When it is tried next, while it waits.
-    pub next_attempt_at: DateTime<Utc>,
-    /// When the receiver took it, or it was given up.
-    pub finished_at: Option<DateTime<Utc>>,
-    /// When somebody had it sent again after it was given up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revived_at: Option<DateTime<Utc>>,
-    /// What went wrong the last time.
-    pub error: Option<String>,
-}
+pub type NotificationSummary = Notification<MessageSummary>;
 
 /// A [`Message`] without its alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -362,7 +337,7 @@ pub struct NotificationAttempt {
 pub struct NotificationHistory {
     /// What it is.
     #[serde(flatten)]
-    pub notification: Notification,
+    pub notification: Notification<Message>,
     /// What was tried, the first first; the last 100.
     pub log: Vec<NotificationAttempt>,
 }

@@ -55,7 +55,7 @@ pub(crate) async fn prepare(pool: &Pool) -> Result<(), StoreError> {
 /// What one run removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RetentionReport {
-    /// Whether somebody else was writing the archive, so that nothing was removed.
+    /// Whether somebody else writes the archive, or has taken it over, so that something is left to be removed.
     pub is_busy: bool,
     pub expired: Expired,
     /// Files written of events, and of samples.

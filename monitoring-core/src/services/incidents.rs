@@ -63,7 +63,7 @@ async fn create(
     texts.finish()?;
     let Revision { incident, change } = open(request, created_by, context.settings.clock.now());
     let mut transaction = connection.begin().await?;
-    transaction.store().insert_incidents(slice::from_ref(&incident)).await?;
+    transaction.store().put_incidents(slice::from_ref(&incident)).await?;
     transaction.store().insert_incident_changes(slice::from_ref(&change)).await?;
     let states = (None::<&Incident>, &incident);
     record_audit(&mut transaction.connection(), created_by, "incident.create", incident.id, states).await?;
@@ -153,7 +153,7 @@ async fn update(
         return Ok(before);
     };
     let Revision { incident, change } = revision;
-    if !transaction.store().update_incident(&incident, before.version).await? {
+    if transaction.store().put_incidents(slice::from_ref(&incident)).await? == 0 {
         return Err(Error::conflict("incident", before.version, incident.version));
     }
     transaction.store().insert_incident_changes(slice::from_ref(&change)).await?;

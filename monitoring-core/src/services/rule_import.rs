@@ -11,15 +11,12 @@ use crate::alerting::rule_file::{
 };
 use crate::error::Result;
 use crate::model::{
-    AlertFilter, AlertRule, Invalid, Limits, Page, RecordingRule, RuleGroup, RuleImport, RuleLabels, Slice,
+    AlertFilter, AlertRule, Invalid, Limits, Page, RecordingRule, RuleGroup, RuleImport, RuleLabels,
 };
 use crate::store::alerts::AlertStore as _;
 use crate::store::recording_rules::RecordingRuleStore as _;
 use crate::store::rule_groups::RuleGroupStore as _;
 use crate::store::{AsConnection, Connection, Context, Transaction};
-
-/// Rules read at once.
-const PAGE: u32 = 1_000;
 
 /// Takes over the groups of a rule file of Prometheus (YAML). A group that is there already has
 /// the file's rules afterwards and no others; rules that stay keep their ids and their alerts. Groups the file
@@ -194,22 +191,10 @@ async fn put(
 /// All rules of a group, switched off or not.
 async fn stored_rules(transaction: &mut Transaction<'_>, group: &str) -> Result<Vec<FoundRule>> {
     let filter = AlertFilter { group: Some(group.to_owned()), ..AlertFilter::default() };
-    let (mut page, mut rules) = (Page::first(PAGE), Vec::new());
-    loop {
-        let Slice { items, pagination } = transaction.store().alert_rules(&filter, &page).await?;
-        rules.extend(items.into_iter().map(FoundRule::Alert));
-        match pagination.next_cursor {
-            Some(cursor) => page.after = Some(cursor.parse()?),
-            None => break,
-        }
-    }
-    page = Page::first(PAGE);
-    loop {
-        let Slice { items, pagination } = transaction.store().recording_rules(Some(group), &page).await?;
-        rules.extend(items.into_iter().map(FoundRule::Recording));
-        match pagination.next_cursor {
-            Some(cursor) => page.after = Some(cursor.parse()?),
-            None => return Ok(rules),
-        }
-    }
+    // Of a rule that is left out another would be made.
+    let all = Page::first(u32::MAX);
+    let alerts = transaction.store().alert_rules(&filter, &all).await?.items;
+    let recording = transaction.store().recording_rules(Some(group), &all).await?.items;
+    let recording = recording.into_iter().map(FoundRule::Recording);
+    Ok(alerts.into_iter().map(FoundRule::Alert).chain(recording).collect())
 }

@@ -4,7 +4,7 @@ use super::incidents::find;
 use crate::error::Result;
 use crate::incidents::{TimelineRows, entries, window};
 use crate::model::{IncidentId, IncidentTimeline, Page, Pagination};
-use crate::store::timeline::{Origin, TimelineKey, TimelineStore as _, Window};
+use crate::store::timeline::{Origin, Part, TimelineKey, TimelineStore as _, Window};
 use crate::store::{AsConnection, Connection, Store};
 
 /// What happened around an incident, oldest first: all events from one hour before its start to
@@ -64,33 +64,33 @@ async fn timeline(connection: &mut Connection<'_>, id: IncidentId, page: &Page) 
 /// The rows of a page lie between its first and last key of each origin.
 async fn rows(store: &mut Store<'_>, window: &Window, keys: &[TimelineKey]) -> Result<TimelineRows> {
     let mut rows = TimelineRows::default();
-    let id = window.incident_id;
-    if let Some((first, last)) = ends(keys, Origin::Event) {
-        rows.events = store.events_between(id, first, last).await?;
+    let part = |origin| part(window.incident_id, keys, origin);
+    if let Some(part) = part(Origin::Event) {
+        rows.events = store.events_between(&part).await?;
     }
-    if let Some((first, last)) = ends(keys, Origin::Attachment) {
-        rows.attachments = store.attachments_between(id, first, last).await?;
+    if let Some(part) = part(Origin::Attachment) {
+        rows.attachments = store.attachments_between(&part).await?;
     }
-    if let Some((first, last)) = ends(keys, Origin::Transition) {
-        rows.transitions = store.transitions_between(id, first, last).await?;
+    if let Some(part) = part(Origin::Transition) {
+        rows.transitions = store.transitions_between(&part).await?;
     }
-    if let Some((first, last)) = ends(keys, Origin::Change) {
-        rows.changes = store.changes_between(id, first, last).await?;
+    if let Some(part) = part(Origin::Change) {
+        rows.changes = store.changes_between(&part).await?;
     }
-    if let Some((first, last)) = ends(keys, Origin::Comment) {
-        rows.comments = store.comments_between(id, first, last).await?;
+    if let Some(part) = part(Origin::Comment) {
+        rows.comments = store.comments_between(&part).await?;
     }
-    if let Some((first, last)) = ends(keys, Origin::Analysis) {
-        rows.analyses = store.analyses_between(id, first, last).await?;
+    if let Some(part) = part(Origin::Analysis) {
+        rows.analyses = store.analyses_between(&part).await?;
     }
-    if let Some((first, last)) = ends(keys, Origin::Step) {
-        rows.steps = store.steps_between(id, first, last).await?;
+    if let Some(part) = part(Origin::Step) {
+        rows.steps = store.steps_between(&part).await?;
     }
     Ok(rows)
 }
 
-fn ends(keys: &[TimelineKey], origin: Origin) -> Option<(&TimelineKey, &TimelineKey)> {
+fn part(incident: IncidentId, keys: &[TimelineKey], origin: Origin) -> Option<Part> {
     let mut of_origin = keys.iter().filter(|key| key.origin == origin);
-    let first = of_origin.next()?;
-    Some((first, of_origin.next_back().unwrap_or(first)))
+    let first = *of_origin.next()?;
+    Some(Part { incident, first, last: of_origin.next_back().copied().unwrap_or(first) })
 }

@@ -1,7 +1,12 @@
 //! What a store promises about analyses of incidents, and about what they are made of.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
 
+use super::StoreError;
+use super::row::{Place, StoredRow};
 use crate::model::{AlertTransition, Analysis, Event, IncidentId, Level, Page, Period, Slice};
 
 /// An incident that an analysis may be due for.
@@ -83,4 +88,69 @@ super::store_trait! {
         /// The first `limit` alerts that began to fire in a period, among its first `looked_at` changes.
         fn firings(period: &Period, looked_at: u32, limit: u32) -> Vec<AlertTransition>;
     }
+}
+
+/// Those that can be read.
+pub(super) fn events<R: StoredRow>(rows: &[R]) -> Vec<Event> {
+    rows.iter().filter_map(|row| event(row).ok()).collect()
+}
+
+fn event(row: &impl StoredRow) -> Result<Event, StoreError> {
+    let id: Uuid = row.read("id")?;
+    let place = Place { table: "events", row: id };
+    let took: Option<Json<Value>> = row.read("duration_ms")?;
+    let timestamp = place.time(row, "timestamp")?;
+    Ok(Event {
+        id: id.into(),
+        event_type: place.name(row, "event_type")?,
+        source: row.read("source")?,
+        message: row.read("message")?,
+        level: place.optional_name(row, "level")?,
+        tags: place.json(row, "tags")?,
+        payload: took.map(|Json(took)| ("duration_ms".to_owned(), took)).into_iter().collect(),
+        request_id: row.read("request_id")?,
+        trace_id: row.read("trace_id")?,
+        span_id: row.read("span_id")?,
+        timestamp,
+        created_at: timestamp,
+        created_by: None,
+    })
+}
+
+pub(super) fn open_incident(row: &impl StoredRow) -> Result<OpenIncident, StoreError> {
+    let id: Uuid = row.read("id")?;
+    let place = Place { table: "incidents", row: id };
+    let reopened_at = place.optional_time(row, "reopened_at")?;
+    Ok(OpenIncident {
+        id: id.into(),
+        opened_at: reopened_at.map_or_else(|| place.time(row, "started_at"), Ok)?,
+        joined_at: place.optional_time(row, "joined_at")?,
+        analyzed_at: place.optional_time(row, "analyzed_at")?,
+    })
+}
+
+pub(super) fn signature(row: &impl StoredRow) -> Result<(IncidentId, Vec<String>), StoreError> {
+    let signature: Option<Json<Vec<String>>> = row.read("signature")?;
+    Ok((row.read::<Uuid>("id")?.into(), signature.map(|Json(of)| of).unwrap_or_default()))
+}
+
+pub(super) fn analysis(row: &impl StoredRow) -> Result<Analysis, StoreError> {
+    let id: Uuid = row.read("id")?;
+    let place = Place { table: "incident_analyses", row: id };
+    let at = |column| place.time(row, column);
+    let onset: Option<Json<_>> = row.read("onset")?;
+    Ok(Analysis {
+        id: id.into(),
+        incident_id: row.read::<Uuid>("incident_id")?.into(),
+        made_at: at("made_at")?,
+        made_by: row.read("made_by")?,
+        method: row.read("method")?,
+        is_news: row.read("is_news")?,
+        window: Period { start: at("window_start")?, end: at("window_end")? },
+        reference: Period { start: at("reference_start")?, end: at("reference_end")? },
+        onset: onset.map(|Json(onset)| onset),
+        findings: place.json(row, "findings")?,
+        signature: place.json(row, "signature")?,
+        cost: place.json(row, "cost")?,
+    })
 }

@@ -8,7 +8,10 @@ use std::collections::HashMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
+use super::StoreError;
+use super::chunks::unpack_or_keep;
 use super::partitions::{DayTable, Removed};
+use super::row::{Place, StoredRow};
 use crate::model::{Event, Sample, Series, SeriesId};
 
 super::store_trait! {
@@ -100,4 +103,12 @@ impl Removal {
     pub(super) fn of_all(self, pages: usize) -> Self {
         Self { pages: if self.is_changed { 0 } else { pages }, ..self }
     }
+}
+
+pub(super) fn chunk(row: &impl StoredRow) -> Result<DayChunk, StoreError> {
+    let id = SeriesId::new(row.read("series_id")?);
+    let end = Place { table: "metric_chunks", row: id }.time(row, "end_time")?;
+    let samples: i32 = row.read("samples")?;
+    let content = unpack_or_keep(id, row.read("data")?);
+    Ok(DayChunk { key: (id, end), samples: samples.unsigned_abs().into(), content })
 }

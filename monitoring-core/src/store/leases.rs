@@ -31,8 +31,8 @@ super::store_trait! {
         /// Holds on to a lease; false if somebody else has it by now.
         fn renew_lease(lease: &Lease, ttl: Duration) -> bool;
 
-        /// Gives a lease back, if nobody else has it by now.
-        fn release_lease(lease: &Lease) -> ();
+        /// Gives a lease back; false if somebody else has it by now.
+        fn release_lease(lease: &Lease) -> bool;
 
         /// Whether the lease is still held. It stays so until the transaction ends, which does not keep
         /// the holder from renewing it. The transaction ends by itself where nobody goes on with it: nobody

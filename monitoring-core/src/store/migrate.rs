@@ -53,6 +53,7 @@ pub(super) async fn postgres(
         script!("postgres", 15, "0015_removed_rules"),
         script!("postgres", 16, "0016_rules_alike"),
         script!("postgres", 17, "0017_receivers_quiet"),
+        script!("postgres", 18, "0018_incident_openings"),
     ];
 
     // Whoever holds the lock is migrating and may take long; a server that does not even let us in
@@ -186,6 +187,7 @@ pub(super) async fn sqlite(connection: &mut sqlx::SqliteConnection) -> Result<()
         script!("sqlite", 15, "0015_removed_rules"),
         script!("sqlite", 16, "0016_rules_alike"),
         script!("sqlite", 17, "0017_receivers_quiet"),
+        script!("sqlite", 18, "0018_incident_openings"),
     ];
 
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

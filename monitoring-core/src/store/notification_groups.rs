@@ -1,5 +1,7 @@
 //! What a store promises about groups of alerts: what each receiver has been told of them.
 
+use super::StoreError;
+use super::row::{Place, StoredRow};
 use crate::model::NotificationGroup;
 
 super::store_trait! {
@@ -23,4 +25,20 @@ super::store_trait! {
         /// Forgets that the receiver refused what was said about a group.
         fn clear_refusal(dedup_key: &str, receiver: &str) -> ();
     }
+}
+
+pub(super) fn group(row: &impl StoredRow) -> Result<NotificationGroup, StoreError> {
+    let key: String = row.read("group_key")?;
+    let place = Place { table: "notification_groups", row: &key };
+    Ok(NotificationGroup {
+        receiver: row.read("receiver")?,
+        labels: place.json(row, "labels")?,
+        next_at: place.time(row, "next_at")?,
+        told_at: place.optional_time(row, "told_at")?,
+        told: place.json(row, "told")?,
+        unheard: place.json(row, "unheard")?,
+        is_acknowledged: row.read("is_acknowledged")?,
+        refused_since: place.optional_time(row, "refused_since")?,
+        key,
+    })
 }

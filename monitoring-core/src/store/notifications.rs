@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::StoreError;
+use super::row::{Column, Place, StoredRow};
 use crate::model::{
     Notification, NotificationAttempt, NotificationFilter, NotificationId, NotificationSummary, Page,
     ReceiverId, Slice,
@@ -105,4 +109,51 @@ pub(crate) struct NotificationNews {
     pub acknowledgements: (i64, i64, i64),
     /// Messages that were given up, and when.
     pub dead: (i64, i64),
+}
+
+pub(super) fn notification(row: &impl StoredRow) -> Result<Notification, StoreError> {
+    let mut notification: Notification = with_message(row)?;
+    notification.message.id = notification.id;
+    Ok(notification)
+}
+
+pub(super) fn summary(row: &impl StoredRow) -> Result<NotificationSummary, StoreError> {
+    let mut summary: NotificationSummary = with_message(row)?;
+    let place = Place { table: "notifications", row: summary.id };
+    summary.message.alert_count = place.number(row, "alert_count")?;
+    Ok(summary)
+}
+
+fn with_message<M>(row: &impl StoredRow) -> Result<Notification<M>, StoreError>
+where
+    M: DeserializeOwned,
+    Json<M>: Column,
+{
+    let id: Uuid = row.read("id")?;
+    let place = Place { table: "notifications", row: id };
+    Ok(Notification {
+        id: id.into(),
+        receiver_id: row.read::<Uuid>("receiver_id")?.into(),
+        message: place.json(row, "message")?,
+        status: place.name(row, "status")?,
+        attempts: place.number(row, "attempts")?,
+        created_at: place.time(row, "created_at")?,
+        next_attempt_at: place.time(row, "next_attempt_at")?,
+        finished_at: place.optional_time(row, "finished_at")?,
+        revived_at: place.optional_time(row, "revived_at")?,
+        unreached: place.json::<Vec<String>>(row, "unreached")?,
+        error: row.read("error")?,
+    })
+}
+
+pub(super) fn attempt(row: &impl StoredRow) -> Result<NotificationAttempt, StoreError> {
+    let id: Uuid = row.read("id")?;
+    let place = Place { table: "notification_attempts", row: id };
+    let status: Option<i64> = row.read("status")?;
+    Ok(NotificationAttempt {
+        at: place.time(row, "at")?,
+        duration_ms: place.number(row, "duration_ms")?,
+        status: status.and_then(|status| status.try_into().ok()),
+        error: row.read("error")?,
+    })
 }

@@ -4,6 +4,9 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 
+use super::StoreError;
+use super::metrics::to_u64;
+use super::row::{Place, StoredRow};
 use crate::model::{AlertRuleId, RuleGroup};
 
 /// How far the evaluation of a group has come.
@@ -73,4 +76,48 @@ super::store_trait! {
         /// Writes how far a group has come, if it was at `revision` so far; false if not.
         fn put_group_state(name: &str, state: &GroupState, revision: i64) -> bool;
     }
+}
+
+pub(super) fn group(row: &impl StoredRow) -> Result<RuleGroup, StoreError> {
+    let name: String = row.read("name")?;
+    let place = Place { table: "rule_groups", row: &name };
+    Ok(RuleGroup {
+        interval_seconds: interval(row, place)?,
+        query_offset_seconds: place.number(row, "query_offset_seconds")?,
+        limit: place.number(row, "alert_limit")?,
+        labels: place.json(row, "labels")?,
+        version: row.read("version")?,
+        name: name.clone(),
+    })
+}
+
+pub(super) fn watched(row: &impl StoredRow) -> Result<WatchedGroup, StoreError> {
+    let name: String = row.read("name")?;
+    let place = Place { table: "rule_groups", row: &name };
+    Ok(WatchedGroup {
+        interval_seconds: interval(row, place)?,
+        since: place.time(row, "since")?,
+        rules: place.number(row, "rules")?,
+        failing: place.number(row, "failing")?,
+        name: name.clone(),
+    })
+}
+
+fn interval(row: &impl StoredRow, place: Place<&String>) -> Result<Option<u32>, StoreError> {
+    let interval: Option<i64> = row.read("interval_seconds")?;
+    interval.map(|_| place.number(row, "interval_seconds")).transpose()
+}
+
+pub(super) fn state(row: &impl StoredRow) -> Result<(String, GroupState), StoreError> {
+    let name: String = row.read("name")?;
+    let place = Place { table: "rule_group_states", row: &name };
+    let state = GroupState {
+        revision: row.read("revision")?,
+        evaluated_at: place.optional_time(row, "evaluated_at")?,
+        evaluation_seconds: row.read("evaluation_seconds")?,
+        rhythm_seconds: row.read("rhythm_seconds")?,
+        iterations: to_u64(row.read("iterations")?),
+        missed: to_u64(row.read("missed")?),
+    };
+    Ok((name, state))
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::supervisor::INTERNAL_TARGET;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::random::random_u128;
 use crate::store::leases::{Lease, LeaseStore as _};
 use crate::store::{Access, AsConnection as _, Pool, StoreError};
@@ -65,12 +65,13 @@ pub(crate) async fn run_led<F: Future<Output = ()>>(
     run_in_rhythm(rhythm, pool, name, pause, stop, work).await;
 }
 
-/// Does `work` once, while the lease `name` is held; `None` if somebody else holds it. On a file too, because
-/// one process may be asked for it twice at once. Work is given up where it stands when the lease is lost.
+/// Does `work` once, while the lease `name` is held; `None` if somebody else holds it, or it was lost before the
+/// end: then it is to be tried again soon. On a file too, because one process may be asked for it twice at once.
+/// Work is given up where it stands when the lease is lost.
 ///
 /// # Errors
 ///
-/// Those of the work; storage failed, or the lease was lost.
+/// Those of the work; storage failed.
 pub(super) async fn run_once<T, F: Future<Output = Result<T>>>(
     pool: &Pool,
     name: &'static str,
@@ -88,12 +89,14 @@ async fn once_in_rhythm<T, F: Future<Output = Result<T>>>(
     let holder = Uuid::from_u128(random_u128());
     let Some(lease) = acquire(pool, name, holder, rhythm).await? else { return Ok(None) };
     let outcome = tokio::select! {
-        outcome = work(lease.clone()) => outcome.map(Some),
-        () = hold(pool, &lease, rhythm) => Err(lost()),
+        outcome = work(lease.clone()) => Some(outcome),
+        () = hold(pool, &lease, rhythm) => None,
     };
     // Whoever is not told waits until it is over.
-    let _ = in_time(release(pool, &lease)).await;
-    outcome
+    match (outcome, in_time(release(pool, &lease)).await) {
+        (None, _) | (_, Ok(false)) => Ok(None),
+        (Some(outcome), _) => outcome.map(Some),
+    }
 }
 
 /// Makes sure that nobody else has taken the lease that this is [done under](run_once).
@@ -104,12 +107,8 @@ async fn once_in_rhythm<T, F: Future<Output = Result<T>>>(
 pub(super) async fn make_sure(pool: &Pool, lease: &Lease) -> Result<()> {
     match renew(pool, lease, Rhythm::REPLICAS).await? {
         true => Ok(()),
-        false => Err(lost()),
+        false => Err(StoreError::no_answer(Rhythm::REPLICAS.ttl).into()),
     }
-}
-
-fn lost() -> Error {
-    StoreError::no_answer(Rhythm::REPLICAS.ttl).into()
 }
 
 async fn run_in_rhythm<F: Future<Output = ()>>(
@@ -178,7 +177,7 @@ async fn renew(pool: &Pool, lease: &Lease, rhythm: Rhythm) -> Result<bool, Store
     pool.acquire(Access::Write).await?.as_connection().store().renew_lease(lease, rhythm.ttl).await
 }
 
-async fn release(pool: &Pool, lease: &Lease) -> Result<(), StoreError> {
+async fn release(pool: &Pool, lease: &Lease) -> Result<bool, StoreError> {
     pool.acquire(Access::Write).await?.as_connection().store().release_lease(lease).await
 }
 
@@ -266,10 +265,11 @@ mod tests {
                 let usurper = Uuid::from_u128(1);
                 assert_eq!(acquire(&pool, "test", usurper, R).await.unwrap(), None, "it is held");
                 // As if its time had passed.
-                release(&pool, &lease).await.unwrap();
+                assert!(release(&pool, &lease).await.unwrap());
                 let next = acquire(&pool, "test", usurper, R).await.unwrap().expect("it is free");
                 assert!(!confirm(&pool, &lease).await && confirm(&pool, &next).await);
                 assert!(!renew(&pool, &lease, R).await.unwrap());
+                assert!(!release(&pool, &lease).await.unwrap());
                 assert_eq!(said.recv().await, Some(Said::Ended("first")));
                 stop.cancel();
             };
@@ -396,15 +396,38 @@ mod tests {
             let work = |lease: Lease| {
                 let pool = &pool;
                 async move {
-                    release(pool, &lease).await?;
-                    acquire(pool, "test", Uuid::from_u128(1), R).await?.expect("it is free");
+                    take_over(pool, &lease).await;
                     assert!(make_sure(pool, &lease).await.is_err());
                     std::future::pending::<Result<()>>().await
                 }
             };
-            assert!(run_once(&pool, "test", work).await.is_err());
+            assert_eq!(run_once(&pool, "test", work).await.unwrap(), None);
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn what_is_run_once_is_not_done_if_somebody_else_has_taken_over_by_then() {
+        on_each_database(|pool| async move {
+            for ends_well in [true, false] {
+                let work = async |lease: Lease| {
+                    take_over(&pool, &lease).await;
+                    if ends_well { Ok(()) } else { make_sure(&pool, &lease).await }
+                };
+                assert_eq!(run_once(&pool, "test", work).await.unwrap(), None);
+                let other = Lease { name: "test", holder: OTHER, token: if ends_well { 2 } else { 4 } };
+                assert!(release(&pool, &other).await.unwrap(), "it stays with whoever has it");
+            }
+        })
+        .await;
+    }
+
+    const OTHER: Uuid = Uuid::from_u128(1);
+
+    /// As if the time of the lease had passed.
+    async fn take_over(pool: &Pool, lease: &Lease) {
+        assert!(release(pool, lease).await.unwrap());
+        acquire(pool, lease.name, OTHER, R).await.unwrap().expect("it is free");
     }
 
     async fn confirm(pool: &Pool, lease: &Lease) -> bool {

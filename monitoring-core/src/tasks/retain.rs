@@ -35,8 +35,8 @@ const SERIES_MAX: usize = 64;
 /// What is on its way when a day is over may take so long to be stored.
 const GRACE: TimeDelta = TimeDelta::hours(1);
 
-/// Removes old telemetry, forgets what was known of it, and says what that was; or that somebody else is at it,
-/// or was until a few seconds ago and died.
+/// Removes old telemetry, forgets what was known of it, and says what that was; or that somebody else is at it, was
+/// until a few seconds ago and died, or has taken over meanwhile.
 ///
 /// # Errors
 ///
@@ -45,7 +45,7 @@ const GRACE: TimeDelta = TimeDelta::hours(1);
 pub(crate) async fn retain(pool: &Pool) -> Result<RetentionReport> {
     let mut report = RetentionReport::default();
     let outcome = remove(pool, &mut report).await;
-    if !report.is_busy && report != RetentionReport::default() {
+    if report != (RetentionReport { is_busy: report.is_busy, ..RetentionReport::default() }) {
         let removed = report.to_json();
         tracing::info!(target: INTERNAL_TARGET, %removed, "old telemetry was removed");
     }

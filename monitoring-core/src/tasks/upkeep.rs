@@ -42,14 +42,14 @@ async fn keep_up(pool: Pool, retains: bool) {
     }
 }
 
-/// Somebody else may be writing the archive, or have died of late while doing so: then it is soon tried again,
-/// until the next tick does it.
+/// Somebody else may be writing the archive, have died of late while doing so, or have taken it over from here: then
+/// it is soon tried again, until the next tick does it.
 async fn retain_in_turn(pool: &Pool) -> Result<()> {
     let end = Instant::now() + INTERVAL;
     let mut is_told = false;
     while retain(pool).await?.is_busy && Instant::now() < end {
         if !std::mem::replace(&mut is_told, true) {
-            tracing::info!(target: INTERNAL_TARGET, "somebody else writes the archive; it is tried again soon");
+            tracing::info!(target: INTERNAL_TARGET, "somebody else has the archive; it is tried again soon");
         }
         tokio::time::sleep(ONCE_RETRY).await;
     }

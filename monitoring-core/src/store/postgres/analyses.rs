@@ -5,15 +5,16 @@ use serde_json::{Value, json};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::Postgres;
 use super::alert_transitions::transition;
 use crate::model::{AlertTransition, Analysis, Cursor, Event, IncidentId, Level, Page, Period, Slice};
 use crate::store::StoreError;
-use crate::store::analyses::{AnalysisStore, MESSAGE_CHARS_MAX, OpenIncident, TAG_BYTES_MAX, Tie};
+use crate::store::analyses::{
+    AnalysisStore, MESSAGE_CHARS_MAX, OpenIncident, TAG_BYTES_MAX, Tie, analysis, events, open_incident,
+    signature,
+};
 use crate::store::metrics::to_u64;
-use crate::store::row::Place;
 
 /// What is read of an event; the first two parameters are bounds.
 macro_rules! columns {
@@ -339,68 +340,4 @@ impl AnalysisStore for Postgres<'_> {
         let query = query.bind(i64::from(looked_at)).bind(i64::from(limit));
         query.fetch_all(&mut *self.connection).await?.iter().map(transition).collect()
     }
-}
-
-/// Those that can be read.
-fn events(rows: &[PgRow]) -> Vec<Event> {
-    rows.iter().filter_map(|row| event(row).ok()).collect()
-}
-
-fn event(row: &PgRow) -> Result<Event, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    let place = Place { table: "events", row: id };
-    let took: Option<Json<Value>> = row.try_get("duration_ms")?;
-    let timestamp = row.try_get("timestamp")?;
-    Ok(Event {
-        id: id.into(),
-        event_type: place.name(row, "event_type")?,
-        source: row.try_get("source")?,
-        message: row.try_get("message")?,
-        level: place.optional_name(row, "level")?,
-        tags: place.json(row, "tags")?,
-        payload: took.map(|Json(took)| ("duration_ms".to_owned(), took)).into_iter().collect(),
-        request_id: row.try_get("request_id")?,
-        trace_id: row.try_get("trace_id")?,
-        span_id: row.try_get("span_id")?,
-        timestamp,
-        created_at: timestamp,
-        created_by: None,
-    })
-}
-
-fn open_incident(row: &PgRow) -> Result<OpenIncident, StoreError> {
-    let reopened_at: Option<DateTime<Utc>> = row.try_get("reopened_at")?;
-    Ok(OpenIncident {
-        id: row.try_get::<Uuid, _>("id")?.into(),
-        opened_at: reopened_at.map_or_else(|| row.try_get("started_at"), Ok)?,
-        joined_at: row.try_get("joined_at")?,
-        analyzed_at: row.try_get("analyzed_at")?,
-    })
-}
-
-fn signature(row: &PgRow) -> Result<(IncidentId, Vec<String>), StoreError> {
-    let signature: Option<Json<Vec<String>>> = row.try_get("signature")?;
-    Ok((row.try_get::<Uuid, _>("id")?.into(), signature.map(|Json(of)| of).unwrap_or_default()))
-}
-
-pub(super) fn analysis(row: &PgRow) -> Result<Analysis, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    let place = Place { table: "incident_analyses", row: id };
-    let period =
-        |start, end| Ok::<_, StoreError>(Period { start: row.try_get(start)?, end: row.try_get(end)? });
-    let onset: Option<Json<_>> = row.try_get("onset")?;
-    Ok(Analysis {
-        id: id.into(),
-        incident_id: row.try_get::<Uuid, _>("incident_id")?.into(),
-        made_at: row.try_get("made_at")?,
-        made_by: row.try_get("made_by")?,
-        method: row.try_get("method")?,
-        is_news: row.try_get("is_news")?,
-        window: period("window_start", "window_end")?,
-        reference: period("reference_start", "reference_end")?,
-        onset: onset.map(|Json(onset)| onset),
-        findings: place.json(row, "findings")?,
-        signature: place.json(row, "signature")?,
-        cost: place.json(row, "cost")?,
-    })
 }

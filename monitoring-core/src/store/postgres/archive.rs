@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{AssertSqlSafe, Row as _};
+use chrono::NaiveDate;
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::Postgres;
@@ -12,8 +12,9 @@ use super::metrics::numbers;
 use super::partitions::days;
 use crate::model::{Event, Series, SeriesId};
 use crate::store::StoreError;
-use crate::store::archive::{ArchiveStore, ChunkKey, ChunkPage, DayChunk, EventKey, EventPage, Removal};
-use crate::store::chunks::unpack_or_keep;
+use crate::store::archive::{
+    ArchiveStore, ChunkKey, ChunkPage, DayChunk, EventKey, EventPage, Removal, chunk,
+};
 use crate::store::partitions::{DayTable, bounds};
 
 impl ArchiveStore for Postgres<'_> {
@@ -91,13 +92,6 @@ impl ArchiveStore for Postgres<'_> {
             .bind(i64::from(limit))
             .fetch_all(&mut *self.connection)
             .await?;
-        let chunk = |row: &sqlx::postgres::PgRow| {
-            let (id, end): (_, DateTime<Utc>) =
-                (SeriesId::new(row.try_get("series_id")?), row.try_get("end_time")?);
-            let samples: i32 = row.try_get("samples")?;
-            let content = unpack_or_keep(id, row.try_get("data")?);
-            Ok(DayChunk { key: (id, end), samples: samples.unsigned_abs().into(), content })
-        };
         rows.iter().map(chunk).collect()
     }
 

@@ -14,13 +14,12 @@ use crate::model::{
     Comment, Cursor, Event, EventId, Incident, IncidentChange, IncidentFilter, IncidentId, Page, Slice,
 };
 use crate::store::StoreError;
-use crate::store::incidents::{Attachment, IncidentStore};
-use crate::store::row::Place;
+use crate::store::incidents::{Attachment, IncidentStore, attached_event, change, comment, incident};
 
 impl IncidentStore for Postgres<'_> {
-    async fn insert_incidents(&mut self, incidents: &[Incident]) -> Result<(), StoreError> {
+    async fn put_incidents(&mut self, incidents: &[Incident]) -> Result<u64, StoreError> {
         let sql = self.sql(
-            "INSERT INTO monitoring.incidents
+            "INSERT INTO monitoring.incidents AS incidents
                  (id, title, description, severity, status, assigned_to, root_cause, created_by,
                   started_at, resolved_at, created_at, updated_at, version)
              SELECT id, title, description, severity, status, assigned_to, root_cause, created_by,
@@ -29,10 +28,16 @@ impl IncidentStore for Postgres<'_> {
                          $8::uuid[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[],
                          $12::timestamptz[], $13::bigint[])
                  AS written (id, title, description, severity, status, assigned_to, root_cause, created_by,
-                             started_at, resolved_at, created_at, updated_at, version)",
+                             started_at, resolved_at, created_at, updated_at, version)
+             ON CONFLICT (id) DO UPDATE
+             SET title = excluded.title, description = excluded.description, severity = excluded.severity,
+                 status = excluded.status, assigned_to = excluded.assigned_to,
+                 root_cause = excluded.root_cause, resolved_at = excluded.resolved_at,
+                 updated_at = excluded.updated_at, version = excluded.version
+             WHERE incidents.version = excluded.version - 1",
         );
         let all = || incidents.iter();
-        sqlx::query(sql)
+        let done = sqlx::query(sql)
             .bind(all().map(|incident| incident.id.into_uuid()).collect::<Vec<_>>())
             .bind(all().map(|incident| incident.title.as_str()).collect::<Vec<_>>())
             .bind(all().map(|incident| incident.description.as_deref()).collect::<Vec<_>>())
@@ -48,7 +53,7 @@ impl IncidentStore for Postgres<'_> {
             .bind(all().map(|incident| incident.version).collect::<Vec<_>>())
             .execute(&mut *self.connection)
             .await?;
-        Ok(())
+        Ok(done.rows_affected())
     }
 
     async fn incident(&mut self, id: IncidentId) -> Result<Option<Incident>, StoreError> {
@@ -185,30 +190,6 @@ impl IncidentStore for Postgres<'_> {
         Ok(Slice::new(incidents, page, cursor))
     }
 
-    async fn update_incident(&mut self, incident: &Incident, version: i64) -> Result<bool, StoreError> {
-        let sql = self.sql(
-            "UPDATE monitoring.incidents
-             SET title = $3, description = $4, severity = $5, status = $6, assigned_to = $7,
-                 root_cause = $8, resolved_at = $9, updated_at = $10, version = $11
-             WHERE id = $1 AND version = $2",
-        );
-        let done = sqlx::query(sql)
-            .bind(incident.id.into_uuid())
-            .bind(version)
-            .bind(&incident.title)
-            .bind(&incident.description)
-            .bind(incident.severity.as_str())
-            .bind(incident.status.as_str())
-            .bind(incident.assigned_to)
-            .bind(&incident.root_cause)
-            .bind(incident.resolved_at)
-            .bind(incident.updated_at)
-            .bind(incident.version)
-            .execute(&mut *self.connection)
-            .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
     async fn insert_incident_changes(&mut self, changes: &[IncidentChange]) -> Result<(), StoreError> {
         let sql = self.sql(
             "INSERT INTO monitoring.incident_changes (incident_id, version, changed_by, changed_at, changes)
@@ -248,16 +229,25 @@ impl IncidentStore for Postgres<'_> {
         rows.iter().map(change).collect()
     }
 
-    async fn last_status_change(&mut self, id: IncidentId) -> Result<Option<IncidentChange>, StoreError> {
+    async fn last_status_changes(
+        &mut self,
+        ids: &BTreeSet<IncidentId>,
+    ) -> Result<BTreeMap<IncidentId, IncidentChange>, StoreError> {
         let sql = self.sql(
             "SELECT incident_id, version, changed_by, changed_at, changes
-             FROM monitoring.incident_changes
-             WHERE incident_id = $1 AND changes ? 'status'
-             ORDER BY version DESC
-             LIMIT 1",
+             FROM UNNEST($1::uuid[]) AS asked (id)
+             CROSS JOIN LATERAL (
+                 SELECT incident_id, version, changed_by, changed_at, changes
+                 FROM monitoring.incident_changes
+                 WHERE incident_id = asked.id AND changes ? 'status'
+                 ORDER BY version DESC
+                 LIMIT 1
+             ) AS last
+             ORDER BY incident_id",
         );
-        let row = sqlx::query(sql).bind(id.into_uuid()).fetch_optional(&mut *self.connection).await?;
-        row.as_ref().map(change).transpose()
+        let ids: Vec<_> = ids.iter().map(|id| id.into_uuid()).collect();
+        let rows = sqlx::query(sql).bind(ids).fetch_all(&mut *self.connection).await?;
+        rows.iter().map(|row| change(row).map(|change| (change.incident_id, change))).collect()
     }
 
     async fn insert_comment(&mut self, comment: &Comment) -> Result<(), StoreError> {
@@ -368,49 +358,4 @@ fn incidents_of_groups(rows: &[PgRow]) -> Result<BTreeMap<String, IncidentId>, S
         }
     }
     Ok(incidents)
-}
-
-fn incident(row: &PgRow) -> Result<Incident, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    let place = Place { table: "incidents", row: id };
-    Ok(Incident {
-        id: id.into(),
-        title: row.try_get("title")?,
-        description: row.try_get("description")?,
-        severity: place.name(row, "severity")?,
-        status: place.name(row, "status")?,
-        assigned_to: row.try_get("assigned_to")?,
-        root_cause: row.try_get("root_cause")?,
-        created_by: row.try_get("created_by")?,
-        started_at: row.try_get("started_at")?,
-        resolved_at: row.try_get("resolved_at")?,
-        created_at: row.try_get("created_at")?,
-        updated_at: row.try_get("updated_at")?,
-        version: row.try_get("version")?,
-    })
-}
-
-pub(super) fn change(row: &PgRow) -> Result<IncidentChange, StoreError> {
-    Ok(IncidentChange {
-        incident_id: row.try_get::<Uuid, _>("incident_id")?.into(),
-        version: row.try_get("version")?,
-        changed_by: row.try_get("changed_by")?,
-        changed_at: row.try_get("changed_at")?,
-        changes: row.try_get("changes")?,
-    })
-}
-
-pub(super) fn comment(row: &PgRow) -> Result<Comment, StoreError> {
-    Ok(Comment {
-        id: row.try_get::<Uuid, _>("id")?.into(),
-        incident_id: row.try_get::<Uuid, _>("incident_id")?.into(),
-        author: row.try_get("author")?,
-        body: row.try_get("body")?,
-        created_at: row.try_get("created_at")?,
-    })
-}
-
-pub(super) fn attached_event(row: &PgRow) -> Result<Event, StoreError> {
-    let place = Place { table: "incident_events", row: row.try_get::<Uuid, _>("event_id")? };
-    place.json(row, "event")
 }

@@ -50,15 +50,15 @@ impl LeaseStore for Postgres<'_> {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn release_lease(&mut self, lease: &Lease) -> Result<(), StoreError> {
+    async fn release_lease(&mut self, lease: &Lease) -> Result<bool, StoreError> {
         let sql = self.sql(
             "UPDATE monitoring.leases
              SET expires_at = clock_timestamp()
              WHERE name = $1 AND holder = $2 AND token = $3",
         );
         let query = sqlx::query(sql).bind(lease.name).bind(lease.holder).bind(lease.token);
-        query.execute(&mut *self.connection).await?;
-        Ok(())
+        let done = query.execute(&mut *self.connection).await?;
+        Ok(done.rows_affected() == 1)
     }
 
     async fn confirm_lease(&mut self, lease: &Lease) -> Result<bool, StoreError> {

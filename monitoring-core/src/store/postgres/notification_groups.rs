@@ -1,14 +1,11 @@
 //! Groups of alerts.
 
 use serde::Serialize;
-use sqlx::Row as _;
-use sqlx::postgres::PgRow;
 
 use super::Postgres;
 use crate::model::NotificationGroup;
 use crate::store::StoreError;
-use crate::store::notification_groups::NotificationGroupStore;
-use crate::store::row::Place;
+use crate::store::notification_groups::{NotificationGroupStore, group};
 
 impl NotificationGroupStore for Postgres<'_> {
     async fn notification_groups(&mut self) -> Result<Vec<NotificationGroup>, StoreError> {
@@ -124,20 +121,4 @@ impl NotificationGroupStore for Postgres<'_> {
 
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("labels and alerts are texts and times")
-}
-
-fn group(row: &PgRow) -> Result<NotificationGroup, StoreError> {
-    let key: String = row.try_get("group_key")?;
-    let place = Place { table: "notification_groups", row: &key };
-    Ok(NotificationGroup {
-        receiver: row.try_get("receiver")?,
-        labels: place.json(row, "labels")?,
-        next_at: row.try_get("next_at")?,
-        told_at: row.try_get("told_at")?,
-        told: place.json(row, "told")?,
-        unheard: place.json(row, "unheard")?,
-        is_acknowledged: row.try_get("is_acknowledged")?,
-        refused_since: row.try_get("refused_since")?,
-        key,
-    })
 }

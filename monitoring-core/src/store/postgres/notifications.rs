@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
-use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Postgres;
 use crate::model::{
-    Cursor, Message, MessageSummary, Notification, NotificationAttempt, NotificationFilter, NotificationId,
+    Cursor, Message, Notification, NotificationAttempt, NotificationFilter, NotificationId,
     NotificationSummary, Page, ReceiverId, Slice,
 };
 use crate::store::StoreError;
-use crate::store::notifications::{NotificationNews, NotificationStore, REPLACED};
-use crate::store::row::Place;
+use crate::store::notifications::{
+    NotificationNews, NotificationStore, REPLACED, attempt, notification, summary,
+};
 
 impl NotificationStore for Postgres<'_> {
     async fn notification_news(&mut self, since: DateTime<Utc>) -> Result<NotificationNews, StoreError> {
@@ -296,7 +296,7 @@ impl NotificationStore for Postgres<'_> {
         // Planned for what is asked: an index holds those that were given up.
         let rows = sqlx::query(self.sql("SELECT id, receiver_id, message - 'alerts' - 'news' AS message,
                     jsonb_array_length(message -> 'alerts')::bigint AS alert_count, status, attempts, created_at,
-                    next_attempt_at, finished_at, revived_at, error
+                    next_attempt_at, finished_at, revived_at, unreached, error
              FROM monitoring.notifications
              WHERE ($1::text IS NULL OR status = $1)
                AND ($2::text IS NULL OR receiver = $2)
@@ -432,54 +432,4 @@ impl NotificationStore for Postgres<'_> {
 
 fn json(message: &Message) -> String {
     serde_json::to_string(message).expect("a message is texts and times")
-}
-
-fn notification(row: &PgRow) -> Result<Notification, StoreError> {
-    let key: Uuid = row.try_get("id")?;
-    let place = Place { table: "notifications", row: key };
-    let message: Message = place.json(row, "message")?;
-    Ok(Notification {
-        id: key.into(),
-        receiver_id: row.try_get::<Uuid, _>("receiver_id")?.into(),
-        message: Message { id: key.into(), ..message },
-        status: place.name(row, "status")?,
-        attempts: place.number(row, "attempts")?,
-        created_at: row.try_get("created_at")?,
-        next_attempt_at: row.try_get("next_attempt_at")?,
-        finished_at: row.try_get("finished_at")?,
-        revived_at: row.try_get("revived_at")?,
-        unreached: place.json(row, "unreached")?,
-        error: row.try_get("error")?,
-    })
-}
-
-fn summary(row: &PgRow) -> Result<NotificationSummary, StoreError> {
-    let key: Uuid = row.try_get("id")?;
-    let place = Place { table: "notifications", row: key };
-    let mut message: MessageSummary = place.json(row, "message")?;
-    message.alert_count = place.number(row, "alert_count")?;
-    Ok(NotificationSummary {
-        id: key.into(),
-        receiver_id: row.try_get::<Uuid, _>("receiver_id")?.into(),
-        message,
-        status: place.name(row, "status")?,
-        attempts: place.number(row, "attempts")?,
-        created_at: row.try_get("created_at")?,
-        next_attempt_at: row.try_get("next_attempt_at")?,
-        finished_at: row.try_get("finished_at")?,
-        revived_at: row.try_get("revived_at")?,
-        error: row.try_get("error")?,
-    })
-}
-
-fn attempt(row: &PgRow) -> Result<NotificationAttempt, StoreError> {
-    let key: Uuid = row.try_get("id")?;
-    let place = Place { table: "notification_attempts", row: key };
-    let status: Option<i64> = row.try_get("status")?;
-    Ok(NotificationAttempt {
-        at: row.try_get("at")?,
-        duration_ms: place.number(row, "duration_ms")?,
-        status: status.and_then(|status| status.try_into().ok()),
-        error: row.try_get("error")?,
-    })
 }

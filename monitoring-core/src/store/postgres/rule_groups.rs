@@ -2,17 +2,14 @@
 
 use std::collections::HashSet;
 
-use sqlx::Row as _;
-use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Postgres;
 use crate::model::{AlertRuleId, RuleGroup};
 use crate::store::StoreError;
-use crate::store::metrics::{to_i64, to_u64};
-use crate::store::row::Place;
-use crate::store::rule_groups::{GroupState, RuleGroupStore, WatchedGroup};
+use crate::store::metrics::to_i64;
+use crate::store::rule_groups::{GroupState, RuleGroupStore, WatchedGroup, group, state, watched};
 
 impl RuleGroupStore for Postgres<'_> {
     async fn rule_revision(&mut self) -> Result<i64, StoreError> {
@@ -171,43 +168,4 @@ impl RuleGroupStore for Postgres<'_> {
             .await?;
         Ok(done.rows_affected() == 1)
     }
-}
-
-fn group(row: &PgRow) -> Result<RuleGroup, StoreError> {
-    let name: String = row.try_get("name")?;
-    let place = Place { table: "rule_groups", row: &name };
-    let interval: Option<i64> = row.try_get("interval_seconds")?;
-    Ok(RuleGroup {
-        interval_seconds: interval.map(|_| place.number(row, "interval_seconds")).transpose()?,
-        query_offset_seconds: place.number(row, "query_offset_seconds")?,
-        limit: place.number(row, "alert_limit")?,
-        labels: place.json(row, "labels")?,
-        version: row.try_get("version")?,
-        name: name.clone(),
-    })
-}
-
-fn watched(row: &PgRow) -> Result<WatchedGroup, StoreError> {
-    let name: String = row.try_get("name")?;
-    let place = Place { table: "rule_groups", row: &name };
-    let interval: Option<i64> = row.try_get("interval_seconds")?;
-    Ok(WatchedGroup {
-        interval_seconds: interval.map(|_| place.number(row, "interval_seconds")).transpose()?,
-        since: row.try_get("since")?,
-        rules: place.number(row, "rules")?,
-        failing: place.number(row, "failing")?,
-        name: name.clone(),
-    })
-}
-
-fn state(row: &PgRow) -> Result<(String, GroupState), StoreError> {
-    let state = GroupState {
-        revision: row.try_get("revision")?,
-        evaluated_at: row.try_get("evaluated_at")?,
-        evaluation_seconds: row.try_get("evaluation_seconds")?,
-        rhythm_seconds: row.try_get("rhythm_seconds")?,
-        iterations: to_u64(row.try_get("iterations")?),
-        missed: to_u64(row.try_get("missed")?),
-    };
-    Ok((row.try_get("name")?, state))
 }

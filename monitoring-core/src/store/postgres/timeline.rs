@@ -1,18 +1,22 @@
 //! Timelines of incidents.
 
+use std::collections::BTreeSet;
+
+use sqlx::SqlStr;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{Row as _, SqlStr};
 use uuid::Uuid;
 
 use super::Postgres;
+use super::alert_instances::json;
 use super::alert_transitions::transition;
-use super::analyses::analysis;
-use super::incidents::{attached_event, change, comment};
 use crate::model::{AlertTransition, Analysis, Comment, Event, IncidentChange, IncidentId, Page};
 use crate::store::StoreError;
-use crate::store::row::Place;
-use crate::store::timeline::{Firing, Origin, Step, TimelineEvent, TimelineKey, TimelineStore, Window};
+use crate::store::analyses::analysis;
+use crate::store::incidents::{attached_event, change, comment};
+use crate::store::timeline::{
+    Firing, Opening, Part, Step, TimelineEvent, TimelineKey, TimelineStore, Window, event, key, opening, step,
+};
 
 impl TimelineStore for Postgres<'_> {
     async fn timeline_keys(&mut self, window: &Window, page: &Page) -> Result<Vec<TimelineKey>, StoreError> {
@@ -80,12 +84,7 @@ impl TimelineStore for Postgres<'_> {
         rows.iter().map(key).collect()
     }
 
-    async fn events_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<TimelineEvent>, StoreError> {
+    async fn events_between(&mut self, part: &Part) -> Result<Vec<TimelineEvent>, StoreError> {
         let sql = self.sql(
             "SELECT id, event_type, source, message, level, tags, request_id, trace_id, timestamp,
                  created_by
@@ -96,16 +95,11 @@ impl TimelineStore for Postgres<'_> {
                    SELECT event_id FROM monitoring.incident_events WHERE incident_id = $1))
              ORDER BY timestamp, id",
         );
-        let rows = self.rows_between(sql, incident, first, last).await?;
+        let rows = self.rows_between(sql, part).await?;
         rows.iter().map(event).collect()
     }
 
-    async fn attachments_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<Event>, StoreError> {
+    async fn attachments_between(&mut self, part: &Part) -> Result<Vec<Event>, StoreError> {
         let sql = self.sql(
             "SELECT event_id, event
              FROM monitoring.incident_events
@@ -113,16 +107,11 @@ impl TimelineStore for Postgres<'_> {
                AND (timestamp, event_id) >= ($2, $3) AND (timestamp, event_id) <= ($4, $5)
              ORDER BY timestamp, event_id",
         );
-        let rows = self.rows_between(sql, incident, first, last).await?;
+        let rows = self.rows_between(sql, part).await?;
         rows.iter().map(attached_event).collect()
     }
 
-    async fn transitions_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<AlertTransition>, StoreError> {
+    async fn transitions_between(&mut self, part: &Part) -> Result<Vec<AlertTransition>, StoreError> {
         let sql = self.sql(
             "SELECT id, rule_id, rule_name, rule_version, fingerprint, labels, from_state, to_state, value,
                  at, incident_id
@@ -132,16 +121,11 @@ impl TimelineStore for Postgres<'_> {
                    SELECT rule_id FROM monitoring.alert_transitions WHERE incident_id = $1)))
              ORDER BY at, id",
         );
-        let rows = self.rows_between(sql, incident, first, last).await?;
+        let rows = self.rows_between(sql, part).await?;
         rows.iter().map(transition).collect()
     }
 
-    async fn changes_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<IncidentChange>, StoreError> {
+    async fn changes_between(&mut self, part: &Part) -> Result<Vec<IncidentChange>, StoreError> {
         let sql = self.sql(
             "SELECT incident_id, version, changed_by, changed_at, changes
              FROM monitoring.incident_changes
@@ -150,22 +134,17 @@ impl TimelineStore for Postgres<'_> {
              ORDER BY changed_at, version",
         );
         let rows = sqlx::query(sql)
-            .bind(incident.into_uuid())
-            .bind(first.time)
-            .bind(first.version)
-            .bind(last.time)
-            .bind(last.version)
+            .bind(part.incident.into_uuid())
+            .bind(part.first.time)
+            .bind(part.first.version)
+            .bind(part.last.time)
+            .bind(part.last.version)
             .fetch_all(&mut *self.connection)
             .await?;
         rows.iter().map(change).collect()
     }
 
-    async fn comments_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<Comment>, StoreError> {
+    async fn comments_between(&mut self, part: &Part) -> Result<Vec<Comment>, StoreError> {
         let sql = self.sql(
             "SELECT id, incident_id, author, body, created_at
              FROM monitoring.incident_comments
@@ -173,16 +152,11 @@ impl TimelineStore for Postgres<'_> {
                AND (created_at, id) >= ($2, $3) AND (created_at, id) <= ($4, $5)
              ORDER BY created_at, id",
         );
-        let rows = self.rows_between(sql, incident, first, last).await?;
+        let rows = self.rows_between(sql, part).await?;
         rows.iter().map(comment).collect()
     }
 
-    async fn analyses_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<Analysis>, StoreError> {
+    async fn analyses_between(&mut self, part: &Part) -> Result<Vec<Analysis>, StoreError> {
         let sql = self.sql(
             "SELECT id, incident_id, made_at, made_by, method, is_news, window_start, window_end,
                     reference_start, reference_end, onset, findings, signature, cost
@@ -191,16 +165,11 @@ impl TimelineStore for Postgres<'_> {
                AND (made_at, id) >= ($2, $3) AND (made_at, id) <= ($4, $5)
              ORDER BY made_at, id",
         );
-        let rows = self.rows_between(sql, incident, first, last).await?;
+        let rows = self.rows_between(sql, part).await?;
         rows.iter().map(analysis).collect()
     }
 
-    async fn steps_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<Step>, StoreError> {
+    async fn steps_between(&mut self, part: &Part) -> Result<Vec<Step>, StoreError> {
         let sql = self.sql(
             "SELECT id, entry
              FROM monitoring.incident_steps
@@ -208,7 +177,7 @@ impl TimelineStore for Postgres<'_> {
                AND (at, id) >= ($2, $3) AND (at, id) <= ($4, $5)
              ORDER BY at, id",
         );
-        let rows = self.rows_between(sql, incident, first, last).await?;
+        let rows = self.rows_between(sql, part).await?;
         rows.iter().map(step).collect()
     }
 
@@ -233,51 +202,60 @@ impl TimelineStore for Postgres<'_> {
         .await?;
         Ok(())
     }
-}
 
-impl Postgres<'_> {
-    async fn rows_between(
+    async fn insert_openings(&mut self, openings: &[Opening]) -> Result<(), StoreError> {
+        let sql = self.sql(
+            "INSERT INTO monitoring.incident_openings (incident_id, fingerprint, fired_at, labels)
+             SELECT incident_id, fingerprint, fired_at, labels::jsonb
+             FROM UNNEST($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[])
+                 AS written (incident_id, fingerprint, fired_at, labels)",
+        );
+        let all = || openings.iter();
+        sqlx::query(sql)
+            .bind(all().map(|opening| opening.incident_id.into_uuid()).collect::<Vec<_>>())
+            .bind(all().map(|opening| opening.firing.0.as_i64()).collect::<Vec<_>>())
+            .bind(all().map(|opening| opening.firing.1).collect::<Vec<_>>())
+            .bind(all().map(|opening| json(&opening.labels)).collect::<Vec<_>>())
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
+    async fn openings(&mut self, limit: u32) -> Result<Vec<Opening>, StoreError> {
+        let sql = self.sql(
+            "SELECT incident_id, fingerprint, fired_at, labels
+             FROM monitoring.incident_openings
+             ORDER BY incident_id
+             LIMIT $1",
+        );
+        let rows = sqlx::query(sql).bind(i64::from(limit)).fetch_all(&mut *self.connection).await?;
+        rows.iter().map(opening).collect()
+    }
+
+    async fn take_openings(
         &mut self,
-        sql: SqlStr,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<PgRow>, StoreError> {
-        let query = sqlx::query(sql).bind(incident.into_uuid());
-        let query = query.bind(first.time).bind(first.id).bind(last.time).bind(last.id);
-        Ok(query.fetch_all(&mut *self.connection).await?)
+        incidents: &BTreeSet<IncidentId>,
+    ) -> Result<BTreeSet<IncidentId>, StoreError> {
+        let sql = self.sql(
+            "DELETE FROM monitoring.incident_openings
+             WHERE incident_id IN (
+                 SELECT incident_id
+                 FROM monitoring.incident_openings
+                 WHERE incident_id = ANY ($1)
+                 FOR UPDATE SKIP LOCKED
+             )
+             RETURNING incident_id",
+        );
+        let ids: Vec<_> = incidents.iter().map(|id| id.into_uuid()).collect();
+        let taken: Vec<Uuid> = sqlx::query_scalar(sql).bind(ids).fetch_all(&mut *self.connection).await?;
+        Ok(taken.into_iter().map(IncidentId::from).collect())
     }
 }
 
-fn key(row: &PgRow) -> Result<TimelineKey, StoreError> {
-    let origin: i32 = row.try_get("origin")?;
-    Ok(TimelineKey {
-        time: row.try_get("time")?,
-        origin: Origin::of(origin.into()).expect("the statement writes no other numbers"),
-        version: row.try_get("version")?,
-        id: row.try_get("id")?,
-    })
-}
-
-fn step(row: &PgRow) -> Result<Step, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    let place = Place { table: "incident_steps", row: id };
-    Ok(Step { id, entry: place.json(row, "entry")? })
-}
-
-fn event(row: &PgRow) -> Result<TimelineEvent, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    let place = Place { table: "events", row: id };
-    Ok(TimelineEvent {
-        id: id.into(),
-        event_type: place.name(row, "event_type")?,
-        source: row.try_get("source")?,
-        message: row.try_get("message")?,
-        level: place.optional_name(row, "level")?,
-        tags: place.json(row, "tags")?,
-        request_id: row.try_get("request_id")?,
-        trace_id: row.try_get("trace_id")?,
-        timestamp: row.try_get("timestamp")?,
-        created_by: row.try_get("created_by")?,
-    })
+impl Postgres<'_> {
+    async fn rows_between(&mut self, sql: SqlStr, part: &Part) -> Result<Vec<PgRow>, StoreError> {
+        let query = sqlx::query(sql).bind(part.incident.into_uuid());
+        let query = query.bind(part.first.time).bind(part.first.id).bind(part.last.time).bind(part.last.id);
+        Ok(query.fetch_all(&mut *self.connection).await?)
+    }
 }

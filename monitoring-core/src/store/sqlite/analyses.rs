@@ -1,22 +1,22 @@
 //! Analyses of incidents.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
-use uuid::Uuid;
 
+use super::Sqlite;
 use super::alert_transitions::transition;
 use super::events::alternatives;
-use super::{Sqlite, time};
 use crate::model::{
     AlertTransition, Analysis, Cursor, Event, IncidentId, Level, Page, Period, Slice, from_micros, to_micros,
 };
 use crate::store::StoreError;
-use crate::store::analyses::{AnalysisStore, MESSAGE_CHARS_MAX, OpenIncident, TAG_BYTES_MAX, Tie};
+use crate::store::analyses::{
+    AnalysisStore, MESSAGE_CHARS_MAX, OpenIncident, TAG_BYTES_MAX, Tie, analysis, events, open_incident,
+    signature,
+};
 use crate::store::metrics::to_u64;
-use crate::store::row::Place;
 
 /// What is read of an event; the first two parameters are bounds.
 macro_rules! columns {
@@ -27,8 +27,6 @@ macro_rules! columns {
          events.timestamp"
     };
 }
-
-const TABLE: &str = "monitoring_incident_analyses";
 
 impl AnalysisStore for Sqlite<'_> {
     async fn insert_analysis(&mut self, analysis: &Analysis) -> Result<(), StoreError> {
@@ -361,72 +359,4 @@ impl AnalysisStore for Sqlite<'_> {
         .await?;
         rows.iter().map(transition).collect()
     }
-}
-
-/// Those that can be read.
-fn events(rows: &[SqliteRow]) -> Vec<Event> {
-    rows.iter().filter_map(|row| event(row).ok()).collect()
-}
-
-fn event(row: &SqliteRow) -> Result<Event, StoreError> {
-    const TABLE: &str = "monitoring_events";
-    let id: Uuid = row.try_get("id")?;
-    let place = Place { table: TABLE, row: id };
-    let took: Option<Json<Value>> = row.try_get("duration_ms")?;
-    let timestamp = time(row, "timestamp", TABLE, id)?;
-    Ok(Event {
-        id: id.into(),
-        event_type: place.name(row, "event_type")?,
-        source: row.try_get("source")?,
-        message: row.try_get("message")?,
-        level: place.optional_name(row, "level")?,
-        tags: place.json(row, "tags")?,
-        payload: took.map(|Json(took)| ("duration_ms".to_owned(), took)).into_iter().collect(),
-        request_id: row.try_get("request_id")?,
-        trace_id: row.try_get("trace_id")?,
-        span_id: row.try_get("span_id")?,
-        timestamp,
-        created_at: timestamp,
-        created_by: None,
-    })
-}
-
-fn open_incident(row: &SqliteRow) -> Result<OpenIncident, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    let reopened_at: Option<i64> = row.try_get("reopened_at")?;
-    let started_at = time(row, "started_at", "monitoring_incidents", id)?;
-    let joined_at: Option<i64> = row.try_get("joined_at")?;
-    let analyzed_at: Option<i64> = row.try_get("analyzed_at")?;
-    Ok(OpenIncident {
-        id: id.into(),
-        opened_at: reopened_at.and_then(from_micros).unwrap_or(started_at),
-        joined_at: joined_at.and_then(from_micros),
-        analyzed_at: analyzed_at.and_then(from_micros),
-    })
-}
-
-fn signature(row: &SqliteRow) -> Result<(IncidentId, Vec<String>), StoreError> {
-    let signature: Option<Json<Vec<String>>> = row.try_get("signature")?;
-    Ok((row.try_get::<Uuid, _>("id")?.into(), signature.map(|Json(of)| of).unwrap_or_default()))
-}
-
-pub(super) fn analysis(row: &SqliteRow) -> Result<Analysis, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    let place = Place { table: TABLE, row: id };
-    let at = |column| time(row, column, TABLE, id);
-    let onset: Option<Json<_>> = row.try_get("onset")?;
-    Ok(Analysis {
-        id: id.into(),
-        incident_id: row.try_get::<Uuid, _>("incident_id")?.into(),
-        made_at: at("made_at")?,
-        made_by: row.try_get("made_by")?,
-        method: row.try_get("method")?,
-        is_news: row.try_get("is_news")?,
-        window: Period { start: at("window_start")?, end: at("window_end")? },
-        reference: Period { start: at("reference_start")?, end: at("reference_end")? },
-        onset: onset.map(|Json(onset)| onset),
-        findings: place.json(row, "findings")?,
-        signature: place.json(row, "signature")?,
-        cost: place.json(row, "cost")?,
-    })
 }

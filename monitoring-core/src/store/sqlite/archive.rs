@@ -5,17 +5,17 @@ use std::collections::HashMap;
 use chrono::NaiveDate;
 use serde_json::json;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
+use super::Sqlite;
 use super::events::event;
 use super::metrics::numbers;
 use super::partitions::{removed, stays};
-use super::{Sqlite, time};
 use crate::model::{Event, Series, SeriesId, from_micros, to_micros};
 use crate::store::StoreError;
-use crate::store::archive::{ArchiveStore, ChunkKey, ChunkPage, DayChunk, EventKey, EventPage, Removal};
-use crate::store::chunks::unpack_or_keep;
+use crate::store::archive::{
+    ArchiveStore, ChunkKey, ChunkPage, DayChunk, EventKey, EventPage, Removal, chunk,
+};
 use crate::store::partitions::{DayTable, bounds};
 
 impl ArchiveStore for Sqlite<'_> {
@@ -109,13 +109,6 @@ impl ArchiveStore for Sqlite<'_> {
         .bind(limit)
         .fetch_all(&mut *self.connection)
         .await?;
-        let chunk = |row: &SqliteRow| {
-            let id = SeriesId::new(row.try_get("series_id")?);
-            let end = time(row, "end_time", "monitoring_metric_chunks", id)?;
-            let samples: i32 = row.try_get("samples")?;
-            let content = unpack_or_keep(id, row.try_get("data")?);
-            Ok(DayChunk { key: (id, end), samples: samples.unsigned_abs().into(), content })
-        };
         rows.iter().map(chunk).collect()
     }
 

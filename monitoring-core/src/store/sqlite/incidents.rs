@@ -9,21 +9,21 @@ use sqlx::types::Json;
 use sqlx::{QueryBuilder, Row as _, Sqlite as Database};
 use uuid::Uuid;
 
+use super::Sqlite;
 use super::metrics::ROWS_MAX;
-use super::{Sqlite, time};
 use crate::model::{
     Comment, Cursor, Event, EventId, Incident, IncidentChange, IncidentFilter, IncidentId, Page, Slice,
     to_micros,
 };
 use crate::store::StoreError;
-use crate::store::incidents::{Attachment, IncidentStore};
-use crate::store::row::Place;
+use crate::store::incidents::{Attachment, IncidentStore, attached_event, change, comment, incident};
 
 impl IncidentStore for Sqlite<'_> {
-    async fn insert_incidents(&mut self, incidents: &[Incident]) -> Result<(), StoreError> {
+    async fn put_incidents(&mut self, incidents: &[Incident]) -> Result<u64, StoreError> {
+        let mut put = 0;
         for incidents in incidents.chunks(ROWS_MAX) {
             let mut sql = QueryBuilder::<Database>::new(
-                "INSERT INTO monitoring_incidents
+                "INSERT INTO monitoring_incidents AS incidents
                      (id, title, description, severity, status, assigned_to, root_cause, created_by,
                       started_at, resolved_at, created_at, updated_at, version) ",
             );
@@ -42,9 +42,17 @@ impl IncidentStore for Sqlite<'_> {
                     .push_bind(to_micros(incident.updated_at))
                     .push_bind(incident.version);
             });
-            sql.build().execute(&mut *self.connection).await?;
+            sql.push(
+                " ON CONFLICT (id) DO UPDATE
+                 SET title = excluded.title, description = excluded.description, severity = excluded.severity,
+                     status = excluded.status, assigned_to = excluded.assigned_to,
+                     root_cause = excluded.root_cause, resolved_at = excluded.resolved_at,
+                     updated_at = excluded.updated_at, version = excluded.version
+                 WHERE incidents.version = excluded.version - 1",
+            );
+            put += sql.build().execute(&mut *self.connection).await?.rows_affected();
         }
-        Ok(())
+        Ok(put)
     }
 
     async fn incident(&mut self, id: IncidentId) -> Result<Option<Incident>, StoreError> {
@@ -171,29 +179,6 @@ impl IncidentStore for Sqlite<'_> {
         Ok(Slice::new(incidents, page, cursor))
     }
 
-    async fn update_incident(&mut self, incident: &Incident, version: i64) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "UPDATE monitoring_incidents
-             SET title = ?3, description = ?4, severity = ?5, status = ?6, assigned_to = ?7,
-                 root_cause = ?8, resolved_at = ?9, updated_at = ?10, version = ?11
-             WHERE id = ?1 AND version = ?2",
-        )
-        .bind(incident.id.into_uuid())
-        .bind(version)
-        .bind(&incident.title)
-        .bind(&incident.description)
-        .bind(incident.severity.as_str())
-        .bind(incident.status.as_str())
-        .bind(incident.assigned_to)
-        .bind(&incident.root_cause)
-        .bind(incident.resolved_at.map(to_micros))
-        .bind(to_micros(incident.updated_at))
-        .bind(incident.version)
-        .execute(&mut *self.connection)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
     async fn insert_incident_changes(&mut self, changes: &[IncidentChange]) -> Result<(), StoreError> {
         for changes in changes.chunks(ROWS_MAX) {
             let mut sql = QueryBuilder::<Database>::new(
@@ -231,16 +216,26 @@ impl IncidentStore for Sqlite<'_> {
         rows.iter().map(change).collect()
     }
 
-    async fn last_status_change(&mut self, id: IncidentId) -> Result<Option<IncidentChange>, StoreError> {
+    async fn last_status_changes(
+        &mut self,
+        ids: &BTreeSet<IncidentId>,
+    ) -> Result<BTreeMap<IncidentId, IncidentChange>, StoreError> {
         let query = sqlx::query(
             "SELECT incident_id, version, changed_by, changed_at, changes
-             FROM monitoring_incident_changes
-             WHERE incident_id = ?1 AND json_extract(changes, '$.status') IS NOT NULL
-             ORDER BY version DESC
-             LIMIT 1",
+             FROM json_each(?1) AS asked
+             JOIN monitoring_incident_changes ON incident_id = unhex(asked.value)
+             WHERE version = (
+                 SELECT version
+                 FROM monitoring_incident_changes
+                 WHERE incident_id = unhex(asked.value) AND json_extract(changes, '$.status') IS NOT NULL
+                 ORDER BY version DESC
+                 LIMIT 1
+             )
+             ORDER BY incident_id",
         );
-        let row = query.bind(id.into_uuid()).fetch_optional(&mut *self.connection).await?;
-        row.as_ref().map(change).transpose()
+        let query = query.bind(super::hex_ids(ids.iter().map(|id| id.into_uuid())));
+        let rows = query.fetch_all(&mut *self.connection).await?;
+        rows.iter().map(|row| change(row).map(|change| (change.incident_id, change))).collect()
     }
 
     async fn insert_comment(&mut self, comment: &Comment) -> Result<(), StoreError> {
@@ -342,54 +337,4 @@ fn incidents_of_groups(rows: &[SqliteRow]) -> Result<BTreeMap<String, IncidentId
         }
     }
     Ok(incidents)
-}
-
-fn incident(row: &SqliteRow) -> Result<Incident, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    let place = Place { table: "monitoring_incidents", row: id };
-    Ok(Incident {
-        id: id.into(),
-        title: row.try_get("title")?,
-        description: row.try_get("description")?,
-        severity: place.name(row, "severity")?,
-        status: place.name(row, "status")?,
-        assigned_to: row.try_get("assigned_to")?,
-        root_cause: row.try_get("root_cause")?,
-        created_by: row.try_get("created_by")?,
-        started_at: time(row, "started_at", "monitoring_incidents", id)?,
-        resolved_at: row
-            .try_get::<Option<i64>, _>("resolved_at")?
-            .map(|_| time(row, "resolved_at", "monitoring_incidents", id))
-            .transpose()?,
-        created_at: time(row, "created_at", "monitoring_incidents", id)?,
-        updated_at: time(row, "updated_at", "monitoring_incidents", id)?,
-        version: row.try_get("version")?,
-    })
-}
-
-pub(super) fn change(row: &SqliteRow) -> Result<IncidentChange, StoreError> {
-    let incident_id: Uuid = row.try_get("incident_id")?;
-    Ok(IncidentChange {
-        incident_id: incident_id.into(),
-        version: row.try_get("version")?,
-        changed_by: row.try_get("changed_by")?,
-        changed_at: time(row, "changed_at", "monitoring_incident_changes", incident_id)?,
-        changes: row.try_get("changes")?,
-    })
-}
-
-pub(super) fn comment(row: &SqliteRow) -> Result<Comment, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    Ok(Comment {
-        id: id.into(),
-        incident_id: row.try_get::<Uuid, _>("incident_id")?.into(),
-        author: row.try_get("author")?,
-        body: row.try_get("body")?,
-        created_at: time(row, "created_at", "monitoring_incident_comments", id)?,
-    })
-}
-
-pub(super) fn attached_event(row: &SqliteRow) -> Result<Event, StoreError> {
-    let place = Place { table: "monitoring_incident_events", row: row.try_get::<Uuid, _>("event_id")? };
-    place.json(row, "event")
 }

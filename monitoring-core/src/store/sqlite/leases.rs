@@ -40,15 +40,15 @@ impl LeaseStore for Sqlite<'_> {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn release_lease(&mut self, lease: &Lease) -> Result<(), StoreError> {
+    async fn release_lease(&mut self, lease: &Lease) -> Result<bool, StoreError> {
         let query = sqlx::query(
             "UPDATE monitoring_leases
              SET expires_at = CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)
              WHERE name = ?1 AND holder = ?2 AND token = ?3",
         );
         let query = query.bind(lease.name).bind(lease.holder).bind(lease.token);
-        query.execute(&mut *self.connection).await?;
-        Ok(())
+        let done = query.execute(&mut *self.connection).await?;
+        Ok(done.rows_affected() == 1)
     }
 
     async fn confirm_lease(&mut self, lease: &Lease) -> Result<bool, StoreError> {

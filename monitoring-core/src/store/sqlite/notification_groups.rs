@@ -1,15 +1,13 @@
 //! Groups of alerts.
 
-use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
-use sqlx::{QueryBuilder, Row as _, Sqlite as Database};
+use sqlx::{QueryBuilder, Sqlite as Database};
 
+use super::Sqlite;
 use super::metrics::ROWS_MAX;
-use super::{Sqlite, optional_time, time};
 use crate::model::{NotificationGroup, to_micros};
 use crate::store::StoreError;
-use crate::store::notification_groups::NotificationGroupStore;
-use crate::store::row::Place;
+use crate::store::notification_groups::{NotificationGroupStore, group};
 
 impl NotificationGroupStore for Sqlite<'_> {
     async fn notification_groups(&mut self) -> Result<Vec<NotificationGroup>, StoreError> {
@@ -112,21 +110,4 @@ impl NotificationGroupStore for Sqlite<'_> {
         .await?;
         Ok(())
     }
-}
-
-fn group(row: &SqliteRow) -> Result<NotificationGroup, StoreError> {
-    const TABLE: &str = "monitoring_notification_groups";
-    let key: String = row.try_get("group_key")?;
-    let place = Place { table: TABLE, row: &key };
-    Ok(NotificationGroup {
-        receiver: row.try_get("receiver")?,
-        labels: place.json(row, "labels")?,
-        next_at: time(row, "next_at", TABLE, &key)?,
-        told_at: optional_time(row, "told_at", TABLE, &key)?,
-        told: place.json(row, "told")?,
-        unheard: place.json(row, "unheard")?,
-        is_acknowledged: row.try_get("is_acknowledged")?,
-        refused_since: optional_time(row, "refused_since", TABLE, &key)?,
-        key,
-    })
 }

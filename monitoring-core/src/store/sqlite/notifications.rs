@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
 use sqlx::{QueryBuilder, Row as _, Sqlite as Database};
 use uuid::Uuid;
 
+use super::Sqlite;
 use super::metrics::ROWS_MAX;
-use super::{Sqlite, optional_time, time};
 use crate::model::{
-    Cursor, Message, MessageSummary, Notification, NotificationAttempt, NotificationFilter, NotificationId,
-    NotificationSummary, Page, ReceiverId, Slice, to_micros,
+    Cursor, Notification, NotificationAttempt, NotificationFilter, NotificationId, NotificationSummary, Page,
+    ReceiverId, Slice, to_micros,
 };
 use crate::store::StoreError;
-use crate::store::notifications::{NotificationNews, NotificationStore, REPLACED};
-use crate::store::row::Place;
+use crate::store::notifications::{
+    NotificationNews, NotificationStore, REPLACED, attempt, notification, summary,
+};
 
 impl NotificationStore for Sqlite<'_> {
     async fn notification_news(&mut self, since: DateTime<Utc>) -> Result<NotificationNews, StoreError> {
@@ -290,7 +290,7 @@ impl NotificationStore for Sqlite<'_> {
         let rows = sqlx::query(
             "SELECT id, receiver_id, json_remove(message, '$.alerts', '$.news') AS message,
                     json_array_length(message, '$.alerts') AS alert_count, status, attempts, created_at,
-                    next_attempt_at, finished_at, revived_at, error
+                    next_attempt_at, finished_at, revived_at, unreached, error
              FROM monitoring_notifications
              WHERE (?1 IS NULL OR status = ?1)
                AND (?2 IS NULL OR receiver = ?2)
@@ -423,57 +423,4 @@ impl NotificationStore for Sqlite<'_> {
         .await?;
         Ok(notifications.rows_affected() + attempts.rows_affected())
     }
-}
-
-fn notification(row: &SqliteRow) -> Result<Notification, StoreError> {
-    const TABLE: &str = "monitoring_notifications";
-    let key: Uuid = row.try_get("id")?;
-    let place = Place { table: "monitoring_notifications", row: key };
-    let message: Message = place.json(row, "message")?;
-    Ok(Notification {
-        id: key.into(),
-        receiver_id: row.try_get::<Uuid, _>("receiver_id")?.into(),
-        message: Message { id: key.into(), ..message },
-        status: place.name(row, "status")?,
-        attempts: place.number(row, "attempts")?,
-        created_at: time(row, "created_at", TABLE, key)?,
-        next_attempt_at: time(row, "next_attempt_at", TABLE, key)?,
-        finished_at: optional_time(row, "finished_at", TABLE, key)?,
-        revived_at: optional_time(row, "revived_at", TABLE, key)?,
-        unreached: place.json(row, "unreached")?,
-        error: row.try_get("error")?,
-    })
-}
-
-fn summary(row: &SqliteRow) -> Result<NotificationSummary, StoreError> {
-    const TABLE: &str = "monitoring_notifications";
-    let key: Uuid = row.try_get("id")?;
-    let place = Place { table: "monitoring_notifications", row: key };
-    let mut message: MessageSummary = place.json(row, "message")?;
-    message.alert_count = place.number(row, "alert_count")?;
-    Ok(NotificationSummary {
-        id: key.into(),
-        receiver_id: row.try_get::<Uuid, _>("receiver_id")?.into(),
-        message,
-        status: place.name(row, "status")?,
-        attempts: place.number(row, "attempts")?,
-        created_at: time(row, "created_at", TABLE, key)?,
-        next_attempt_at: time(row, "next_attempt_at", TABLE, key)?,
-        finished_at: optional_time(row, "finished_at", TABLE, key)?,
-        revived_at: optional_time(row, "revived_at", TABLE, key)?,
-        error: row.try_get("error")?,
-    })
-}
-
-fn attempt(row: &SqliteRow) -> Result<NotificationAttempt, StoreError> {
-    const TABLE: &str = "monitoring_notification_attempts";
-    let key: Uuid = row.try_get("id")?;
-    let place = Place { table: "monitoring_notification_attempts", row: key };
-    let status: Option<i64> = row.try_get("status")?;
-    Ok(NotificationAttempt {
-        at: time(row, "at", TABLE, key)?,
-        duration_ms: place.number(row, "duration_ms")?,
-        status: status.and_then(|status| status.try_into().ok()),
-        error: row.try_get("error")?,
-    })
 }

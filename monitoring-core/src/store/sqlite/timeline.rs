@@ -1,18 +1,22 @@
 //! Timelines of incidents.
 
-use sqlx::Row as _;
+use std::collections::BTreeSet;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
+use sqlx::{QueryBuilder, Sqlite as Database};
 use uuid::Uuid;
 
+use super::Sqlite;
 use super::alert_transitions::transition;
-use super::analyses::analysis;
-use super::incidents::{attached_event, change, comment};
-use super::{Sqlite, time};
+use super::metrics::ROWS_MAX;
 use crate::model::{AlertTransition, Analysis, Comment, Event, IncidentChange, IncidentId, Page, to_micros};
 use crate::store::StoreError;
-use crate::store::row::Place;
-use crate::store::timeline::{Firing, Origin, Step, TimelineEvent, TimelineKey, TimelineStore, Window};
+use crate::store::analyses::analysis;
+use crate::store::incidents::{attached_event, change, comment};
+use crate::store::timeline::{
+    Firing, Opening, Part, Step, TimelineEvent, TimelineKey, TimelineStore, Window, event, key, opening, step,
+};
 
 impl TimelineStore for Sqlite<'_> {
     async fn timeline_keys(&mut self, window: &Window, page: &Page) -> Result<Vec<TimelineKey>, StoreError> {
@@ -78,12 +82,7 @@ impl TimelineStore for Sqlite<'_> {
         rows.iter().map(key).collect()
     }
 
-    async fn events_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<TimelineEvent>, StoreError> {
+    async fn events_between(&mut self, part: &Part) -> Result<Vec<TimelineEvent>, StoreError> {
         let sql = "SELECT id, event_type, source, message, level, tags, request_id, trace_id, timestamp,
                  created_by
              FROM monitoring_events
@@ -91,31 +90,21 @@ impl TimelineStore for Sqlite<'_> {
                AND (timestamp, id) >= (?2, ?3) AND (timestamp, id) <= (?4, ?5)
                AND id NOT IN (SELECT event_id FROM monitoring_incident_events WHERE incident_id = ?1)
              ORDER BY timestamp, id";
-        let rows = self.rows_between(sql, incident, first, last).await?;
+        let rows = self.rows_between(sql, part).await?;
         rows.iter().map(event).collect()
     }
 
-    async fn attachments_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<Event>, StoreError> {
+    async fn attachments_between(&mut self, part: &Part) -> Result<Vec<Event>, StoreError> {
         let sql = "SELECT event_id, event
              FROM monitoring_incident_events
              WHERE incident_id = ?1
                AND (timestamp, event_id) >= (?2, ?3) AND (timestamp, event_id) <= (?4, ?5)
              ORDER BY timestamp, event_id";
-        let rows = self.rows_between(sql, incident, first, last).await?;
+        let rows = self.rows_between(sql, part).await?;
         rows.iter().map(attached_event).collect()
     }
 
-    async fn transitions_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<AlertTransition>, StoreError> {
+    async fn transitions_between(&mut self, part: &Part) -> Result<Vec<AlertTransition>, StoreError> {
         let sql = "SELECT id, rule_id, rule_name, rule_version, fingerprint, labels, from_state, to_state,
                  value, at, incident_id
              FROM monitoring_alert_transitions
@@ -123,16 +112,11 @@ impl TimelineStore for Sqlite<'_> {
                AND ('firing' IN (from_state, to_state) OR rule_id IN (
                    SELECT rule_id FROM monitoring_alert_transitions WHERE incident_id = ?1))
              ORDER BY at, id";
-        let rows = self.rows_between(sql, incident, first, last).await?;
+        let rows = self.rows_between(sql, part).await?;
         rows.iter().map(transition).collect()
     }
 
-    async fn changes_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<IncidentChange>, StoreError> {
+    async fn changes_between(&mut self, part: &Part) -> Result<Vec<IncidentChange>, StoreError> {
         let rows = sqlx::query(
             "SELECT incident_id, version, changed_by, changed_at, changes
              FROM monitoring_incident_changes
@@ -140,59 +124,44 @@ impl TimelineStore for Sqlite<'_> {
                AND (changed_at, version) >= (?2, ?3) AND (changed_at, version) <= (?4, ?5)
              ORDER BY changed_at, version",
         )
-        .bind(incident.into_uuid())
-        .bind(to_micros(first.time))
-        .bind(first.version)
-        .bind(to_micros(last.time))
-        .bind(last.version)
+        .bind(part.incident.into_uuid())
+        .bind(to_micros(part.first.time))
+        .bind(part.first.version)
+        .bind(to_micros(part.last.time))
+        .bind(part.last.version)
         .fetch_all(&mut *self.connection)
         .await?;
         rows.iter().map(change).collect()
     }
 
-    async fn comments_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<Comment>, StoreError> {
+    async fn comments_between(&mut self, part: &Part) -> Result<Vec<Comment>, StoreError> {
         let sql = "SELECT id, incident_id, author, body, created_at
              FROM monitoring_incident_comments
              WHERE incident_id = ?1
                AND (created_at, id) >= (?2, ?3) AND (created_at, id) <= (?4, ?5)
              ORDER BY created_at, id";
-        let rows = self.rows_between(sql, incident, first, last).await?;
+        let rows = self.rows_between(sql, part).await?;
         rows.iter().map(comment).collect()
     }
 
-    async fn analyses_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<Analysis>, StoreError> {
+    async fn analyses_between(&mut self, part: &Part) -> Result<Vec<Analysis>, StoreError> {
         let sql = "SELECT id, incident_id, made_at, made_by, method, is_news, window_start, window_end,
                  reference_start, reference_end, onset, findings, signature, cost
              FROM monitoring_incident_analyses
              WHERE incident_id = ?1 AND is_news
                AND (made_at, id) >= (?2, ?3) AND (made_at, id) <= (?4, ?5)
              ORDER BY made_at, id";
-        let rows = self.rows_between(sql, incident, first, last).await?;
+        let rows = self.rows_between(sql, part).await?;
         rows.iter().map(analysis).collect()
     }
 
-    async fn steps_between(
-        &mut self,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<Step>, StoreError> {
+    async fn steps_between(&mut self, part: &Part) -> Result<Vec<Step>, StoreError> {
         let sql = "SELECT id, entry
              FROM monitoring_incident_steps
              WHERE incident_id = ?1
                AND (at, id) >= (?2, ?3) AND (at, id) <= (?4, ?5)
              ORDER BY at, id";
-        let rows = self.rows_between(sql, incident, first, last).await?;
+        let rows = self.rows_between(sql, part).await?;
         rows.iter().map(step).collect()
     }
 
@@ -218,52 +187,57 @@ impl TimelineStore for Sqlite<'_> {
         .await?;
         Ok(())
     }
-}
 
-impl Sqlite<'_> {
-    async fn rows_between(
+    async fn insert_openings(&mut self, openings: &[Opening]) -> Result<(), StoreError> {
+        for openings in openings.chunks(ROWS_MAX) {
+            let mut sql = QueryBuilder::<Database>::new(
+                "INSERT INTO monitoring_incident_openings (incident_id, fingerprint, fired_at, labels) ",
+            );
+            sql.push_values(openings, |mut row, opening| {
+                row.push_bind(opening.incident_id.into_uuid())
+                    .push_bind(opening.firing.0.as_i64())
+                    .push_bind(to_micros(opening.firing.1))
+                    .push_bind(Json(opening.labels.clone()));
+            });
+            sql.build().execute(&mut *self.connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn openings(&mut self, limit: u32) -> Result<Vec<Opening>, StoreError> {
+        let query = sqlx::query(
+            "SELECT incident_id, fingerprint, fired_at, labels
+             FROM monitoring_incident_openings
+             ORDER BY incident_id
+             LIMIT ?1",
+        );
+        let rows = query.bind(limit).fetch_all(&mut *self.connection).await?;
+        rows.iter().map(opening).collect()
+    }
+
+    async fn take_openings(
         &mut self,
-        sql: &'static str,
-        incident: IncidentId,
-        first: &TimelineKey,
-        last: &TimelineKey,
-    ) -> Result<Vec<SqliteRow>, StoreError> {
-        let query = sqlx::query(sql).bind(incident.into_uuid());
-        let query = query.bind(to_micros(first.time)).bind(first.id).bind(to_micros(last.time)).bind(last.id);
-        Ok(query.fetch_all(&mut *self.connection).await?)
+        incidents: &BTreeSet<IncidentId>,
+    ) -> Result<BTreeSet<IncidentId>, StoreError> {
+        let query = sqlx::query_scalar(
+            "DELETE FROM monitoring_incident_openings
+             WHERE incident_id IN (SELECT unhex(value) FROM json_each(?1))
+             RETURNING incident_id",
+        );
+        let query = query.bind(super::hex_ids(incidents.iter().map(|id| id.into_uuid())));
+        let taken: Vec<Uuid> = query.fetch_all(&mut *self.connection).await?;
+        Ok(taken.into_iter().map(IncidentId::from).collect())
     }
 }
 
-fn key(row: &SqliteRow) -> Result<TimelineKey, StoreError> {
-    let origin: i32 = row.try_get("origin")?;
-    let id: Uuid = row.try_get("id")?;
-    Ok(TimelineKey {
-        time: time(row, "time", "timeline keys", id)?,
-        origin: Origin::of(origin.into()).expect("the statement writes no other numbers"),
-        version: row.try_get("version")?,
-        id,
-    })
-}
-
-fn step(row: &SqliteRow) -> Result<Step, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    let place = Place { table: "monitoring_incident_steps", row: id };
-    Ok(Step { id, entry: place.json(row, "entry")? })
-}
-
-fn event(row: &SqliteRow) -> Result<TimelineEvent, StoreError> {
-    let id: Uuid = row.try_get("id")?;
-    let place = Place { table: "monitoring_events", row: id };
-    Ok(TimelineEvent {
-        id: id.into(),
-        event_type: place.name(row, "event_type")?,
-        source: row.try_get("source")?,
-        message: row.try_get("message")?,
-        level: place.optional_name(row, "level")?,
-        tags: place.json(row, "tags")?,
-        request_id: row.try_get("request_id")?,
-        trace_id: row.try_get("trace_id")?,
-        timestamp: time(row, "timestamp", "monitoring_events", id)?,
-        created_by: row.try_get("created_by")?,
-    })
+impl Sqlite<'_> {
+    async fn rows_between(&mut self, sql: &'static str, part: &Part) -> Result<Vec<SqliteRow>, StoreError> {
+        let query = sqlx::query(sql).bind(part.incident.into_uuid());
+        let query = query
+            .bind(to_micros(part.first.time))
+            .bind(part.first.id)
+            .bind(to_micros(part.last.time))
+            .bind(part.last.id);
+        Ok(query.fetch_all(&mut *self.connection).await?)
+    }
 }

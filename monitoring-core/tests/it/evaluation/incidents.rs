@@ -1,8 +1,10 @@
 //! Incidents that alerts open and resolve.
 
+use std::time::Duration;
+
 use monitoring_core::services;
 use monitoring_core::{
-    AlertState, Incident, IncidentFilter, IncidentSeverity, IncidentStatus, Page, TimelineKind,
+    AlertState, Incident, IncidentFilter, IncidentSeverity, IncidentStatus, Monitoring, Page, TimelineKind,
     UpdateIncidentRequest,
 };
 use serde_json::{Value, json};
@@ -10,6 +12,7 @@ use uuid::Uuid;
 
 use super::run::{Run, Sample};
 use crate::support::database::{Database, on_each_database};
+use crate::support::until;
 
 on_each_database!(
     a_firing_rule_opens_one_incident_and_resolves_it,
@@ -27,6 +30,8 @@ on_each_database!(
     a_rule_leaves_its_incident_open_when_it_goes,
     alerts_that_joined_before_groups_were_known_keep_their_incident,
     an_incident_that_nobody_is_told_of_says_why,
+    what_was_not_told_of_silences_is_told_once_by_those_who_come_next,
+    what_was_not_told_of_silences_is_told_by_whoever_leads_next,
     no_incident_waits_for_what_is_silenced,
     groups_that_fire_at_once_have_their_incidents_at_once,
 );
@@ -337,21 +342,68 @@ async fn alerts_that_joined_before_groups_were_known_keep_their_incident(databas
     assert_eq!(statuses(&run).await, [("Down: 1 is down".to_owned(), IncidentStatus::Resolved)]);
 }
 
+async fn silence(run: &Run, matcher: &str, duration: &str) {
+    let request = json!({"matchers": [matcher], "duration": duration, "author": "bob", "comment": "known"});
+    let request = serde_json::from_value(request).unwrap();
+    services::create_silence(&mut run.fixture.conn().await, request, None).await.unwrap();
+}
+
+/// What the timeline of the one incident tells of silences, and whether they held when it was opened.
+async fn silences_told(run: &Run) -> Vec<(String, bool)> {
+    let incident = incidents(run).await.remove(0);
+    let conn = &mut run.fixture.conn().await;
+    let timeline = services::get_incident_timeline(conn, incident.id, None, None).await.unwrap().entries;
+    let silences = timeline.into_iter().filter(|entry| entry.kind == TimelineKind::Silence);
+    silences.map(|entry| (entry.message, entry.timestamp == incident.started_at)).collect()
+}
+
+fn told(line: &str) -> Vec<(String, bool)> {
+    vec![(line.to_owned(), true)]
+}
+
 async fn an_incident_that_nobody_is_told_of_says_why(database: &Database) {
     let run = Run::start(database).await;
     run.rule(rule()).await;
-    for matcher in ["n=1", "n=2"] {
-        let request = json!({"matchers": [matcher], "duration": "2h", "author": "bob", "comment": "known"});
-        let request = serde_json::from_value(request).unwrap();
-        services::create_silence(&mut run.fixture.conn().await, request, None).await.unwrap();
-    }
+    silence(&run, "n=1", "2h").await;
+    silence(&run, "n=2", "2h").await;
     run.minute(ONE).await;
-    let id = incidents(&run).await.remove(0).id;
-    let conn = &mut run.fixture.conn().await;
-    let timeline = services::get_incident_timeline(conn, id, None, None).await.unwrap().entries;
-    let silences = timeline.iter().filter(|entry| entry.kind == TimelineKind::Silence);
-    let told: Vec<_> = silences.map(|entry| entry.message.as_str()).collect();
-    assert_eq!(told, ["silenced by bob until 2026-06-15 14:00 UTC: {n=\"1\"}: known"]);
+    let line = "silenced by bob until 2026-06-15 14:00 UTC: {n=\"1\"}: known";
+    assert_eq!(silences_told(&run).await, told(line));
+    run.minute(ONE).await;
+    assert_eq!(silences_told(&run).await, told(line));
+}
+
+/// An incident that was opened by somebody who could not tell of the silence any more, which is over by now.
+async fn untold(database: &Database) -> Run {
+    let run = Run::start(database).await;
+    run.rule(rule()).await;
+    silence(&run, "n=1", "90s").await;
+    let silences = database.table("silences");
+    database.execute(format!("ALTER TABLE {silences} RENAME TO away")).await;
+    run.minute(ONE).await;
+    let away = silences.replace("silences", "away").replace("monitoring_", "");
+    let name = silences.trim_start_matches("monitoring.");
+    database.execute(format!("ALTER TABLE {away} RENAME TO {name}")).await;
+    run.fixture.clock.advance(super::run::MINUTE);
+    assert_eq!(silences_told(&run).await, []);
+    run
+}
+
+const UNTOLD: &str = "silenced by bob until 2026-06-15 12:01 UTC: {n=\"1\"}: known";
+
+async fn what_was_not_told_of_silences_is_told_once_by_those_who_come_next(database: &Database) {
+    let run = untold(database).await;
+    let (one, two) = (run.another(database).await, run.another(database).await);
+    tokio::join!(one.evaluate(Value::Null), two.evaluate(Value::Null), run.evaluate(Value::Null));
+    assert_eq!(silences_told(&run).await, told(UNTOLD));
+}
+
+async fn what_was_not_told_of_silences_is_told_by_whoever_leads_next(database: &Database) {
+    let run = untold(database).await;
+    let leader = Monitoring::builder().database_url(database.url()).clock(run.fixture.clock.clone());
+    let leader = leader.start().await.unwrap();
+    until("the silence is told of", async || silences_told(&run).await == told(UNTOLD)).await;
+    leader.shutdown(Duration::from_secs(10)).await;
 }
 
 async fn no_incident_waits_for_what_is_silenced(database: &Database) {
@@ -364,7 +416,7 @@ async fn no_incident_waits_for_what_is_silenced(database: &Database) {
     assert_eq!(run.states(id).await, [AlertState::Firing]);
 }
 
-/// Writes down each statement that adds to these tables; only PostgreSQL can.
+/// Writes down each statement that adds to these tables, or would if nothing was there; only PostgreSQL can.
 async fn count_insertions(database: &Database, tables: [&str; 2]) {
     let mut sql = String::from(
         "CREATE TABLE public.insertions (into_table text);
@@ -397,11 +449,15 @@ async fn groups_that_fire_at_once_have_their_incidents_at_once(database: &Databa
     let number = |table: &str| database.number(format!("SELECT count(*) FROM {table}"));
     assert_eq!(number(&database.table("incidents")).await, CLUSTERS as i64);
     assert_eq!(number(&database.table("incident_changes")).await, CLUSTERS as i64);
-    if is_counted {
-        assert_eq!(number("public.insertions").await, 2, "however many there are");
-    }
-    for (value, status) in [(0.0, IncidentStatus::Resolved), (1.0, IncidentStatus::Open)] {
+    let statements = async |expected| {
+        if is_counted {
+            assert_eq!(number("public.insertions").await, expected, "however many there are");
+        }
+    };
+    statements(2).await;
+    for (value, status, written) in [(0.0, IncidentStatus::Resolved, 4), (1.0, IncidentStatus::Open, 6)] {
         run.minute(&samples(value)).await;
+        statements(written).await;
         let (filter, page) = (IncidentFilter::default(), Page::first(1_000));
         let conn = &mut run.fixture.conn().await;
         let all = services::query_incidents(conn, &filter, &page).await.unwrap().items;

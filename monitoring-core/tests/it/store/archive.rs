@@ -31,6 +31,7 @@ on_each_database!(
     what_comes_after_its_day_was_archived_is_added,
     several_at_once_write_everything_once,
     whoever_finds_somebody_else_at_it_says_so,
+    whoever_is_taken_over_from_says_so_and_may_go_on,
     an_event_of_an_open_incident_is_neither_archived_nor_removed,
     packed_samples_that_cannot_be_read_are_archived_as_they_are,
     a_day_that_cannot_be_written_keeps_no_other,
@@ -341,6 +342,43 @@ async fn whoever_finds_somebody_else_at_it_says_so(database: &Database) {
     database.execute(format!("UPDATE {leases} SET expires_at = {past} WHERE name = 'archive'")).await;
     let report = retain(&fixture).await.unwrap();
     assert_eq!((&report["busy"], &report["events_deleted"]), (&json!(false), &json!(2)));
+}
+
+/// Statements that have somebody take the archive over from whoever is first, and die.
+fn usurper(database: &Database) -> &'static str {
+    match database {
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(_) => {
+            "CREATE TRIGGER usurped AFTER INSERT ON monitoring_leases WHEN new.name = 'archive' BEGIN
+                 UPDATE monitoring_leases SET holder = zeroblob(16), token = 2, expires_at = 0
+                 WHERE name = 'archive';
+             END"
+        }
+        #[cfg(feature = "postgres")]
+        Database::Postgres(_) => {
+            "CREATE FUNCTION public.usurp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 UPDATE monitoring.leases SET holder = gen_random_uuid(), token = 2, expires_at = 'epoch'
+                 WHERE name = 'archive';
+                 RETURN NULL;
+             END $$;
+             CREATE TRIGGER usurped AFTER INSERT ON monitoring.leases
+             FOR EACH ROW WHEN (new.name = 'archive') EXECUTE FUNCTION public.usurp()"
+        }
+    }
+}
+
+async fn whoever_is_taken_over_from_says_so_and_may_go_on(database: &Database) {
+    let folder = Folder::new();
+    let fixture = start(database, &folder.path).await;
+    tell(&fixture, "old", 0, 3).await;
+    fixture.clock.advance(32 * DAY);
+    database.execute(usurper(database)).await;
+    let report = retain(&fixture).await.unwrap();
+    assert_eq!((&report["busy"], &report["events_deleted"]), (&json!(true), &json!(0)));
+    assert_eq!(stored(&fixture).await, ["old"; 3]);
+    let report = retain(&fixture).await.unwrap();
+    assert_eq!((&report["busy"], &report["events_deleted"]), (&json!(false), &json!(3)));
+    assert_eq!(lines(&folder.path, "events-2026-06-15.jsonl.gz").len(), 3);
 }
 
 async fn an_event_of_an_open_incident_is_neither_archived_nor_removed(database: &Database) {

@@ -14,7 +14,7 @@ use crate::router::state::RouterState;
 /// Notifications, newest first, without their alerts.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/notifications", tag = "notifications",
     params(crate::router::openapi_params::NotificationQuery, crate::router::openapi_params::PageQuery),
-    responses((status = 200, body = respond::List<monitoring_core::NotificationSummary>))))]
+    responses((status = 200, body = respond::List<monitoring_core::Notification<monitoring_core::MessageSummary>>))))]
 pub(in crate::router) async fn list(
     State(state): State<RouterState>,
     mut params: Params,
@@ -43,7 +43,7 @@ pub(in crate::router) async fn show(
 /// Has a notification sent that was given up.
 #[cfg_attr(feature = "openapi", utoipa::path(post, path = "/notifications/{id}/resend", tag = "notifications",
     params(("id" = uuid::Uuid, Path)),
-    responses((status = 200, body = respond::Success<monitoring_core::Notification>))))]
+    responses((status = 200, body = respond::Success<monitoring_core::Notification<monitoring_core::Message>>))))]
 pub(in crate::router) async fn resend(
     State(state): State<RouterState>,
     caller: Caller,

@@ -102,7 +102,8 @@ pub async fn receiver_attempts(
     Ok(connection.store().receiver_attempts(id, ATTEMPTS_MAX).await?)
 }
 
-/// Makes a receiver what the request says. A secret that is given as `<secret>` stays as it is.
+/// Makes a receiver what the request says. A secret that is given as `<secret>` stays as it is. What still waits for
+/// one that tells nobody from now on is given up.
 ///
 /// # Errors
 ///
@@ -156,6 +157,9 @@ async fn update(
     let written = transaction.store().update_receiver(&after, &secrets, before.version).await;
     if !written.map_err(|error| unwritten(error, &after))? {
         return Err(Error::conflict("receiver", before.version, after.version));
+    if after.receiver_type == ReceiverType::None {
+        transaction.store().give_up_notifications(id, after.updated_at, "nobody is told any more").await?;
+    }
     }
     let states = (json!(before), with_changed(&after, &changed));
     record_audit(&mut transaction.connection(), actor, "receiver.update", id, states).await?;

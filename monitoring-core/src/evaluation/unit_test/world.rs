@@ -107,7 +107,7 @@ impl Asked for World<'_> {
         query.columns(&self.memory, self.limits).await
     }
 
-    fn sources(&self) -> TextSources {
-        self.sources.clone()
+    fn sources(&self, now: DateTime<Utc>) -> TextSources {
+        TextSources { now, ..self.sources.clone() }
     }
 }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use chrono::{DateTime, SecondsFormat, Utc};
 use monitoring_core::{
     AlertInstance, AlertRuleView, AlertState, GroupedRule, Labels, RecordingRuleView, RuleGroupView,
-    RuleHealth, Selector, services,
+    RuleHealth, RuleLabels, Selector, services,
 };
 use serde_json::{Value, json};
 
@@ -21,11 +21,17 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// The rules that are evaluated, by group.
 pub(super) async fn rules(State(state): State<RouterState>, form: Form) -> PromAnswer {
-    let filter = Filter::of(&form)?;
+    let (filter, part) = (Filter::of(&form)?, Part::of(&form)?);
     let mut connection = state.lend().await?;
     let groups = services::evaluated_rules(&mut connection).await?;
-    let groups: Vec<_> = groups.iter().filter_map(|(group, rules)| filter.group(group, rules)).collect();
-    Ok(json!({"groups": groups}).into())
+    let first = part.first(groups.iter().map(|(view, _)| view.group.name.as_str()))?;
+    let shown = |(view, rules): &(RuleGroupView, Vec<GroupedRule>)| filter.group(view, rules);
+    let mut groups = groups[first..].iter().filter_map(shown);
+    let mut answer = json!({"groups": groups.by_ref().take(part.limit).collect::<Vec<_>>()});
+    if let Some(next) = groups.next() {
+        answer["groupNextToken"] = next["name"].clone();
+    }
+    Ok(answer.into())
 }
 
 /// Alerts that are pending or firing.
@@ -34,6 +40,37 @@ pub(super) async fn alerts(State(state): State<RouterState>) -> PromAnswer {
     let alerts = services::active_alerts(&mut connection, &[]).await?;
     let alerts: Vec<_> = alerts.iter().map(alert).collect();
     Ok(json!({"alerts": alerts}).into())
+}
+
+/// How many groups are asked for, from which on: that of the answer before named it.
+struct Part {
+    limit: usize,
+    token: Option<String>,
+}
+
+impl Part {
+    fn of(form: &Form) -> Result<Self, PromError> {
+        let limit = form.whole_number("group_limit");
+        let limit = limit.map_err(|why| PromError::parameter("group_limit", why))?;
+        let token = form.text("group_next_token").map(str::to_owned);
+        match limit.map(usize::try_from) {
+            None if token.is_some() => {
+                Err(PromError::parameter("group_next_token", "group_limit must be given beside it"))
+            }
+            None => Ok(Self { limit: usize::MAX, token }),
+            Some(Ok(limit @ 1..)) => Ok(Self { limit, token }),
+            Some(_) => Err(PromError::parameter("group_limit", "group_limit must be greater than 0")),
+        }
+    }
+
+    /// The place of its first group.
+    fn first<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> Result<usize, PromError> {
+        let Some(token) = &self.token else { return Ok(0) };
+        names.position(|name| name == token).ok_or_else(|| {
+            let why = format!("invalid group_next_token '{token}'. were rule groups changed?");
+            PromError::parameter("group_next_token", why)
+        })
+    }
 }
 
 /// Which rules are asked for.
@@ -83,11 +120,12 @@ impl Filter {
         }
         let rule = |rule: &GroupedRule| {
             let labels = labels(rule, &view.group.labels);
+            let borne: Labels = labels.iter().collect();
             let (is_wanted, name) = match rule {
                 GroupedRule::Alerting(view, _) => (self.is_wanted[0], &view.rule.name),
                 GroupedRule::Recording(view) => (self.is_wanted[1], &view.rule.record),
             };
-            let matches = self.selectors.is_empty() || self.selectors.iter().any(|one| one.accepts(&labels));
+            let matches = self.selectors.is_empty() || self.selectors.iter().any(|one| one.accepts(&borne));
             (is_wanted && is_among(&self.names, name) && matches).then(|| match rule {
                 GroupedRule::Alerting(view, query) => alerting(view, query, &labels, self.with_alerts),
                 GroupedRule::Recording(view) => recording(view, &labels),
@@ -109,7 +147,7 @@ impl Filter {
 }
 
 /// The labels a rule gives what comes of it.
-fn labels(rule: &GroupedRule, of_group: &Labels) -> Labels {
+fn labels(rule: &GroupedRule, of_group: &RuleLabels) -> RuleLabels {
     let mut labels = of_group.clone();
     match rule {
         GroupedRule::Alerting(view, _) => {
@@ -125,7 +163,7 @@ fn labels(rule: &GroupedRule, of_group: &Labels) -> Labels {
     labels
 }
 
-fn alerting(view: &AlertRuleView, query: &str, labels: &Labels, with_alerts: bool) -> Value {
+fn alerting(view: &AlertRuleView, query: &str, labels: &RuleLabels, with_alerts: bool) -> Value {
     let AlertRuleView { rule, status } = view;
     let active = status.alerts.iter().filter(|alert| alert.state != AlertState::Resolved);
     let mut value = json!({
@@ -148,7 +186,7 @@ fn alerting(view: &AlertRuleView, query: &str, labels: &Labels, with_alerts: boo
     value
 }
 
-fn recording(view: &RecordingRuleView, labels: &Labels) -> Value {
+fn recording(view: &RecordingRuleView, labels: &RuleLabels) -> Value {
     let mut value = json!({
         "name": view.rule.record,
         "query": view.rule.query,

@@ -370,7 +370,7 @@ fn incidents_of_groups(rows: &[PgRow]) -> Result<BTreeMap<String, IncidentId>, S
     Ok(incidents)
 }
 
-fn incident(row: &PgRow) -> Result<Incident, StoreError> {
+pub(super) fn incident(row: &PgRow) -> Result<Incident, StoreError> {
     let id: Uuid = row.try_get("id")?;
     let place = Place { table: "incidents", row: id };
     Ok(Incident {

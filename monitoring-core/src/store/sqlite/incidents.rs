@@ -344,7 +344,7 @@ fn incidents_of_groups(rows: &[SqliteRow]) -> Result<BTreeMap<String, IncidentId
     Ok(incidents)
 }
 
-fn incident(row: &SqliteRow) -> Result<Incident, StoreError> {
+pub(super) fn incident(row: &SqliteRow) -> Result<Incident, StoreError> {
     let id: Uuid = row.try_get("id")?;
     let place = Place { table: "monitoring_incidents", row: id };
     Ok(Incident {

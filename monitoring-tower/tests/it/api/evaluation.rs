@@ -19,6 +19,7 @@ on_both_databases! {
     recording_rules_live_from_creation_to_deletion
     prometheus_lists_what_is_asked_for
     prometheus_lists_groups_in_parts
+    active_alerts_are_listed_in_parts
     a_rule_of_another_group_may_have_the_name
 }
 
@@ -264,6 +265,32 @@ async fn prometheus_lists_groups_in_parts(service: &Service) {
     );
     assert_eq!(part("group_limit=2&group_next_token=d").await, (vec![json!("d"), json!("e")], None));
     assert_eq!(part("group_limit=1&type=record").await, (vec![json!("d")], None), "no more have such rules");
+}
+
+async fn active_alerts_are_listed_in_parts(service: &Service) {
+    for name in ["A", "B"] {
+        let of = |n: u8| format!("label_replace(vector({n}), \"n\", \"{n}\", \"\", \"\")");
+        let query = [1, 2, 3].map(of).join(" or ");
+        let (rule, _) = created(service, json!({"name": name, "query": query})).await;
+        evaluate(service, &rule).await;
+    }
+    let all = service.get("/alerts/active", MODERATOR).await.json();
+    assert_eq!((&all["pagination"]["limit"], &all["pagination"]["has_more"]), (&json!(1_000), &json!(false)));
+    assert_eq!(all["data"].as_array().unwrap().len(), 6);
+
+    let (mut listed, mut path) = (Vec::new(), "/alerts/active?state=firing&limit=4".to_owned());
+    for has_more in [true, false] {
+        let part = service.get(&path, MODERATOR).await.json();
+        assert_eq!(part["pagination"]["has_more"], has_more);
+        listed.extend(part["data"].as_array().unwrap().clone());
+        let next = part["pagination"]["next_cursor"].as_str().unwrap_or_default();
+        path = format!("/alerts/active?state=firing&limit=4&cursor={next}");
+    }
+    assert_eq!(json!(listed), all["data"]);
+    let last = service.get("/alerts/active?offset=5", MODERATOR).await.data();
+    assert_eq!(last, json!([all["data"][5]]));
+    let refused = service.get("/alerts/active?limit=0&cursor=x", MODERATOR).await;
+    assert_eq!(refused.invalid_fields(), ["cursor", "limit"]);
 }
 
 async fn a_rule_of_another_group_may_have_the_name(service: &Service) {

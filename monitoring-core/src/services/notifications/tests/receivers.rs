@@ -13,6 +13,7 @@ on_both_databases! {
     a_secret_of_the_hosts_follows_no_other_setting
     where_there_is_nobody_nothing_is_said
     what_waits_is_given_up_where_there_is_nobody_any_more
+    tries_are_listed_in_parts
 }
 
 async fn a_test_tells_what_came_back(world: World) {
@@ -25,7 +26,7 @@ async fn a_test_tells_what_came_back(world: World) {
     assert_eq!((taken.status, taken.error), (Some(200), None));
     assert_eq!(listener.heard()[1].json()["alerts"][0]["labels"]["alertname"], "Test");
     let mut conn = world.pool.acquire(Access::Read).await.unwrap();
-    assert_eq!(services::receiver_attempts(&mut conn, id).await.unwrap().len(), 2);
+    assert_eq!(services::receiver_attempts(&mut conn, id, &Page::default()).await.unwrap().items.len(), 2);
     assert!(world.deliverer.test(uuid::Uuid::nil(), None).await.is_err());
 }
 
@@ -180,4 +181,24 @@ async fn what_waits_is_given_up_where_there_is_nobody_any_more(world: World) {
     assert_eq!((dead.status, dead.error.as_deref()), (NotificationStatus::Dead, error));
     world.pass(300);
     assert_eq!(world.decide(&[world.alert("Slow")]).await, 0);
+}
+
+async fn tries_are_listed_in_parts(world: World) {
+    let (id, other) =
+        (world.receiver("null", "none", json!({})).await, world.receiver("void", "none", json!({})).await);
+    let mut tried = Vec::new();
+    for _ in 0..5 {
+        world.pass(5);
+        tried.insert(0, world.deliverer.test(id, None).await.unwrap().at);
+        world.deliverer.test(other, None).await.unwrap();
+    }
+    let mut conn = world.pool.acquire(Access::Read).await.unwrap();
+    let (mut page, mut listed) = (Page::first(2), Vec::new());
+    for left in [3, 1, 0] {
+        let part = services::receiver_attempts(&mut conn, id, &page).await.unwrap();
+        assert_eq!(part.pagination.has_more, left > 0);
+        listed.extend(part.items.into_iter().map(|attempt| attempt.at));
+        page.after = part.pagination.next_cursor.map(|cursor| cursor.parse().unwrap());
+    }
+    assert_eq!(listed, tried);
 }

@@ -244,7 +244,7 @@ fn check_labels<'t>(
         let field = format!("{field}.{}", crate::model::cut(name, limits.tag_key_chars_max));
         if !is_label_name(name) || name.len() > limits.tag_key_chars_max {
             let max = limits.tag_key_chars_max;
-            invalid.push(&field, format!("the name must match [a-zA-Z_][a-zA-Z0-9_]* and have at most {max} characters, without a leading __"));
+            invalid.push(&field, format!("the name must match [a-zA-Z_][a-zA-Z0-9_]*, as no others are stored, and have at most {max} characters, without a leading __"));
         }
         check_chars(&field, value, chars_max, invalid);
     }

@@ -1,5 +1,7 @@
 //! Fills in the texts of a rule, which may take so much for each alert, and so much for all of them.
 
+use chrono::{DateTime, Utc};
+
 use super::template::{self, Answers, Steps, TemplateData, TemplateError};
 use crate::model::{Labels, clean};
 
@@ -21,6 +23,8 @@ pub(crate) struct TextSources {
     pub external_labels: Labels,
     /// Where people reach it, for `$externalURL`.
     pub external_url: String,
+    /// When the rule is evaluated, for `now`.
+    pub now: DateTime<Utc>,
     /// What the queries in texts yield, as far as it is known.
     pub answers: Answers,
     pub budget: TextBudget,
@@ -60,8 +64,8 @@ impl TextSources {
     /// The text filled in; if that cannot be done, one that says why, as Prometheus has it: an alert
     /// with a bad text is better than none.
     pub(super) fn expand(&mut self, text: &str, labels: &Labels, value: f64) -> Result<String, Unsettled> {
-        let Self { external_labels, external_url, answers, budget } = self;
-        let data = TemplateData { labels, external_labels, external_url, value };
+        let Self { external_labels, external_url, now, answers, budget } = self;
+        let data = TemplateData { labels, external_labels, external_url, value, now: *now };
         let mut steps = budget.steps();
         let before = steps.left();
         let expanded = template::expand(text, data, answers, &mut steps);

@@ -70,6 +70,7 @@ pub(crate) async fn read(
     Ok((Input { span, opened_at: incident.started_at, events, series, incidents, firings }, cost))
 }
 
+/// Others of the last months, so that what is known of a cause is found however many there were since.
 async fn incidents(
     pool: &Pool,
     incident: &Incident,
@@ -82,13 +83,16 @@ async fn incidents(
     let (others, signatures) = {
         let mut connection = work.connection();
         let mut store = connection.store();
-        let others = store.incidents(&filter, &Page::first(bounds.incidents)).await?;
-        (others, store.signatures(&period, METHOD, bounds.incidents).await?)
+        let mut others = store.explained_incidents(&period, bounds.explained_incidents).await?;
+        others.extend(store.incidents(&filter, &Page::first(bounds.incidents)).await?.items);
+        let mut known = HashSet::from([incident.id]);
+        others.retain(|other| known.insert(other.id));
+        let ids: Vec<_> = others.iter().map(|other| other.id).collect();
+        (others, store.signatures(&ids, METHOD).await?)
     };
     work.done();
     let mut signatures: std::collections::HashMap<_, _> = signatures.into_iter().collect();
-    let others = others.items.into_iter().filter(|other| other.id != incident.id);
-    let known = others.map(|incident| {
+    let known = others.into_iter().map(|incident| {
         let signature = signatures.remove(&incident.id).unwrap_or_default();
         OtherIncident { incident, signature }
     });

@@ -76,8 +76,8 @@ fn told_firing(firing: &AlertTransition) -> Candidate {
     candidate
 }
 
-/// Earlier incidents with much the same signature, the most alike first: those that were over when this
-/// one was opened, or had begun long before.
+/// Earlier incidents with much the same signature, those whose root cause is known first, then the most alike: those
+/// that were over when this one was opened, or had begun long before.
 pub(super) fn alike(input: &Input, signature: &[String]) -> Vec<Candidate> {
     let is_earlier = |other: &&OtherIncident| {
         let Incident { started_at, resolved_at, .. } = &other.incident;
@@ -91,7 +91,9 @@ pub(super) fn alike(input: &Input, signature: &[String]) -> Vec<Candidate> {
         .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
         .collect();
     alike.sort_by(|a, b| {
-        b.0.total_cmp(&a.0).then_with(|| b.1.incident.started_at.cmp(&a.1.incident.started_at))
+        let by_cause = a.1.incident.root_cause.is_none().cmp(&b.1.incident.root_cause.is_none());
+        let by_likeness = by_cause.then_with(|| b.0.total_cmp(&a.0));
+        by_likeness.then_with(|| b.1.incident.started_at.cmp(&a.1.incident.started_at))
     });
     let told = |(likeness, other): (f64, &OtherIncident)| {
         let incident = &other.incident;
@@ -228,6 +230,21 @@ mod tests {
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(told[0].contains("\"of 44\"") && told[1].contains("a host's own"), "{told:?}");
         assert!(told[2].contains("\"pool is full\" (pool=a) fires since 12:46:00"), "{told:?}");
+    }
+
+    #[test]
+    fn those_whose_cause_is_known_come_first() {
+        let unknown = |minute| {
+            let mut other = incident(minute, Some(minute + 1));
+            other.incident.root_cause = None;
+            other
+        };
+        let mut known = incident(-300, Some(-290));
+        known.signature.push("span:y".to_owned());
+        let others = vec![unknown(-30), unknown(-20), unknown(-10), known];
+        let past = alike(&input(others, Vec::new()), &["span:x".to_owned()]);
+        let told: Vec<_> = past.iter().map(|one| one.evidence[0].subject.as_str()).collect();
+        assert_eq!(told, ["of -300", "of -10", "of -20"]);
     }
 
     #[test]

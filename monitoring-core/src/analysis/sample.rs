@@ -39,7 +39,9 @@ pub(crate) struct Bounds {
     /// Bytes of events, about.
     pub bytes: usize,
     pub series: usize,
+    /// Other incidents, the newest; and those that are over and whose root cause is known.
     pub incidents: u32,
+    pub explained_incidents: u32,
 }
 
 impl Default for Bounds {
@@ -55,6 +57,7 @@ impl Default for Bounds {
             bytes: 64 << 20,
             series: 1_000,
             incidents: 100,
+            explained_incidents: 500,
         }
     }
 }

@@ -176,7 +176,8 @@ impl<'q> Run<'q> {
     }
 
     async fn steps(&mut self, from: i64, to: i64, columns: &Columns) -> QueryResult<()> {
-        let rows = Rows::of(&self.terms, columns, self.promql.sources().without_queries());
+        let sources = self.promql.sources(self.time(from)).without_queries();
+        let rows = Rows::of(&self.terms, columns, sources);
         let mut looks = 0;
         for step in from..=to {
             looks += columns.labels().count() + 1;
@@ -187,12 +188,12 @@ impl<'q> Run<'q> {
             let n = usize::try_from(step - from).unwrap_or(usize::MAX);
             if columns.has_no_data(n) {
                 self.evaluations_without_data += u64::from(step >= 0);
-                self.advance(step, self.without_answer(RuleHealth::NoData))?;
+                self.advance(step, self.without_answer(RuleHealth::NoData, step))?;
                 continue;
             }
             let found = match rows.candidates(columns, n, &self.terms) {
                 Some(found) => Ok(found),
-                None => self.slow_candidates(&rows, columns, n).await,
+                None => self.slow_candidates(&rows, columns, (n, self.time(step))).await,
             };
             let (limit, now) = (self.request.limit, self.time(step));
             match found.and_then(|found| limited(found, &self.terms.rule, &self.alerts, limit, now)) {
@@ -208,11 +209,11 @@ impl<'q> Run<'q> {
         &self,
         rows: &Rows,
         columns: &Columns,
-        step: usize,
+        (step, now): (usize, DateTime<Utc>),
     ) -> Result<Vec<Candidate>, String> {
-        let (mut sources, end) = (rows.sources.clone(), Instant::now() + self.promql.limits().timeout);
-        let nothing_asked = DateTime::UNIX_EPOCH;
-        candidates(self.promql, &self.terms, columns.at(step), &mut sources, nothing_asked, end).await
+        let mut sources = TextSources { now, ..rows.sources.clone() };
+        let end = Instant::now() + self.promql.limits().timeout;
+        candidates(self.promql, &self.terms, columns.at(step), &mut sources, now, end).await
     }
 
     fn failed(&mut self, step: i64, error: String) -> QueryResult<()> {
@@ -220,11 +221,11 @@ impl<'q> Run<'q> {
             self.evaluations_failed += 1;
             self.first_error.get_or_insert(error);
         }
-        self.advance(step, self.without_answer(RuleHealth::Error))
+        self.advance(step, self.without_answer(RuleHealth::Error, step))
     }
 
-    fn without_answer(&self, health: RuleHealth) -> Verdict {
-        self.terms.without_answer(health, || self.promql.sources())
+    fn without_answer(&self, health: RuleHealth, step: i64) -> Verdict {
+        self.terms.without_answer(health, || self.promql.sources(self.time(step)))
     }
 
     fn advance(&mut self, step: i64, verdict: Verdict) -> QueryResult<()> {

@@ -151,7 +151,7 @@ impl GroupRun<'_> {
             Err(_) => return Err(StoreError::no_answer(LEARN_TIMEOUT)),
         };
         let why = format!("series cannot be looked up: {error}");
-        Ok(Some(Unanswerable { why, sources: self.evaluator.promql.sources() }))
+        Ok(Some(Unanswerable { why, sources: self.evaluator.promql.sources(self.wanted.time()) }))
     }
 
     /// Ends the alerts of rules that are gone.

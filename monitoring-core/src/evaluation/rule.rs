@@ -23,8 +23,8 @@ pub(super) trait Asked: Sync {
         time: DateTime<Utc>,
     ) -> impl Future<Output = QueryResult<Columns>> + Send;
 
-    /// What texts may speak of, before anything is asked for them.
-    fn sources(&self) -> TextSources;
+    /// What texts may speak of in an evaluation at `now`, before anything is asked for them.
+    fn sources(&self, now: DateTime<Utc>) -> TextSources;
 }
 
 impl Asked for PromQuery {
@@ -32,9 +32,10 @@ impl Asked for PromQuery {
         self.columns_at(query, time).await
     }
 
-    fn sources(&self) -> TextSources {
+    fn sources(&self, now: DateTime<Utc>) -> TextSources {
         let settings = &self.pool().context().settings;
         TextSources {
+            now,
             external_labels: settings.external_labels.clone(),
             external_url: settings.external_url.clone(),
             ..TextSources::default()
@@ -54,8 +55,8 @@ impl Asked for Unanswerable {
         Err(QueryError::execution(self.why.as_str()))
     }
 
-    fn sources(&self) -> TextSources {
-        self.sources.clone()
+    fn sources(&self, now: DateTime<Utc>) -> TextSources {
+        TextSources { now, ..self.sources.clone() }
     }
 }
 
@@ -143,21 +144,21 @@ async fn in_time_verdict(
 ) -> Found {
     let columns = match answer {
         Ok(columns) => columns,
-        Err(error) => return failed(asked, terms, error),
+        Err(error) => return failed(asked, terms, error, now),
     };
     if columns.has_no_data(0) {
-        let verdict = terms.without_answer(RuleHealth::NoData, || asked.sources());
+        let verdict = terms.without_answer(RuleHealth::NoData, || asked.sources(now));
         return (verdict, Ok(RuleHealth::NoData));
     }
-    let found = candidates(asked, terms, columns.at(0), &mut asked.sources(), now, end).await;
+    let found = candidates(asked, terms, columns.at(0), &mut asked.sources(now), now, end).await;
     match found.and_then(|found| limited(found, &terms.rule, alerts, limit, now)) {
         Ok(candidates) => (Verdict::Holds(candidates), Ok(RuleHealth::Ok)),
-        Err(error) => failed(asked, terms, error),
+        Err(error) => failed(asked, terms, error, now),
     }
 }
 
-fn failed(asked: &impl Asked, terms: &Terms, error: String) -> Found {
-    (terms.without_answer(RuleHealth::Error, || asked.sources()), Err(error))
+fn failed(asked: &impl Asked, terms: &Terms, error: String, now: DateTime<Utc>) -> Found {
+    (terms.without_answer(RuleHealth::Error, || asked.sources(now)), Err(error))
 }
 
 /// Where there would be more alerts than there may be, nobody can tell. Prometheus forgets all alerts of

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use super::{AlertRuleId, AlertTransitionId, IncidentId, Labels};
+use super::{AlertCursor, AlertRuleId, AlertTransitionId, IncidentId, Labels};
 
 /// Identifies an alert among all: the first 8 bytes of a SHA-256 over its labels, shown as 16
 /// hexadecimal digits. Alerts with equal labels are one alert to whoever is told of them.
@@ -153,6 +153,13 @@ pub struct AlertInstance {
     pub updated_at: DateTime<Utc>,
     /// The incident it opened or joined, this time or the time before.
     pub incident_id: Option<IncidentId>,
+}
+
+impl AlertInstance {
+    /// Its place in lists of alerts.
+    pub(crate) fn cursor(&self) -> AlertCursor {
+        AlertCursor { rule_id: self.rule_id, fingerprint: self.fingerprint }
+    }
 }
 
 /// Which alerts to return. Everything given must hold.

@@ -67,6 +67,8 @@ impl MatchOperator {
 ///
 /// let matcher: AlertMatcher = "severity =~ warning|critical".parse().unwrap();
 /// assert_eq!(matcher.to_string(), r#"severity=~"warning|critical""#);
+/// let matcher: AlertMatcher = r#""service.name"="shop""#.parse().unwrap();
+/// assert_eq!(matcher.name, "service.name");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlertMatcher {
@@ -87,17 +89,31 @@ impl AlertMatcher {
 
 impl fmt::Display for AlertMatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}\"", self.name, self.operator.as_str())?;
-        for c in self.value.chars() {
-            match c {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                '\n' => f.write_str("\\n")?,
-                c => write!(f, "{c}")?,
-            }
+        match self.name.contains(is_reserved) || self.name.is_empty() {
+            true => quote(f, &self.name)?,
+            false => f.write_str(&self.name)?,
         }
-        f.write_str("\"")
+        f.write_str(self.operator.as_str())?;
+        quote(f, &self.value)
     }
+}
+
+/// What a name without quotes has none of, as Alertmanager has it.
+fn is_reserved(c: char) -> bool {
+    c.is_whitespace() || "{}!=~,\\\"'`".contains(c)
+}
+
+fn quote(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_str("\"")?;
+    for c in text.chars() {
+        match c {
+            '"' => f.write_str("\\\"")?,
+            '\\' => f.write_str("\\\\")?,
+            '\n' => f.write_str("\\n")?,
+            c => write!(f, "{c}")?,
+        }
+    }
+    f.write_str("\"")
 }
 
 impl FromStr for AlertMatcher {
@@ -105,14 +121,8 @@ impl FromStr for AlertMatcher {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is no matcher; write it as name=\"value\", with =, !=, =~ or !~");
-        let trimmed = text.trim();
-        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-        let end = trimmed.find(|c| !is_name(c)).ok_or_else(wrong)?;
-        let name = &trimmed[..end];
-        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(wrong());
-        }
-        let rest = trimmed[end..].trim_start();
+        let (name, rest) = name_and_rest(text.trim()).ok_or_else(wrong)?;
+        let rest = rest.trim_start();
         // The longer ones first.
         let operators = [
             MatchOperator::Matches,
@@ -123,8 +133,25 @@ impl FromStr for AlertMatcher {
         let found = operators.into_iter().find(|operator| rest.starts_with(operator.as_str()));
         let operator = found.ok_or_else(wrong)?;
         let value = unquoted(rest[operator.as_str().len()..].trim_start()).ok_or_else(wrong)?;
-        Ok(Self { name: name.to_owned(), operator, value })
+        Ok(Self { name, operator, value })
     }
+}
+
+/// The name at the beginning, in quotes or as it stands, and what follows; `None` if there is none.
+fn name_and_rest(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(is_reserved).filter(|end| *end > 0)?;
+        return Some((text[..end].to_owned(), &text[end..]));
+    };
+    let mut is_escaped = false;
+    let is_end = |(_, c): &(usize, char)| {
+        let is_end = *c == '"' && !is_escaped;
+        is_escaped = *c == '\\' && !is_escaped;
+        is_end
+    };
+    let (end, _) = quoted.char_indices().find(is_end)?;
+    let name = unescaped(&quoted[..end]).filter(|name| !name.is_empty())?;
+    Some((name, &quoted[end + 1..]))
 }
 
 /// The text between quotes, or as it stands; `None` if there are quotes in the middle.
@@ -308,10 +335,31 @@ mod tests {
             ("a=~\"5..\"", "a", Matches, "5.."),
             ("job:x !~ x|y", "job:x", MatchesNot, "x|y"),
             (r#"a="say \"hi\", \\ \n \d""#, "a", Equal, "say \"hi\", \\ \n \\d"),
+            (r#""a"="b""#, "a", Equal, "b"),
+            (r#" "service.name" =~ x"#, "service.name", Matches, "x"),
+            (r#""a\\ \"b\", {c}=d"!="""#, "a\\ \"b\", {c}=d", NotEqual, ""),
+            ("service.name!~x", "service.name", MatchesNot, "x"),
+            ("größe=\"1\"", "größe", Equal, "1"),
+            ("1a=b", "1a", Equal, "b"),
         ] {
             assert_eq!(one(text), AlertMatcher::new(name, operator, value), "{text}");
         }
-        for text in ["", "a", "=b", "1a=b", "a==\"b", "a=\"b", "a=b\"", "a=\"b\"c\"", "a=\"b\\\"", "a~b"] {
+        for text in [
+            "",
+            "a",
+            "=b",
+            "\"\"=b",
+            "\"a=b",
+            "\"a\"",
+            "\"a\"b=c",
+            "a b=c",
+            "a==\"b",
+            "a=\"b",
+            "a=b\"",
+            "a=\"b\"c\"",
+            "a=\"b\\\"",
+            "a~b",
+        ] {
             let error = text.parse::<AlertMatcher>().unwrap_err();
             assert!(error.contains("write it as"), "{text}: {error}");
         }
@@ -321,6 +369,8 @@ mod tests {
     fn several_are_parted_by_commas_outside_of_quotes() {
         let all: AlertMatchers = r#"{a="x,y", b!=z, }"#.parse().unwrap();
         assert_eq!(all.to_string(), r#"{a="x,y",b!="z"}"#);
+        let all: AlertMatchers = r#"{"a,b"="x,y", "service.name"=z, "c"=d}"#.parse().unwrap();
+        assert_eq!(all.to_string(), r#"{"a,b"="x,y",service.name="z",c="d"}"#);
         assert!("{}".parse::<AlertMatchers>().unwrap().is_empty());
         assert!("a=b,,c=d".parse::<AlertMatchers>().is_err());
     }
@@ -338,8 +388,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(value in any::<String>(), regex: bool, equal: bool) {
-            let matcher = AlertMatcher::new("name", MatchOperator::new(regex, equal), value);
+        fn what_is_written_is_read_back(name in ".+", value in any::<String>(), regex: bool, equal: bool) {
+            let matcher = AlertMatcher::new(name, MatchOperator::new(regex, equal), value);
             prop_assert_eq!(matcher.to_string().parse::<AlertMatcher>(), Ok(matcher.clone()));
             let list: AlertMatchers = format!("{{{matcher},{matcher}}}").parse().unwrap();
             prop_assert_eq!(list.0, vec![matcher.clone(), matcher]);

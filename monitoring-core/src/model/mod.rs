@@ -96,7 +96,7 @@ pub(crate) use own_metric::{
     default_metadata, event_count_overflow_series, event_count_series, is_own_metric, is_reserved_metric,
     is_unlimited_metric, metric_count_series,
 };
-pub use page::{Cursor, Page, Pagination, Slice};
+pub use page::{AlertCursor, Cursor, Page, Pagination, Slice};
 pub use prom_duration::PromDuration;
 pub(crate) use receiver::{ReachableReceiver, Secrets};
 pub use receiver::{Receiver, ReceiverRequest, ReceiverType};

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Invalid, from_micros, to_micros};
+use super::{AlertRuleId, Fingerprint, Invalid, from_micros, to_micros};
 
 /// The part of a list to return: `limit` items after `offset` items, or after a [`Cursor`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,9 +97,39 @@ impl FromStr for Cursor {
             let time = from_micros(micros.parse().ok()?)?;
             Some(Self { time, id: Uuid::try_parse(id).ok()? })
         };
-        parse().ok_or_else(|| {
-            Invalid::field("cursor", "not a cursor; pass `next_cursor` of an earlier answer unchanged")
-        })
+        parse().ok_or_else(no_cursor)
+    }
+}
+
+fn no_cursor() -> Invalid {
+    Invalid::field("cursor", "not a cursor; pass `next_cursor` of an earlier answer unchanged")
+}
+
+/// A position in a list of alerts, which are ordered by rule and fingerprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlertCursor {
+    /// The rule of the last alert seen.
+    pub rule_id: AlertRuleId,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+}
+
+impl fmt::Display for AlertCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.rule_id.into_uuid().simple(), self.fingerprint)
+    }
+}
+
+impl FromStr for AlertCursor {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let parse = || {
+            let (rule, fingerprint) = text.split_once('.')?;
+            let rule_id = Uuid::try_parse(rule).ok()?.into();
+            Some(Self { rule_id, fingerprint: fingerprint.parse().ok()? })
+        };
+        parse().ok_or_else(no_cursor)
     }
 }
 
@@ -116,7 +146,7 @@ impl<T> Slice<T> {
     /// Makes a page of up to one item more than asked for, the way stores fetch it: the surplus
     /// item says that there is more.
     #[must_use]
-    pub fn new(mut items: Vec<T>, page: &Page, cursor: impl Fn(&T) -> Cursor) -> Self {
+    pub fn new<C: fmt::Display>(mut items: Vec<T>, page: &Page, cursor: impl Fn(&T) -> C) -> Self {
         let limit = page.limit as usize;
         let has_more = items.len() > limit;
         items.truncate(limit);
@@ -158,6 +188,9 @@ mod tests {
     fn cursor_reads_back() {
         let cursor = Cursor { time: DateTime::UNIX_EPOCH, id: Uuid::max() };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        let cursor = AlertCursor { rule_id: Uuid::max().into(), fingerprint: Fingerprint::new(-2) };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        assert!("1.2".parse::<AlertCursor>().is_err());
     }
 
     #[test]

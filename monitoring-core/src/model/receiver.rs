@@ -33,11 +33,13 @@ pub enum ReceiverType {
     Heartbeat,
     /// A way the host has registered under a name.
     Custom,
+    /// Nobody: what is routed there is said to no one, as to a receiver of Alertmanager without an integration.
+    None,
 }
 
 impl ReceiverType {
     /// All types.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Webhook,
         Self::Slack,
         Self::Pagerduty,
@@ -45,6 +47,7 @@ impl ReceiverType {
         Self::Alertmanager,
         Self::Heartbeat,
         Self::Custom,
+        Self::None,
     ];
 
     /// The name used in JSON and SQL.
@@ -58,7 +61,13 @@ impl ReceiverType {
             Self::Alertmanager => "alertmanager",
             Self::Heartbeat => "heartbeat",
             Self::Custom => "custom",
+            Self::None => "none",
         }
+    }
+
+    /// Whether alerts are said to it: not to a heartbeat, nor where there is nobody.
+    pub(crate) const fn is_told(self) -> bool {
+        !matches!(self, Self::Heartbeat | Self::None)
     }
 
     /// The fields of its configuration that nobody sees again. Addresses of webhooks are as good as a
@@ -71,6 +80,7 @@ impl ReceiverType {
             Self::Email => &["password"],
             Self::Alertmanager => &["bearer_token", "password"],
             Self::Custom => &["secret"],
+            Self::None => &[],
         }
     }
 }

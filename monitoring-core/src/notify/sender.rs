@@ -89,6 +89,7 @@ impl Sender {
                 super::smtp::send(way, text, &self.settings).await
             }
             Way::Heartbeat(way) => self.call(way).await,
+            Way::None => Answer::never("it tells nobody"),
             #[cfg(feature = "notify")]
             way => self.by_http(way, message).await,
             #[cfg(not(feature = "notify"))]
@@ -127,7 +128,9 @@ impl Sender {
                 self.http.post(&way.url, &body, Credentials::None).await
             }
             Way::Email(_) => Answer::never("this build lacks the feature `email`"),
-            Way::Heartbeat(_) | Way::Custom(_) => Answer::never("it is told of no alert this way"),
+            Way::Heartbeat(_) | Way::Custom(_) | Way::None => {
+                Answer::never("it is told of no alert this way")
+            }
         }
     }
 

@@ -25,6 +25,8 @@ pub(super) enum Way {
     Alertmanager(Webhook),
     Heartbeat(Heartbeat),
     Custom(Custom),
+    /// Nobody is told.
+    None,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -185,6 +187,12 @@ impl Way {
                 }
                 Self::Custom(Custom { notifier, config: CustomConfig(config) })
             }
+            ReceiverType::None => match config.keys().next() {
+                Some(field) => {
+                    return Err(Invalid::field(format!("config.{field}"), "is unknown; nobody is told"));
+                }
+                None => Self::None,
+            },
         })
     }
 
@@ -216,7 +224,7 @@ impl Way {
                 }
             }
             Self::Email(way) => check_email(way, policy, &mut invalid),
-            Self::Custom(_) => {}
+            Self::Custom(_) | Self::None => {}
         }
         invalid
     }
@@ -321,7 +329,7 @@ pub(crate) fn check_receiver(
 /// Whether this build has the way.
 fn check_features(kind: ReceiverType) -> Result<(), Invalid> {
     let missing = match kind {
-        ReceiverType::Custom => None,
+        ReceiverType::Custom | ReceiverType::None => None,
         ReceiverType::Email => (!cfg!(feature = "email")).then_some("email"),
         _ => (!cfg!(feature = "notify")).then_some("notify"),
     };
@@ -372,6 +380,7 @@ mod tests {
             (Alertmanager, json!({"url": "http://10.0.0.1:9093", "bearer_token": "hush"})),
             (Heartbeat, json!({"url": "https://hc.example/hush", "interval": "30s", "method": "POST"})),
             (Custom, json!({"notifier": "sms", "number": 1, "secret": "hush"})),
+            (ReceiverType::None, json!({})),
         ];
         for (kind, config) in right {
             assert_eq!(wrong(kind, config.clone()), [""; 0], "{kind}: {config}");
@@ -426,6 +435,7 @@ mod tests {
             (Heartbeat, json!({"url": "https://a", "interval": "1s"}), "config.interval"),
             (Heartbeat, json!({"url": "https://a", "interval": "often"}), "config.interval"),
             (Custom, json!({}), "config.notifier"),
+            (ReceiverType::None, json!({"url": "https://a"}), "config.url"),
         ] {
             assert_eq!(wrong(kind, config.clone()), [field], "{kind}: {config}");
         }

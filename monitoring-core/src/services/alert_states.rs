@@ -10,9 +10,9 @@ use crate::alerting::{full_query, new_rule};
 use crate::error::{Error, Result};
 use crate::evaluation::try_rule;
 use crate::model::{
-    AlertInstance, AlertInstanceFilter, AlertRule, AlertRuleId, AlertRuleView, AlertState, AlertTransition,
-    CreateAlertRequest, Fingerprint, GroupedRule, Invalid, Page, RecordingRuleView, RuleGroup, RuleGroupView,
-    RuleStatus, Slice,
+    AlertCursor, AlertInstance, AlertInstanceFilter, AlertRule, AlertRuleId, AlertRuleView, AlertState,
+    AlertTransition, CreateAlertRequest, Fingerprint, GroupedRule, Invalid, Page, RecordingRuleView,
+    RuleGroup, RuleGroupView, RuleStatus, Slice,
 };
 use crate::promql::QueryError;
 use crate::query::PromQuery;
@@ -86,12 +86,30 @@ pub async fn active_alerts(
     conn: &mut impl AsConnection,
     states: &[AlertState],
 ) -> Result<Vec<AlertInstance>> {
-    let states = match states {
+    let filter = AlertInstanceFilter { states: active(states), ..AlertInstanceFilter::default() };
+    Ok(conn.as_connection().store().alert_instances(&filter).await?)
+}
+
+/// A page of the same, of alerts after one that was seen. The page's own position counts for nothing here.
+///
+/// # Errors
+///
+/// Storage failed.
+pub async fn query_active_alerts(
+    conn: &mut impl AsConnection,
+    states: &[AlertState],
+    after: Option<AlertCursor>,
+    page: &Page,
+) -> Result<Slice<AlertInstance>> {
+    let page = Page { after: None, ..page.clone() };
+    Ok(conn.as_connection().store().alerts_in(&active(states), after, &page).await?)
+}
+
+fn active(states: &[AlertState]) -> Vec<AlertState> {
+    match states {
         [] => vec![AlertState::Pending, AlertState::Firing],
         states => states.to_vec(),
-    };
-    let filter = AlertInstanceFilter { states, ..AlertInstanceFilter::default() };
-    Ok(conn.as_connection().store().alert_instances(&filter).await?)
+    }
 }
 
 /// Which changes of a rule's alerts to return.

@@ -33,8 +33,8 @@ mod texts;
 mod timeline;
 
 pub use alert_states::{
-    HistoryFilter, active_alerts, alert_history, alert_rule_view, evaluated_rules, query_alert_rule_views,
-    test_alert_rule,
+    HistoryFilter, active_alerts, alert_history, alert_rule_view, evaluated_rules, query_active_alerts,
+    query_alert_rule_views, test_alert_rule,
 };
 pub use alert_statuses::{
     acknowledge_alerts, alert_groups, alert_statuses, preview_silence, withdraw_acknowledgements,

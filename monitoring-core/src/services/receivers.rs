@@ -21,8 +21,6 @@ use crate::store::{AsConnection, Connection, Context};
 const RECEIVERS_MAX: usize = Page::LIMIT_MAX as usize;
 /// Bytes of a configuration.
 const CONFIG_BYTES_MAX: usize = 16 * 1024;
-/// Tries that are shown of a receiver.
-const ATTEMPTS_MAX: u32 = 100;
 
 /// Stores a new receiver.
 ///
@@ -89,7 +87,7 @@ pub async fn query_receivers(conn: &mut impl AsConnection, page: &Page) -> Resul
     Ok(conn.as_connection().store().receivers(page).await?)
 }
 
-/// What was last tried to reach a receiver, newest first; heartbeats and tests too.
+/// What was tried to reach a receiver, newest first; heartbeats and tests too.
 ///
 /// # Errors
 ///
@@ -97,13 +95,15 @@ pub async fn query_receivers(conn: &mut impl AsConnection, page: &Page) -> Resul
 pub async fn receiver_attempts(
     conn: &mut impl AsConnection,
     id: impl Into<ReceiverId>,
-) -> Result<Vec<NotificationAttempt>> {
+    page: &Page,
+) -> Result<Slice<NotificationAttempt>> {
     let (id, mut connection) = (id.into(), conn.as_connection());
     connection.store().receiver(id).await?.ok_or_else(|| not_found::<Receiver>(id))?;
-    Ok(connection.store().receiver_attempts(id, ATTEMPTS_MAX).await?)
+    Ok(connection.store().receiver_attempts(id, page).await?)
 }
 
-/// Makes a receiver what the request says. A secret that is given as `<secret>` stays as it is.
+/// Makes a receiver what the request says. A secret that is given as `<secret>` stays as it is. What still waits for
+/// one that tells nobody from now on is given up.
 ///
 /// # Errors
 ///
@@ -158,6 +158,9 @@ async fn update(
     let written = transaction.store().update_receiver(&after, &secrets, before.version).await;
     if !written.map_err(|error| unwritten(error, &after))? {
         return Err(Error::conflict("receiver", before.version, after.version));
+    }
+    if after.receiver_type == ReceiverType::None {
+        transaction.store().give_up_notifications(id, after.updated_at, "nobody is told any more").await?;
     }
     let states = (json!(before), with_changed(&after, &changed));
     record_audit(&mut transaction.connection(), actor, "receiver.update", id, states).await?;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{AlertInstance, AlertInstanceFilter, AlertRuleId, Fingerprint, IncidentId};
+use crate::model::{
+    AlertCursor, AlertInstance, AlertInstanceFilter, AlertRuleId, AlertState, Fingerprint, IncidentId, Page,
+    Slice,
+};
 
 super::store_trait! {
     /// Alerts that are pending, firing, or resolved a short while ago.
@@ -10,6 +13,9 @@ super::store_trait! {
         /// Alerts, by rule and fingerprint. All that there are, if the filter allows: they are few
         /// enough to be kept in memory by whoever evaluates them.
         fn alert_instances(filter: &AlertInstanceFilter) -> Vec<AlertInstance>;
+
+        /// Alerts in one of these states, by rule and fingerprint, those after `after`.
+        fn alerts_in(states: &[AlertState], after: Option<AlertCursor>, page: &Page) -> Slice<AlertInstance>;
 
         /// How many alerts fire.
         fn firing_alerts() -> i64;

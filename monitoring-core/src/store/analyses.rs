@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::row::{Place, StoredRow};
-use crate::model::{AlertTransition, Analysis, Event, IncidentId, Level, Page, Period, Slice};
+use crate::model::{AlertTransition, Analysis, Event, Incident, IncidentId, Level, Page, Period, Slice};
 
 /// An incident that an analysis may be due for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +56,12 @@ super::store_trait! {
         /// When an alert last joined an incident.
         fn joined_at(incident: IncidentId) -> Option<DateTime<Utc>>;
 
-        /// What incidents that started in a period looked like when an analysis of this method last found
-        /// anything: up to `limit`, the last started first.
-        fn signatures(period: &Period, method: i64, limit: u32) -> Vec<(IncidentId, Vec<String>)>;
+        /// Up to `limit` incidents that started in a period, are over, and whose root cause is known, the last
+        /// started first.
+        fn explained_incidents(period: &Period, limit: u32) -> Vec<Incident>;
+
+        /// What these incidents looked like when an analysis of this method last found anything.
+        fn signatures(incidents: &[IncidentId], method: i64) -> Vec<(IncidentId, Vec<String>)>;
 
         /// Lets no statement of this transaction take longer, where the database can be told.
         fn limit_time(millis: u32) -> ();

@@ -70,8 +70,8 @@ super::store_trait! {
         /// The last tries of a notification, the first first; at most `max`.
         fn notification_attempts(id: NotificationId, max: u32) -> Vec<NotificationAttempt>;
 
-        /// The last tries to reach a receiver, newest first; at most `max`.
-        fn receiver_attempts(id: ReceiverId, max: u32) -> Vec<NotificationAttempt>;
+        /// Tries to reach a receiver, newest first.
+        fn receiver_attempts(id: ReceiverId, page: &Page) -> Slice<NotificationAttempt>;
 
         /// Whether something later about the same group was sent to the receiver, or waits for it.
         fn is_overtaken(id: NotificationId) -> bool;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use monitoring_core::{
-    Analysis, Clock, CreateEventRequest, CreateIncidentRequest, Error, IncidentId, IncidentSeverity,
-    IncidentStatus, Page, UpdateIncidentRequest, services,
+    Analysis, Clock, CreateEventRequest, CreateIncidentRequest, Error, FindingKind, IncidentId,
+    IncidentSeverity, IncidentStatus, Page, UpdateIncidentRequest, services,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -29,6 +29,7 @@ on_each_database!(
     what_cannot_be_read_keeps_nothing_from_being_explained,
     who_waits_for_the_same_has_the_same_answer,
     payloads_are_not_read,
+    a_known_cause_is_remembered_however_many_incidents_there_were_since,
 );
 
 async fn open(fixture: &Fixture) -> IncidentId {
@@ -274,4 +275,28 @@ async fn payloads_are_not_read(database: &Database) {
     let analysis = services::analyze_incident(fixture.monitoring.promql(), id, None).await.unwrap();
     let first = &analysis.findings[0].summary;
     assert!(first.contains("the span db.select of shop takes 900 ms"), "how long it took is read: {first}");
+}
+
+async fn a_known_cause_is_remembered_however_many_incidents_there_were_since(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let case = CASES.iter().find(|case| case.name == "rejected messages").unwrap();
+    store(&fixture, &plant(case.fault, Size::Small, 21)).await;
+    let explained = open(&fixture).await;
+    let analyze = async |id| services::analyze_incident(fixture.monitoring.promql(), id, None).await.unwrap();
+    analyze(explained).await;
+    let change = UpdateIncidentRequest {
+        status: Some(IncidentStatus::Resolved),
+        root_cause: Some("a full queue".to_owned()),
+        ..Default::default()
+    };
+    services::update_incident(&mut fixture.conn().await, explained, change, None).await.unwrap();
+    fixture.clock.advance(Duration::from_secs(1));
+    for _ in 0..101 {
+        open(&fixture).await;
+    }
+    fixture.clock.advance(Duration::from_secs(1));
+    let again = analyze(open(&fixture).await).await;
+    let past = again.findings.iter().find(|finding| finding.kind == FindingKind::Past).expect("it is known");
+    assert_eq!(past.evidence[0].incident_id, Some(explained));
+    assert!(past.summary.contains("its root cause was: a full queue"), "{}", past.summary);
 }

@@ -124,6 +124,12 @@ pub(super) struct SilenceQuery {
 pub(super) struct ActiveAlertQuery {
     /// `pending`, `firing` or `resolved`; pending and firing, if absent.
     state: Option<monitoring_core::AlertState>,
+    /// Most items to return, 1 to 1,000; 1,000 if absent.
+    limit: Option<u32>,
+    /// Items to skip, up to 100,000. Deep offsets are slow; a cursor is not.
+    offset: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
 }
 
 #[derive(IntoParams)]

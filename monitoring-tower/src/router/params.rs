@@ -91,18 +91,26 @@ impl Params {
 
     /// `limit`, `offset` and `cursor`.
     pub(super) fn page(&mut self) -> Page {
+        let (page, after) = self.page_after::<Cursor>(None);
+        Page { after, ..page }
+    }
+
+    /// The same with a cursor of another kind, and a limit where none is given.
+    pub(super) fn page_after<C: FromStr<Err = Invalid>>(
+        &mut self,
+        usual_limit: Option<u32>,
+    ) -> (Page, Option<C>) {
         let (limit, offset) = (self.number("limit"), self.number("offset"));
-        let after: Option<Cursor> = self.parsed("cursor");
+        let after: Option<C> = self.parsed("cursor");
         if after.is_some() && offset.is_some() {
             self.invalid.push("offset", "cannot be combined with cursor");
         }
-        match Page::checked(limit, offset) {
-            Ok(page) => Page { after, ..page },
-            Err(wrong) => {
-                self.invalid.extend(wrong);
-                Page::default()
-            }
-        }
+        let page = Page::checked(limit.or(usual_limit.map(i64::from)), offset);
+        let page = page.unwrap_or_else(|wrong| {
+            self.invalid.extend(wrong);
+            Page::default()
+        });
+        (page, after)
     }
 
     /// Fails if anything was wrong or is left over.

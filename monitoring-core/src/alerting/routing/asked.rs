@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::conditions::Conditions;
-use crate::model::{AlertMatcher, AlertMatchers, InhibitRule, Invalid, MatchOperator, Route};
+use crate::model::{
+    AlertMatcher, AlertMatchers, InhibitRule, Invalid, MatchOperator, Route, is_any_label_name,
+};
 
 /// Matchers, labels with their values, and labels with regular expressions, each with the field they stand in.
 pub(super) struct Asked([(&'static str, AlertMatchers); 3]);
@@ -54,11 +56,27 @@ impl Asked {
     /// What is wrong, the fields below `path`.
     pub(super) fn compile(&self, path: &str) -> Result<Conditions, Invalid> {
         let mut conditions = Conditions::default();
-        for (field, matchers) in &self.0 {
-            conditions.extend(Conditions::compile(matchers, &format!("{path}.{field}"))?);
+        for (index, (field, matchers)) in self.0.iter().enumerate() {
+            let field = format!("{path}.{field}");
+            if index > 0 {
+                check_old(matchers, &field)?;
+            }
+            conditions.extend(Conditions::compile(matchers, &field)?);
         }
         Ok(conditions)
     }
+}
+
+/// The older forms know plain names only, as in Alertmanager.
+fn check_old(matchers: &AlertMatchers, field: &str) -> Result<(), Invalid> {
+    let mut invalid = Invalid::default();
+    for (index, matcher) in matchers.iter().enumerate() {
+        if !is_any_label_name(&matcher.name) {
+            let message = format!("{:?} is no plain name of a label; use matchers for others", matcher.name);
+            invalid.push(format!("{field}[{index}]"), message);
+        }
+    }
+    invalid.or(())
 }
 
 fn old(pairs: &BTreeMap<String, String>, operator: MatchOperator) -> AlertMatchers {

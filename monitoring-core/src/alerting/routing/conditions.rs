@@ -1,13 +1,13 @@
 //! Matchers, ready to be asked.
 
-use crate::model::{AlertMatcher, AlertMatchers, Invalid, Labels, MatchOperator};
+use crate::model::{AlertMatcher, AlertMatchers, Invalid, Labels, MatchOperator, is_within};
 use crate::promql::{Condition, Matcher, anchored, anchored_within};
 
 /// Matchers in one place.
 const MATCHERS_MAX: usize = 50;
 /// Bytes of a silence's regular expression, compiled.
 const SILENCE_REGEX_BYTES_MAX: usize = 128 * 1024;
-/// Characters of a matcher's value.
+/// Characters of a matcher's value, and of its name.
 const VALUE_CHARS_MAX: usize = 2_000;
 
 /// Conditions on the labels of an alert that must all hold: matchers, ready to be asked.
@@ -62,10 +62,8 @@ impl Conditions {
 
 fn condition(matcher: &AlertMatcher) -> Result<Condition, String> {
     let AlertMatcher { name, operator, value } = matcher;
-    if !crate::model::is_any_label_name(name) {
-        return Err(format!("{name:?} is no name of a label"));
-    }
-    if !crate::model::is_within(value, VALUE_CHARS_MAX) {
+    check_name(name)?;
+    if !is_within(value, VALUE_CHARS_MAX) {
         return Err(format!("the value must have at most {VALUE_CHARS_MAX} characters"));
     }
     let regex = || anchored(value).map_err(|error| format!("{value:?}: {error}"));
@@ -75,6 +73,14 @@ fn condition(matcher: &AlertMatcher) -> Result<Condition, String> {
         MatchOperator::Matches => Condition::Matches(regex()?),
         MatchOperator::MatchesNot => Condition::MatchesNot(regex()?),
     })
+}
+
+/// Checks the name of a label that is asked for: any text, as in Alertmanager, though alerts have plain ones.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    match name.is_empty() || name.contains('\0') || !is_within(name, VALUE_CHARS_MAX) {
+        true => Err(format!("a label's name must have 1 to {VALUE_CHARS_MAX} characters, and no NUL")),
+        false => Ok(()),
+    }
 }
 
 /// Checks the matchers of a silence: one that asks for nothing would hide everything. As in Alertmanager,
@@ -121,6 +127,10 @@ mod tests {
     fn a_regex_matches_the_whole_value_and_an_absent_label_is_empty() {
         assert!(accept("a=~\"b|c.\"", &[("a", "cd")]));
         assert!(!accept("a=~\"b\"", &[("a", "abc")]));
+        assert!(
+            !accept("\"service.name\"=x", &[("service_name", "x")]) && accept("\"a\"=\"b\"", &[("a", "b")])
+        );
+        assert!(accept("\"service.name\"!=x", &[("a", "b")]));
         assert!(accept("a!=b", &[]) && accept("a=\"\"", &[]) && accept("a!~\".+\"", &[]));
         assert!(!accept("a=b,c=d", &[("a", "b")]));
     }

@@ -73,7 +73,7 @@ pub(crate) struct Habits {
 impl Habits {
     /// Those of each receiver that is told of alerts, by its name.
     pub(crate) fn of_all(receivers: &[Receiver]) -> HashMap<String, Self> {
-        let told = receivers.iter().filter(|receiver| receiver.receiver_type != ReceiverType::Heartbeat);
+        let told = receivers.iter().filter(|receiver| receiver.receiver_type.is_told());
         told.map(|receiver| (receiver.name.clone(), Self::of(receiver))).collect()
     }
 

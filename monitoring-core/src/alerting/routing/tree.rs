@@ -3,9 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::asked::Asked;
-use crate::model::{
-    InhibitRule, Invalid, NamedTimeInterval, PromDuration, ReceiverType, Route, Routing, is_label_name,
-};
+use super::conditions::check_name;
+use crate::model::{InhibitRule, Invalid, NamedTimeInterval, PromDuration, ReceiverType, Route, Routing};
 
 /// Routes in a tree.
 const ROUTES_MAX: usize = 1_000;
@@ -110,8 +109,8 @@ impl<'r> Check<'r> {
             self.invalid.push(field, "\"...\" stands for all labels, so there must be no other");
         }
         for (index, label) in labels.iter().enumerate() {
-            if label != ALL && !is_label_name(label) {
-                self.invalid.push(format!("{field}[{index}]"), format!("{label:?} is no name of a label"));
+            if let Err(message) = check_name(label) {
+                self.invalid.push(format!("{field}[{index}]"), message);
             }
         }
     }
@@ -168,8 +167,7 @@ impl<'r> Check<'r> {
                 }
             }
             for (at, label) in rule.equal.iter().enumerate() {
-                if !is_label_name(label) {
-                    let message = format!("{label:?} is no name of a label");
+                if let Err(message) = check_name(label) {
                     self.invalid.push(format!("{path}.equal[{at}]"), message);
                 }
             }
@@ -198,13 +196,14 @@ mod tests {
     #[test]
     fn a_tree_that_makes_sense_is_taken() {
         let routing = json!({
-            "receiver": "team", "group_by": ["alertname"], "group_wait": "0s",
+            "receiver": "team", "group_by": ["alertname", "service.name"], "group_wait": "0s",
             "routes": [{
                 "matchers": ["severity=~\"critical|high\""], "match": {"team": "core"}, "group_by": ["..."],
                 "mute_time_intervals": ["nights"], "continue": true, "routes": [{"match_re": {"a": "b.*"}}],
             }],
             "inhibit_rules": [
                 {"source_matchers": ["a=b"], "target_matchers": "c=d,e=f", "equal": ["x"]},
+                {"source_matchers": ["\"service.name\"=b"], "target_matchers": ["c=d"], "equal": ["größe"]},
                 {"source_match": {"a": "b"}, "target_match_re": {"c": "d.*"}},
             ],
             "time_intervals": [{"name": "nights", "time_intervals": [
@@ -228,9 +227,9 @@ mod tests {
             "routes": [{"routes": [
                 {"receiver": "alive", "matchers": ["a=~\"(\""], "mute_time_intervals": ["never"],
                  "group_by": ["...", "b"], "repeat_interval": "1ms"},
-                {"group_by": ["1x"]},
+                {"group_by": [""]},
             ]}],
-            "inhibit_rules": [{"source_matchers": ["a=b"], "equal": ["-"]},
+            "inhibit_rules": [{"source_matchers": ["a=b"], "equal": [""]},
                 {"source_match_re": {"a": "("}, "target_match": {"1": "c"}}],
             "time_intervals": [{"name": "x", "time_intervals": [
                 {"times": [{"start_time": "22:00", "end_time": "06:00"}]}]}, {"name": "x", "time_intervals": []}],

@@ -58,6 +58,8 @@ const FUNCTIONS: &[&str] = &[
     "parseDuration",
     "toTime",
     "toDuration",
+    "now",
+    "urlQueryEscape",
     "externalURL",
     "pathPrefix",
 ];
@@ -159,6 +161,7 @@ fn of_texts(name: &str, arguments: &[Value]) -> Option<Result<Value>> {
         "title" => title,
         "toUpper" => str::to_uppercase,
         "toLower" => str::to_lowercase,
+        "urlQueryEscape" => query_escape,
         "graphLink" => |query| format!("/graph?g0.expr={}&g0.tab=0", query_escape(query)),
         "tableLink" => |query| format!("/graph?g0.expr={}&g0.tab=1", query_escape(query)),
         "stripPort" => |host| strip_port(host).to_owned(),

@@ -23,6 +23,8 @@ mod steps;
 mod syntax;
 mod value;
 
+use chrono::{DateTime, Utc};
+
 use crate::model::Labels;
 pub(crate) use answers::{ANSWER_BYTES_MAX, Answers, TemplateSample};
 use parser::Parser;
@@ -45,6 +47,8 @@ pub(crate) struct TemplateData<'a> {
     pub external_url: &'a str,
     /// `$value`.
     pub value: f64,
+    /// `{{ now }}`, the time of the evaluation.
+    pub now: DateTime<Utc>,
 }
 
 /// Why a template did not become a text.

@@ -1,8 +1,8 @@
 //! Numbers as Go writes them (`strconv.FormatFloat`).
 
-/// `%v` of a float: the fewest digits that mean it, with an exponent below 1e-4 and from 1e21 on.
+/// `%v` of a float: the fewest digits that mean it, with an exponent below 1e-4 and from 1e6 on.
 pub(super) fn shortest(number: f64) -> String {
-    const EXPONENT_FROM: i32 = 21;
+    const EXPONENT_FROM: i32 = 6;
     general(number, None, EXPONENT_FROM)
 }
 
@@ -74,7 +74,9 @@ mod tests {
             (0.0, "0"),
             (1.0, "1"),
             (0.1 + 0.2, "0.30000000000000004"),
-            (1e20, "100000000000000000000"),
+            (999_999.5, "999999.5"),
+            (1e6, "1e+06"),
+            (12_345_678.5, "1.23456785e+07"),
             (1e21, "1e+21"),
             (0.0001, "0.0001"),
             (0.00001, "1e-05"),

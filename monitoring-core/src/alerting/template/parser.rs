@@ -83,6 +83,7 @@ impl Parser {
             "continue" => nodes.push(self.alone(Node::Continue)?),
             "template" => nodes.push(self.call()?),
             "define" => self.define()?,
+            "block" => nodes.push(self.defined_and_called()?),
             _ => {
                 let pipeline = self.pipeline()?;
                 self.expect(&Token::Close, "}}")?;
@@ -154,6 +155,20 @@ impl Parser {
         }
         let name = self.name()?;
         self.expect(&Token::Close, "}}")?;
+        self.definition(name)
+    }
+
+    /// `{{ block "name" . }}`: a definition, and a call of it where it stands.
+    fn defined_and_called(&mut self) -> Parsed<Node> {
+        self.at += 1;
+        let name = self.name()?;
+        let with = Some(self.pipeline()?);
+        self.expect(&Token::Close, "}}")?;
+        self.definition(name.clone())?;
+        Ok(Node::Call { name, with })
+    }
+
+    fn definition(&mut self, name: String) -> Parsed<()> {
         self.enter()?;
         // Nothing of what is set around it is known inside.
         let outer = std::mem::replace(&mut self.variables, vec![String::new()]);

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use chrono::{DateTime, Utc};
+
 use super::expression::{Expression, too_long};
 use super::functions::{call, results, top};
 use super::syntax::{Branch, Node, Operand, Pipeline, Template};
@@ -19,6 +21,12 @@ pub(super) const COPIED_BYTES_MAX: usize = 16 * 1024 * 1024;
 const COPIED_BYTES_PER_STEP: usize = 512;
 
 type Result<T> = std::result::Result<T, TemplateError>;
+
+/// Since 1970, as Prometheus has them: whole milliseconds.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of dates are told apart")]
+fn seconds(time: DateTime<Utc>) -> f64 {
+    time.timestamp_millis() as f64 / 1_000.0
+}
 
 pub(super) struct Run<'a> {
     template: &'a Template,
@@ -82,7 +90,7 @@ impl<'a> Run<'a> {
     }
 
     fn dot(&self) -> Value {
-        let TemplateData { labels, external_labels, external_url, value } = self.data;
+        let TemplateData { labels, external_labels, external_url, value, .. } = self.data;
         top(labels, external_labels, external_url, value)
     }
 
@@ -305,6 +313,7 @@ impl<'a> Run<'a> {
                     None => Err(TemplateError::Unanswered { query: query.to_owned() }),
                 }
             }
+            ("now", []) => Ok(Value::Float(seconds(self.data.now))),
             ("externalURL", []) => Ok(Value::Text(self.data.external_url.to_owned())),
             ("pathPrefix", []) => {
                 let after_scheme = self.data.external_url.split_once("://").map_or("", |(_, rest)| rest);

@@ -20,6 +20,7 @@ fn expanded(text: &str) -> Result<String, TemplateError> {
         external_labels: &external_labels,
         external_url: "https://shop.example.com/monitoring",
         value: 1234.5,
+        now: DateTime::from_timestamp_millis(1_435_065_584_128).unwrap(),
     };
     expand(text, data, &answers, &mut Steps::within(usize::MAX))
 }
@@ -143,7 +144,29 @@ fn texts() {
         ("{{ graphLink \"up == 0\" }}", "/graph?g0.expr=up+%3D%3D+0&g0.tab=0"),
         ("{{ html \"<a>\" }} {{ urlquery \"a b\" }} {{ slice \"abcd\" 1 3 }}", "&lt;a&gt; a+b bc"),
         ("{{ parseDuration \"1h\" }} {{ print 1 2 \"x\" 3 }}", "3600 1 2x3"),
+        ("{{ urlQueryEscape \"a b&c=ü/~\" }}", "a+b%26c%3D%C3%BC%2F~"),
         ("{{ define \"who\" }}<{{ .arg0 }}>{{ end }}{{ template \"who\" (args $labels.job) }}", "<postgres>"),
+    ]);
+}
+
+#[test]
+fn now_is_the_time_of_the_evaluation() {
+    assert_expanded(&[
+        ("{{ now }}", "1.435065584128e+09"),
+        (
+            "{{ now | toTime }} {{ humanizeTimestamp now }}",
+            &["2015-06-23 13:19:44.128 +0000 UTC"; 2].join(" "),
+        ),
+        ("{{ if gt now 1e9 }}late{{ end }}", "late"),
+    ]);
+}
+
+#[test]
+fn a_block_is_defined_and_called_where_it_stands() {
+    assert_expanded(&[
+        ("{{ block \"who\" .Labels }}<{{ .job }}>{{ end }}", "<postgres>"),
+        ("{{ if true }}{{ block \"who\" 1 }}{{ . }}{{ end }}{{ end }}{{ template \"who\" 2 }}", "12"),
+        ("{{ range query \"up\" }}{{ block \"one\" .Value }}{{ . }};{{ end }}{{ end }}", "11;21;"),
     ]);
 }
 
@@ -159,6 +182,9 @@ fn what_is_no_template_says_where_it_is_wrong() {
         ("{{ }}", 1, "missing value"),
         ("{{ \"open }}", 1, "a string is not closed"),
         ("{{ ( 1 }}", 1, "parenthesis"),
+        ("{{ block \"x\" }}{{ end }}", 1, "missing value"),
+        ("{{ block \"x\" . }}", 1, "not closed by {{end}}"),
+        ("{{ block \"x\" . }}{{ $value }}{{ end }}", 1, "undefined variable \"$value\""),
     ];
     for (text, line, part) in cases {
         match check(text) {
@@ -266,7 +292,8 @@ fn usual_searches_take_few_steps() {
 fn steps_of_many_texts_can_be_counted_together() {
     let mut steps = Steps::within(30);
     let (labels, none) = (labels(), Labels::new());
-    let data = TemplateData { labels: &labels, external_labels: &none, external_url: "", value: 1.0 };
+    let (external_url, now) = ("", DateTime::UNIX_EPOCH);
+    let data = TemplateData { labels: &labels, external_labels: &none, external_url, value: 1.0, now };
     let text = "{{ $value }}".repeat(10);
     assert_eq!(expand(&text, data, &Answers::default(), &mut steps), Ok("1".repeat(10)));
     let before = steps.left();

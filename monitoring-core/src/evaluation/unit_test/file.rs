@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Datelike as _};
 use serde::{Deserialize, Deserializer};
 
 use crate::alerting::rule_file::{Text, or_default};
@@ -44,6 +45,9 @@ pub(crate) struct TestGroup {
     pub external_labels: BTreeMap<String, Text>,
     #[serde(default)]
     pub external_url: Option<String>,
+    /// When it begins.
+    #[serde(default, deserialize_with = "or_default")]
+    pub start_timestamp: StartTime,
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,6 +95,30 @@ pub(crate) struct ExpectedSample {
     /// A native histogram, which there are none of here.
     #[serde(default)]
     pub histogram: Option<String>,
+}
+
+/// Milliseconds since 1970. Written as seconds, or as RFC 3339 has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StartTime(pub i64);
+
+impl StartTime {
+    #[expect(clippy::cast_possible_truncation, reason = "it saturates, and no such date is taken")]
+    fn read(text: &str) -> Option<Self> {
+        let millis = match text.parse::<f64>() {
+            Ok(seconds) => Some((seconds * 1_000.0).floor() as i64).filter(|_| seconds.is_finite()),
+            Err(_) => DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis()),
+        };
+        let time = DateTime::from_timestamp_millis(millis?)?;
+        (0..=9999).contains(&time.year()).then(|| Self(time.timestamp_millis()))
+    }
+}
+
+impl<'de> Deserialize<'de> for StartTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        let wrong = || format!("{text:?} is no time such as 1609459200 or 2021-01-01T00:00:00Z");
+        Self::read(&text).ok_or_else(|| serde::de::Error::custom(wrong()))
+    }
 }
 
 /// Milliseconds since the beginning of a test. `0` needs no unit, quoted or not.

@@ -64,7 +64,7 @@ impl<'t> Run<'t> {
         };
         let mut time = 0;
         while time <= self.test.end().0 {
-            world.come_to(time).await;
+            world.come_to(self.at(time)).await;
             if !self.step(&mut world, time).await {
                 return;
             }
@@ -82,10 +82,16 @@ impl<'t> Run<'t> {
         }
     }
 
+    /// The time so many milliseconds after the beginning, in those since 1970.
+    fn at(&self, time: i64) -> i64 {
+        self.test.start_timestamp.0.saturating_add(time)
+    }
+
     /// Evaluates every rule once. False if one could not be.
     pub(super) async fn step(&mut self, world: &mut World<'_>, time: i64) -> bool {
-        let (now, end) = (at_millis(time), Instant::now() + PATIENCE);
+        let (now, end) = (at_millis(self.at(time)), Instant::now() + PATIENCE);
         for (g, group) in self.groups.iter().enumerate() {
+            let samples_at = (now - group.query_offset).timestamp_millis();
             for (r, rule) in group.rules.iter().enumerate() {
                 let alerts = self.alerts.entry((g, r)).or_default();
                 let outcome = evaluate_rule(world, group, rule, alerts, now, end).await;
@@ -95,7 +101,7 @@ impl<'t> Run<'t> {
                 };
                 let wrote = self.allowance.write(written.len(), world.memory.len());
                 if wrote.is_ok() {
-                    written.iter().for_each(|(series, value)| world.write(series, time, *value));
+                    written.iter().for_each(|(series, value)| world.write(series, samples_at, *value));
                 }
                 tokio::task::yield_now().await;
                 if let Some(error) = outcome.state.last_error.or(wrote.err()) {
@@ -161,7 +167,7 @@ impl<'t> Run<'t> {
             Err(error) => return self.fail(&subject, String::new(), error),
         };
         let mut found: Vec<(LabelSet, f64)> =
-            match world.columns_at(&test.expr.0, at_millis(test.eval_time.0)).await {
+            match world.columns_at(&test.expr.0, at_millis(self.at(test.eval_time.0))).await {
                 Ok(columns) => columns.at(0).map(|(labels, value)| (labels.clone(), value)).collect(),
                 Err(error) => return self.fail(&subject, samples(&expected), error.to_string()),
             };

@@ -217,3 +217,44 @@ async fn so_much_is_told_of_failures() {
     assert!(found[0].contains("up{"), "{report}");
     assert!(found[1].starts_with("left out"), "{report}");
 }
+
+/// As `promtool` of 2026 has them: input, evaluations and looks all begin there.
+#[tokio::test]
+async fn a_test_may_begin_at_another_time() {
+    for start in ["1609459200", "2021-01-01T00:00:00Z", "'2021-01-01T01:00:00+01:00'", "1.6094592e9"] {
+        let report = tested(&with_input(&format!(
+            "  start_timestamp: {start}\n  alert_rule_test:\n  \
+             - {{eval_time: 6m, alertname: InstanceDown}}\n  promql_expr_test:\n  \
+             - {{expr: 'time() - timestamp(up{{instance=\"y\"}})', eval_time: 90s, \
+             exp_samples: [{{labels: '{{instance=\"y\", job=\"a\"}}', value: 30}}]}}\n  \
+             - {{expr: 'year() * 100 + month()', eval_time: 0, exp_samples: [{{labels: '{{}}', value: 202101}}]}}\n  \
+             - {{expr: 'ALERTS_FOR_STATE - 1609459200', eval_time: 8m, exp_samples: [{{labels: '{{alertname=\"InstanceDown\", instance=\"x\", job=\"a\", severity=\"page\"}}', value: 120}}]}}\n"
+        )))
+        .await;
+        assert!(report.is_success(), "{start}: {report}");
+        assert_eq!(report.passed, 4);
+    }
+    for start in ["soon", "NaN", "1e300", "''"] {
+        let tests = with_input(&format!("  start_timestamp: {start}\n"));
+        let tested = test_rules(&tests, &BTreeMap::new(), &Limits::default(), &QueryLimits::default()).await;
+        let error = tested.unwrap_err().to_string();
+        assert!(error.contains("is no time such as"), "{start}: {error}");
+    }
+}
+
+/// As the same rules do live, and Prometheus.
+#[tokio::test]
+async fn what_rules_write_is_as_old_as_what_they_read() {
+    const LATE: &str = "groups: [{name: late, query_offset: 90s, rules: [{record: r, expr: x}, \
+                        {alert: A, expr: x > 2}]}]";
+    let files = BTreeMap::from([("rules.yml".to_owned(), LATE.to_owned())]);
+    let tests = "rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n- interval: 1m\n  \
+        input_series: [{series: x, values: 1 2 3 4 5 6}]\n  promql_expr_test:\n  \
+        - {expr: r, eval_time: 5m, exp_samples: [{labels: r, value: 4}]}\n  \
+        - {expr: timestamp(r), eval_time: 5m, exp_samples: [{labels: '{}', value: 210}]}\n  \
+        - {expr: 'timestamp(ALERTS{alertname=\"A\"})', eval_time: 5m, \
+           exp_samples: [{labels: '{alertname=\"A\", alertstate=\"firing\"}', value: 210}]}\n  \
+        - {expr: 'r offset 90s', eval_time: 4m, exp_samples: [{labels: r, value: 3}]}\n";
+    let report = test_rules(tests, &files, &Limits::default(), &QueryLimits::default()).await.unwrap();
+    assert!(report.is_success(), "{report}");
+}

@@ -43,7 +43,7 @@ pub(super) struct World<'t> {
 }
 
 impl<'t> World<'t> {
-    /// What there is at the beginning of a test that ends at `end`.
+    /// What there is at the beginning of a test that ends `end` milliseconds later.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl<'t> World<'t> {
         end: i64,
         limits: &'t QueryLimits,
     ) -> Result<Self, String> {
-        let interval = test.interval(evaluated_every);
+        let (start, interval) = (test.start_timestamp.0, test.interval(evaluated_every));
         let mut ahead = Vec::new();
         for input in &test.input_series {
             let wrong = |error: String| format!("{}: {error}", input.series);
@@ -65,7 +65,7 @@ impl<'t> World<'t> {
             let values = written_values(&input.values.0).map_err(wrong)?;
             let values = values.ok_or_else(|| wrong("native histograms are not known here".to_owned()))?;
             for (n, value) in (0_i64..).zip(values.iter().take(until(end, interval))) {
-                ahead.extend(value.map(|value| (n * interval, labels.clone(), value)));
+                ahead.extend(value.map(|value| (start + n * interval, labels.clone(), value)));
             }
         }
         // Taken from the end: of one time, in the order of the file.
@@ -109,7 +109,7 @@ impl Asked for World<'_> {
         query.columns(&self.memory, self.limits).await
     }
 
-    fn sources(&self) -> TextSources {
-        self.sources.clone()
+    fn sources(&self, now: DateTime<Utc>) -> TextSources {
+        TextSources { now, ..self.sources.clone() }
     }
 }

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::Postgres;
 use crate::model::{
-    AlertInstance, AlertInstanceFilter, AlertRuleId, AlertState, Fingerprint, IncidentId, Labels,
+    AlertCursor, AlertInstance, AlertInstanceFilter, AlertRuleId, AlertState, Fingerprint, IncidentId,
+    Labels, Page, Slice,
 };
 use crate::store::StoreError;
 use crate::store::alert_instances::AlertInstanceStore;
@@ -35,6 +36,32 @@ impl AlertInstanceStore for Postgres<'_> {
             .fetch_all(&mut *self.connection)
             .await?;
         rows.iter().map(alert).collect()
+    }
+
+    async fn alerts_in(
+        &mut self,
+        states: &[AlertState],
+        after: Option<AlertCursor>,
+        page: &Page,
+    ) -> Result<Slice<AlertInstance>, StoreError> {
+        let sql = self.sql(
+            "SELECT rule_id, fingerprint, rule_version, labels, annotations, state, value, active_at,
+                    fired_at, keep_firing_since, resolved_at, updated_at, incident_id
+             FROM monitoring.alert_instances
+             WHERE state = ANY ($1) AND ($2::uuid IS NULL OR (rule_id, fingerprint) > ($2, $3))
+             ORDER BY rule_id, fingerprint
+             LIMIT $4 OFFSET $5",
+        );
+        let rows = sqlx::query(sql)
+            .bind(states.iter().map(|state| state.as_str()).collect::<Vec<_>>())
+            .bind(after.map(|cursor| cursor.rule_id.into_uuid()))
+            .bind(after.map(|cursor| cursor.fingerprint.as_i64()))
+            .bind(page.fetch())
+            .bind(page.skip())
+            .fetch_all(&mut *self.connection)
+            .await?;
+        let alerts = rows.iter().map(alert).collect::<Result<_, _>>()?;
+        Ok(Slice::new(alerts, page, AlertInstance::cursor))
     }
 
     async fn firing_alerts(&mut self) -> Result<i64, StoreError> {

@@ -8,12 +8,15 @@ use sqlx::types::Json;
 
 use super::Postgres;
 use super::alert_transitions::transition;
-use crate::model::{AlertTransition, Analysis, Cursor, Event, IncidentId, Level, Page, Period, Slice};
+use crate::model::{
+    AlertTransition, Analysis, Cursor, Event, Incident, IncidentId, Level, Page, Period, Slice,
+};
 use crate::store::StoreError;
 use crate::store::analyses::{
     AnalysisStore, MESSAGE_CHARS_MAX, OpenIncident, TAG_BYTES_MAX, Tie, analysis, events, open_incident,
     signature,
 };
+use crate::store::incidents::incident;
 use crate::store::metrics::to_u64;
 
 /// What is read of an event; the first two parameters are bounds.
@@ -138,25 +141,37 @@ impl AnalysisStore for Postgres<'_> {
         Ok(query.fetch_one(&mut *self.connection).await?)
     }
 
-    async fn signatures(
+    async fn explained_incidents(
         &mut self,
         period: &Period,
-        method: i64,
         limit: u32,
+    ) -> Result<Vec<Incident>, StoreError> {
+        let sql = self.sql(
+            "SELECT id, title, description, severity, status, assigned_to, root_cause, created_by,
+                    started_at, resolved_at, created_at, updated_at, version
+             FROM monitoring.incidents
+             WHERE started_at >= $1 AND started_at < $2
+               AND root_cause IS NOT NULL AND status IN ('resolved', 'closed')
+             ORDER BY started_at DESC, id DESC
+             LIMIT $3",
+        );
+        let query = sqlx::query(sql).bind(period.start).bind(period.end).bind(i64::from(limit));
+        query.fetch_all(&mut *self.connection).await?.iter().map(incident).collect()
+    }
+
+    async fn signatures(
+        &mut self,
+        incidents: &[IncidentId],
+        method: i64,
     ) -> Result<Vec<(IncidentId, Vec<String>)>, StoreError> {
         let sql = self.sql(
-            "SELECT id,
-                    (SELECT signature FROM monitoring.incident_analyses AS analyses
-                     WHERE analyses.incident_id = incidents.id AND method = $3 AND signature <> '[]'
-                     ORDER BY made_at DESC, id DESC
-                     LIMIT 1) AS signature
-             FROM monitoring.incidents AS incidents
-             WHERE started_at >= $1 AND started_at < $2
-             ORDER BY started_at DESC, id DESC
-             LIMIT $4",
+            "SELECT DISTINCT ON (incident_id) incident_id AS id, signature
+             FROM monitoring.incident_analyses
+             WHERE incident_id = ANY ($1) AND method = $2 AND signature <> '[]'
+             ORDER BY incident_id, made_at DESC, id DESC",
         );
-        let query = sqlx::query(sql).bind(period.start).bind(period.end).bind(method).bind(i64::from(limit));
-        let rows = query.fetch_all(&mut *self.connection).await?;
+        let ids: Vec<_> = incidents.iter().map(|id| id.into_uuid()).collect();
+        let rows = sqlx::query(sql).bind(ids).bind(method).fetch_all(&mut *self.connection).await?;
         rows.iter().map(signature).collect()
     }
 

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::metrics::ROWS_MAX;
 use super::{Sqlite, bits, number, optional_time, time};
 use crate::model::{
-    AlertInstance, AlertInstanceFilter, AlertRuleId, AlertState, Fingerprint, IncidentId, to_micros,
+    AlertCursor, AlertInstance, AlertInstanceFilter, AlertRuleId, AlertState, Fingerprint, IncidentId, Page,
+    Slice, to_micros,
 };
 use crate::store::StoreError;
 use crate::store::alert_instances::AlertInstanceStore;
@@ -40,6 +41,34 @@ impl AlertInstanceStore for Sqlite<'_> {
             .fetch_all(&mut *self.connection)
             .await?;
         rows.iter().map(alert).collect()
+    }
+
+    async fn alerts_in(
+        &mut self,
+        states: &[AlertState],
+        after: Option<AlertCursor>,
+        page: &Page,
+    ) -> Result<Slice<AlertInstance>, StoreError> {
+        let query = sqlx::query(
+            "SELECT rule_id, fingerprint, rule_version, labels, annotations, state, value, active_at,
+                    fired_at, keep_firing_since, resolved_at, updated_at, incident_id
+             FROM monitoring_alert_instances
+             WHERE state IN (SELECT value FROM json_each(?1))
+               AND (?2 IS NULL OR (rule_id, fingerprint) > (?2, ?3))
+             ORDER BY rule_id, fingerprint
+             LIMIT ?4 OFFSET ?5",
+        );
+        let states: Vec<_> = states.iter().map(|state| state.as_str()).collect();
+        let rows = query
+            .bind(json!(states).to_string())
+            .bind(after.map(|cursor| cursor.rule_id.into_uuid()))
+            .bind(after.map(|cursor| cursor.fingerprint.as_i64()))
+            .bind(page.fetch())
+            .bind(page.skip())
+            .fetch_all(&mut *self.connection)
+            .await?;
+        let alerts = rows.iter().map(alert).collect::<Result<_, _>>()?;
+        Ok(Slice::new(alerts, page, AlertInstance::cursor))
     }
 
     async fn firing_alerts(&mut self) -> Result<i64, StoreError> {

@@ -9,13 +9,15 @@ use super::Sqlite;
 use super::alert_transitions::transition;
 use super::events::alternatives;
 use crate::model::{
-    AlertTransition, Analysis, Cursor, Event, IncidentId, Level, Page, Period, Slice, from_micros, to_micros,
+    AlertTransition, Analysis, Cursor, Event, Incident, IncidentId, Level, Page, Period, Slice, from_micros,
+    to_micros,
 };
 use crate::store::StoreError;
 use crate::store::analyses::{
     AnalysisStore, MESSAGE_CHARS_MAX, OpenIncident, TAG_BYTES_MAX, Tie, analysis, events, open_incident,
     signature,
 };
+use crate::store::incidents::incident;
 use crate::store::metrics::to_u64;
 
 /// What is read of an event; the first two parameters are bounds.
@@ -146,30 +148,41 @@ impl AnalysisStore for Sqlite<'_> {
         Ok(joined_at.and_then(from_micros))
     }
 
-    async fn signatures(
+    async fn explained_incidents(
         &mut self,
         period: &Period,
-        method: i64,
         limit: u32,
-    ) -> Result<Vec<(IncidentId, Vec<String>)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id,
-                    (SELECT signature FROM monitoring_incident_analyses AS analyses
-                     WHERE analyses.incident_id = incidents.id AND method = ?3 AND signature <> '[]'
-                     ORDER BY made_at DESC, id DESC
-                     LIMIT 1) AS signature
-             FROM monitoring_incidents AS incidents
+    ) -> Result<Vec<Incident>, StoreError> {
+        let query = sqlx::query(
+            "SELECT id, title, description, severity, status, assigned_to, root_cause, created_by,
+                    started_at, resolved_at, created_at, updated_at, version
+             FROM monitoring_incidents
              WHERE started_at >= ?1 AND started_at < ?2
+               AND root_cause IS NOT NULL AND status IN ('resolved', 'closed')
              ORDER BY started_at DESC, id DESC
-             LIMIT ?4",
-        )
-        .bind(to_micros(period.start))
-        .bind(to_micros(period.end))
-        .bind(method)
-        .bind(i64::from(limit))
-        .fetch_all(&mut *self.connection)
-        .await?;
-        rows.iter().map(signature).collect()
+             LIMIT ?3",
+        );
+        let query = query.bind(to_micros(period.start)).bind(to_micros(period.end)).bind(i64::from(limit));
+        query.fetch_all(&mut *self.connection).await?.iter().map(incident).collect()
+    }
+
+    async fn signatures(
+        &mut self,
+        incidents: &[IncidentId],
+        method: i64,
+    ) -> Result<Vec<(IncidentId, Vec<String>)>, StoreError> {
+        let query = sqlx::query(
+            "SELECT id, signature
+             FROM (SELECT unhex(value) AS id,
+                          (SELECT signature FROM monitoring_incident_analyses AS analyses
+                           WHERE analyses.incident_id = unhex(value) AND method = ?2 AND signature <> '[]'
+                           ORDER BY made_at DESC, id DESC
+                           LIMIT 1) AS signature
+                   FROM json_each(?1))
+             WHERE signature IS NOT NULL",
+        );
+        let query = query.bind(super::hex_ids(incidents.iter().map(|id| id.into_uuid()))).bind(method);
+        query.fetch_all(&mut *self.connection).await?.iter().map(signature).collect()
     }
 
     async fn limit_time(&mut self, _millis: u32) -> Result<(), StoreError> {

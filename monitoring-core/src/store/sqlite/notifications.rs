@@ -336,20 +336,26 @@ impl NotificationStore for Sqlite<'_> {
     async fn receiver_attempts(
         &mut self,
         id: ReceiverId,
-        max: u32,
-    ) -> Result<Vec<NotificationAttempt>, StoreError> {
+        page: &Page,
+    ) -> Result<Slice<NotificationAttempt>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, at, duration_ms, status, error
              FROM monitoring_notification_attempts
-             WHERE receiver_id = ?1
+             WHERE receiver_id = ?1 AND (?2 IS NULL OR (at, id) < (?2, ?3))
              ORDER BY at DESC, id DESC
-             LIMIT ?2",
+             LIMIT ?4 OFFSET ?5",
         )
         .bind(id.into_uuid())
-        .bind(i64::from(max))
+        .bind(page.after.map(|cursor| to_micros(cursor.time)))
+        .bind(page.after.map(|cursor| cursor.id))
+        .bind(page.fetch())
+        .bind(page.skip())
         .fetch_all(&mut *self.connection)
         .await?;
-        rows.iter().map(attempt).collect()
+        let identified = |row| Ok((sqlx::sqlite::SqliteRow::try_get(row, "id")?, attempt(row)?));
+        let attempts: Vec<(Uuid, _)> = rows.iter().map(identified).collect::<Result<_, StoreError>>()?;
+        let cursor = |(id, attempt): &(Uuid, NotificationAttempt)| Cursor { time: attempt.at, id: *id };
+        Ok(Slice::new(attempts, page, cursor).map(|(_, attempt)| attempt))
     }
 
     async fn is_overtaken(&mut self, id: NotificationId) -> Result<bool, StoreError> {

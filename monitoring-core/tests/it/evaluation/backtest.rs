@@ -191,6 +191,14 @@ async fn a_backtest_says_whom_it_would_have_paged(database: &Database) {
     let later = backtest(&run, id, json!({"for": "3m"}), 5).await.unwrap();
     let told: Vec<_> = later.notifications.iter().map(|told| (&*told.receiver, told.kind.as_str())).collect();
     assert_eq!(told, [("team", "resolved")]);
+
+    let mut connection = run.fixture.conn().await;
+    let nobody = serde_json::from_value(json!({"name": "null", "type": "none"})).unwrap();
+    services::create_receiver(&mut connection, nobody, None).await.unwrap();
+    let routing = serde_json::from_value(json!({"receiver": "null"})).unwrap();
+    services::put_routing(&mut connection, routing, None, None).await.unwrap();
+    drop(connection);
+    assert_eq!(backtest(&run, id, json!({}), 9).await.unwrap().notifications, []);
 }
 
 async fn alerts_from_before_the_start_are_known(database: &Database) {

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use monitoring_core::services::{self, BacktestSpanRequest, HistoryFilter};
 use monitoring_core::{
-    AlertFilter, AlertRuleId, AlertState, CreateAlertRequest, Fingerprint, Invalid, PromDuration,
+    AlertFilter, AlertRuleId, AlertState, CreateAlertRequest, Fingerprint, Invalid, Page, PromDuration,
     UpdateAlertRequest,
 };
 use serde::Deserialize;
@@ -141,19 +141,20 @@ pub(in crate::router) async fn delete(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Alerts that are pending or firing, of all rules.
+/// Alerts that are pending or firing, by rule.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/alerts/active", tag = "alerts",
     params(crate::router::openapi_params::ActiveAlertQuery),
-    responses((status = 200, body = respond::Success<Vec<monitoring_core::AlertInstance>>))))]
+    responses((status = 200, body = respond::List<monitoring_core::AlertInstance>))))]
 pub(in crate::router) async fn active(
     State(state): State<RouterState>,
     mut params: Params,
 ) -> Answer<Response> {
     let wanted: Option<AlertState> = params.read("state");
+    let (page, after) = params.page_after(Some(Page::LIMIT_MAX));
     params.finish()?;
     let mut connection = state.read().await?;
     let states: Vec<_> = wanted.into_iter().collect();
-    Ok(respond::success(services::active_alerts(&mut connection, &states).await?))
+    Ok(respond::list(services::query_active_alerts(&mut connection, &states, after, &page).await?))
 }
 
 /// Every change of state of the rule's alerts, newest first. It stays when the rule is removed.

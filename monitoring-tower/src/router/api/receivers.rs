@@ -54,16 +54,19 @@ pub(in crate::router) async fn show(
     Ok(respond::versioned(services::receiver(&mut connection, id).await?))
 }
 
-/// What was last tried to reach it, newest first.
+/// What was tried to reach it, newest first.
 #[cfg_attr(feature = "openapi", utoipa::path(get, path = "/receivers/{id}/attempts", tag = "notifications",
-    params(("id" = uuid::Uuid, Path)),
-    responses((status = 200, body = respond::Success<Vec<monitoring_core::NotificationAttempt>>))))]
+    params(("id" = uuid::Uuid, Path), crate::router::openapi_params::PageQuery),
+    responses((status = 200, body = respond::List<monitoring_core::NotificationAttempt>))))]
 pub(in crate::router) async fn attempts(
     State(state): State<RouterState>,
     Id(id): Id<ReceiverId>,
+    mut params: Params,
 ) -> Answer<Response> {
+    let page = params.page();
+    params.finish()?;
     let mut connection = state.read().await?;
-    Ok(respond::success(services::receiver_attempts(&mut connection, id).await?))
+    Ok(respond::list(services::receiver_attempts(&mut connection, id, &page).await?))
 }
 
 /// Makes it what the body says; a secret given as `<secret>` stays as it is.

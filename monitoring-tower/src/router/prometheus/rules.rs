@@ -21,11 +21,17 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// The rules that are evaluated, by group.
 pub(super) async fn rules(State(state): State<RouterState>, form: Form) -> PromAnswer {
-    let filter = Filter::of(&form)?;
+    let (filter, part) = (Filter::of(&form)?, Part::of(&form)?);
     let mut connection = state.lend().await?;
     let groups = services::evaluated_rules(&mut connection).await?;
-    let groups: Vec<_> = groups.iter().filter_map(|(group, rules)| filter.group(group, rules)).collect();
-    Ok(json!({"groups": groups}).into())
+    let first = part.first(groups.iter().map(|(view, _)| view.group.name.as_str()))?;
+    let shown = |(view, rules): &(RuleGroupView, Vec<GroupedRule>)| filter.group(view, rules);
+    let mut groups = groups[first..].iter().filter_map(shown);
+    let mut answer = json!({"groups": groups.by_ref().take(part.limit).collect::<Vec<_>>()});
+    if let Some(next) = groups.next() {
+        answer["groupNextToken"] = next["name"].clone();
+    }
+    Ok(answer.into())
 }
 
 /// Alerts that are pending or firing.
@@ -34,6 +40,37 @@ pub(super) async fn alerts(State(state): State<RouterState>) -> PromAnswer {
     let alerts = services::active_alerts(&mut connection, &[]).await?;
     let alerts: Vec<_> = alerts.iter().map(alert).collect();
     Ok(json!({"alerts": alerts}).into())
+}
+
+/// How many groups are asked for, from which on: that of the answer before named it.
+struct Part {
+    limit: usize,
+    token: Option<String>,
+}
+
+impl Part {
+    fn of(form: &Form) -> Result<Self, PromError> {
+        let limit = form.whole_number("group_limit");
+        let limit = limit.map_err(|why| PromError::parameter("group_limit", why))?;
+        let token = form.text("group_next_token").map(str::to_owned);
+        match limit.map(usize::try_from) {
+            None if token.is_some() => {
+                Err(PromError::parameter("group_next_token", "group_limit must be given beside it"))
+            }
+            None => Ok(Self { limit: usize::MAX, token }),
+            Some(Ok(limit @ 1..)) => Ok(Self { limit, token }),
+            Some(_) => Err(PromError::parameter("group_limit", "group_limit must be greater than 0")),
+        }
+    }
+
+    /// The place of its first group.
+    fn first<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> Result<usize, PromError> {
+        let Some(token) = &self.token else { return Ok(0) };
+        names.position(|name| name == token).ok_or_else(|| {
+            let why = format!("invalid group_next_token '{token}'. were rule groups changed?");
+            PromError::parameter("group_next_token", why)
+        })
+    }
 }
 
 /// Which rules are asked for.

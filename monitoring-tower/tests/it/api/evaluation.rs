@@ -18,6 +18,8 @@ on_both_databases! {
     groups_are_set_and_reset
     recording_rules_live_from_creation_to_deletion
     prometheus_lists_what_is_asked_for
+    prometheus_lists_groups_in_parts
+    active_alerts_are_listed_in_parts
     a_rule_of_another_group_may_have_the_name
 }
 
@@ -227,13 +229,68 @@ async fn prometheus_lists_what_is_asked_for(service: &Service) {
     ] {
         assert_eq!(names(query).await, expected, "{query}");
     }
-    for wrong in ["type=other", "exclude_alerts=perhaps", "match[]={"] {
+    for wrong in [
+        "type=other",
+        "exclude_alerts=perhaps",
+        "match[]={",
+        "group_limit=0",
+        "group_limit=-1",
+        "group_limit=x",
+        "group_next_token=one",
+        "group_limit=1&group_next_token=other",
+    ] {
         let answer = service.get(&format!("/prometheus/api/v1/rules?{wrong}"), MODERATOR).await;
         assert_eq!(
             (answer.status, &answer.json()["errorType"]),
             (StatusCode::BAD_REQUEST, &json!("bad_data"))
         );
     }
+}
+
+async fn prometheus_lists_groups_in_parts(service: &Service) {
+    for group in ["a", "b & c", "d", "e"] {
+        created(service, json!({"name": "A", "query": "up == 0", "group": group})).await;
+    }
+    service.post("/recording-rules", MODERATOR, json!({"record": "r", "query": "up", "group": "d"})).await;
+    let part = async |query: &str| {
+        let data = prometheus(service, &format!("/rules?{query}")).await;
+        let groups = data["groups"].as_array().unwrap().iter().map(|group| group["name"].clone());
+        (groups.collect::<Vec<_>>(), data.get("groupNextToken").cloned())
+    };
+    let (groups, next) = part("group_limit=1").await;
+    assert_eq!((groups, &next), (vec![json!("a")], &Some(json!("b & c"))));
+    assert_eq!(
+        part("group_limit=2&group_next_token=b+%26+c").await,
+        (vec![json!("b & c"), json!("d")], Some(json!("e")))
+    );
+    assert_eq!(part("group_limit=2&group_next_token=d").await, (vec![json!("d"), json!("e")], None));
+    assert_eq!(part("group_limit=1&type=record").await, (vec![json!("d")], None), "no more have such rules");
+}
+
+async fn active_alerts_are_listed_in_parts(service: &Service) {
+    for name in ["A", "B"] {
+        let of = |n: u8| format!("label_replace(vector({n}), \"n\", \"{n}\", \"\", \"\")");
+        let query = [1, 2, 3].map(of).join(" or ");
+        let (rule, _) = created(service, json!({"name": name, "query": query})).await;
+        evaluate(service, &rule).await;
+    }
+    let all = service.get("/alerts/active", MODERATOR).await.json();
+    assert_eq!((&all["pagination"]["limit"], &all["pagination"]["has_more"]), (&json!(1_000), &json!(false)));
+    assert_eq!(all["data"].as_array().unwrap().len(), 6);
+
+    let (mut listed, mut path) = (Vec::new(), "/alerts/active?state=firing&limit=4".to_owned());
+    for has_more in [true, false] {
+        let part = service.get(&path, MODERATOR).await.json();
+        assert_eq!(part["pagination"]["has_more"], has_more);
+        listed.extend(part["data"].as_array().unwrap().clone());
+        let next = part["pagination"]["next_cursor"].as_str().unwrap_or_default();
+        path = format!("/alerts/active?state=firing&limit=4&cursor={next}");
+    }
+    assert_eq!(json!(listed), all["data"]);
+    let last = service.get("/alerts/active?offset=5", MODERATOR).await.data();
+    assert_eq!(last, json!([all["data"][5]]));
+    let refused = service.get("/alerts/active?limit=0&cursor=x", MODERATOR).await;
+    assert_eq!(refused.invalid_fields(), ["cursor", "limit"]);
 }
 
 async fn a_rule_of_another_group_may_have_the_name(service: &Service) {

@@ -56,7 +56,7 @@ async fn heartbeats_beat_while_there_is_life(world: World) {
     assert_eq!(world.deliverer.beat(async { Ok(true) }).await.unwrap(), 1);
     assert!(listener.heard()[0].head.starts_with("GET /beat "));
     let mut conn = world.pool.acquire(Access::Read).await.unwrap();
-    let log = services::receiver_attempts(&mut conn, id).await.unwrap();
+    let log = services::receiver_attempts(&mut conn, id, &Page::default()).await.unwrap().items;
     assert_eq!(log.iter().map(|attempt| attempt.status).collect::<Vec<_>>(), [Some(200), Some(500)]);
 }
 

@@ -1,6 +1,8 @@
 //! Receivers as people set and try them.
 
+use super::timelines::{incident, told};
 use super::*;
+use crate::store::notification_groups::NotificationGroupStore as _;
 
 on_both_databases! {
     a_test_tells_what_came_back
@@ -9,6 +11,9 @@ on_both_databases! {
     a_receiver_that_is_removed_is_told_nothing_more
     no_secret_is_written_down
     a_secret_of_the_hosts_follows_no_other_setting
+    where_there_is_nobody_nothing_is_said
+    what_waits_is_given_up_where_there_is_nobody_any_more
+    tries_are_listed_in_parts
 }
 
 async fn a_test_tells_what_came_back(world: World) {
@@ -21,7 +26,7 @@ async fn a_test_tells_what_came_back(world: World) {
     assert_eq!((taken.status, taken.error), (Some(200), None));
     assert_eq!(listener.heard()[1].json()["alerts"][0]["labels"]["alertname"], "Test");
     let mut conn = world.pool.acquire(Access::Read).await.unwrap();
-    assert_eq!(services::receiver_attempts(&mut conn, id).await.unwrap().len(), 2);
+    assert_eq!(services::receiver_attempts(&mut conn, id, &Page::default()).await.unwrap().items.len(), 2);
     assert!(world.deliverer.test(uuid::Uuid::nil(), None).await.is_err());
 }
 
@@ -134,4 +139,66 @@ async fn a_secret_of_the_hosts_follows_no_other_setting(world: World) {
     assert_eq!(invalid.errors()[0].field, "config.secret");
     update(json!({"notifier": "host", "host": "b", "secret": "new"})).await.unwrap();
     update(json!({"notifier": "host", "host": "b", "secret": "<secret>"})).await.unwrap();
+}
+
+async fn where_there_is_nobody_nothing_is_said(world: World) {
+    let nobody = serde_json::from_value(json!({"name": "null", "type": "none"})).unwrap();
+    let mut conn = world.pool.acquire(Access::Write).await.unwrap();
+    let id = services::create_receiver(&mut conn, nobody, None).await.unwrap().id;
+    drop(conn);
+    world.route(json!({"receiver": "null", "group_wait": "0s"})).await;
+    let (incident, _, alert) = incident(&world).await;
+    for alert in [alert.clone(), world.resolved(&alert)] {
+        assert_eq!(world.decide(&[alert]).await, 0);
+        world.pass(300);
+    }
+    assert!(world.notifications().await.is_empty());
+    assert_eq!(told(&world, incident).await, []);
+    let mut conn = world.pool.acquire(Access::Read).await.unwrap();
+    assert!(conn.as_connection().store().notification_groups().await.unwrap().is_empty());
+    drop(conn);
+
+    world.evaluate(&[alert]).await;
+    let mut conn = world.pool.acquire(Access::Read).await.unwrap();
+    let statuses = services::alert_statuses(&mut conn).await.unwrap();
+    assert_eq!(statuses[0].receivers, ["null"]);
+    drop(conn);
+    let tried = world.deliverer.test(id, None).await.unwrap();
+    assert_eq!((tried.status, tried.error.as_deref()), (None, Some("it tells nobody")));
+}
+
+async fn what_waits_is_given_up_where_there_is_nobody_any_more(world: World) {
+    let listener = Listener::start(&[]).await;
+    let id = world.webhook(&listener).await;
+    world.decide(&[world.alert("Slow")]).await;
+    let nobody = serde_json::from_value(json!({"name": "team", "type": "none"})).unwrap();
+    let mut conn = world.pool.acquire(Access::Write).await.unwrap();
+    services::update_receiver(&mut conn, id, nobody, None).await.unwrap();
+    drop(conn);
+    assert_eq!(world.deliver().await, 0);
+    let dead = world.newest().await;
+    let error = Some("nobody is told any more");
+    assert_eq!((dead.status, dead.error.as_deref()), (NotificationStatus::Dead, error));
+    world.pass(300);
+    assert_eq!(world.decide(&[world.alert("Slow")]).await, 0);
+}
+
+async fn tries_are_listed_in_parts(world: World) {
+    let (id, other) =
+        (world.receiver("null", "none", json!({})).await, world.receiver("void", "none", json!({})).await);
+    let mut tried = Vec::new();
+    for _ in 0..5 {
+        world.pass(5);
+        tried.insert(0, world.deliverer.test(id, None).await.unwrap().at);
+        world.deliverer.test(other, None).await.unwrap();
+    }
+    let mut conn = world.pool.acquire(Access::Read).await.unwrap();
+    let (mut page, mut listed) = (Page::first(2), Vec::new());
+    for left in [3, 1, 0] {
+        let part = services::receiver_attempts(&mut conn, id, &page).await.unwrap();
+        assert_eq!(part.pagination.has_more, left > 0);
+        listed.extend(part.items.into_iter().map(|attempt| attempt.at));
+        page.after = part.pagination.next_cursor.map(|cursor| cursor.parse().unwrap());
+    }
+    assert_eq!(listed, tried);
 }

@@ -63,7 +63,11 @@ async fn a_reminder_that_was_taken_is_not_kept(world: World) {
     }
     assert_eq!((world.notifications().await.len(), listener.heard().len()), (1, 4), "only the news is kept");
     let mut conn = world.pool.acquire(Access::Read).await.unwrap();
-    assert_eq!(services::receiver_attempts(&mut conn, id).await.unwrap().len(), 4, "but that it was sent");
+    assert_eq!(
+        services::receiver_attempts(&mut conn, id, &Page::default()).await.unwrap().items.len(),
+        4,
+        "but that it was sent"
+    );
 }
 
 async fn what_became_of_messages_is_counted(world: World) {

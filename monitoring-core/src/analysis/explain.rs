@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::bubble_up::{Common, common_to_bad};
+use super::calls::Calls;
 use super::candidate::Candidate;
 use super::changes::{ChangeKind, changes, near_changes};
 use super::input::{Axis, Input};
+use super::left_out::left_out;
+use super::losses::losses;
 use super::lost::lost_traffic;
 use super::onset::{rise_of_level, rise_of_share};
 use super::rank::ranked;
@@ -15,16 +18,16 @@ use super::related::{alike, at_the_same_time};
 use super::requests::{Request, Requests, is_failure};
 use super::series_ended::ended_series;
 use super::series_shift::{Setting, by_metric, shift};
-use super::spans::{ChangedSpan, changed_spans};
+use super::spans::{Spans, changed_spans};
 use super::statistics::{quantile, sorted};
 use super::tell::Scene;
 use super::templates_changed::{Since, changed_templates};
 use super::traffic_shift::shifted_traffic;
 use super::weighted::medians;
-use crate::model::{Finding, Level, Onset, Period};
+use crate::model::{Finding, FindingKind, Level, Onset, Period};
 
 /// The version of the method; results of different versions cannot be compared.
-pub(crate) const METHOD: i64 = 2;
+pub(crate) const METHOD: i64 = 3;
 /// An onset by chance happens less often than this.
 const ONSET_P: f64 = 0.01;
 /// Where no onset is found, the incident is taken to have begun this long before it was opened.
@@ -34,6 +37,8 @@ const UNNOTICED_MAX: TimeDelta = TimeDelta::minutes(40);
 /// What is usual is told by one part of so many of the time, at least.
 const USUAL_PART: usize = 8;
 
+/// Scores that differ by no more than this are as high.
+const AS_MUCH: f64 = 0.1;
 /// Those who report no metrics any more that are told.
 const ENDED_MAX: usize = 5;
 
@@ -52,8 +57,11 @@ pub(crate) struct Explanation {
 /// Explains what is in the input.
 pub(crate) fn explain(input: &Input) -> Explanation {
     let axis = Axis::of(input.span);
-    let assumed = axis.bucket_of(input.opened_at - LEAD).unwrap_or(axis.count * 2 / 3).clamp(1, axis.count);
-    let earliest = axis.bucket_of(input.opened_at - UNNOTICED_MAX).unwrap_or(0);
+    // Of a system that has run for minutes only, parts of these minutes stand for the usual times.
+    let recorded = (input.opened_at - input.span.start).max(TimeDelta::zero());
+    let (lead, unnoticed) = (LEAD.min(recorded / 3), UNNOTICED_MAX.min(recorded * 3 / 4));
+    let assumed = axis.bucket_of(input.opened_at - lead).unwrap_or(axis.count * 2 / 3).clamp(1, axis.count);
+    let earliest = axis.bucket_of(input.opened_at - unnoticed).unwrap_or(0);
     // Slow is what was not usual before: first before anything may have been wrong unnoticed, then before
     // it began.
     let usual_to = if earliest >= axis.count / USUAL_PART { earliest } else { assumed };
@@ -65,6 +73,7 @@ pub(crate) fn explain(input: &Input) -> Explanation {
     let changes = changes(&input.events);
     let mut notes = Vec::new();
     let (mut candidates, comparisons) = candidates(&scene, &changes, earliest, &mut notes);
+    callers_after_callees(&mut candidates, &Calls::of(&input.events));
     // Something began that no request shows: the earliest sign of it is the onset.
     let sign = candidates.iter().filter(|one| one.is_trouble).max_by(|a, b| a.score.total_cmp(&b.score));
     let began = sign.and_then(|sign| sign.onset).filter(|_| !scene.is_found).unwrap_or(scene.onset);
@@ -182,7 +191,39 @@ fn scene<'s>(
     let now = requests.all.iter().enumerate().filter(|(_, request)| request.bucket >= first);
     let bad: BTreeSet<usize> = now.filter(|(_, request)| is_bad(request)).map(|(place, _)| place).collect();
     let first_problems = first_problems(input, requests, &bad);
-    Scene { input, axis, requests, first, assumed, onset: axis.time(first), is_found, bad, first_problems }
+    let visited = visited(input, requests, first, &bad);
+    let onset = axis.time(first);
+    Scene { input, axis, requests, first, assumed, onset, is_found, bad, first_problems, visited }
+}
+
+/// Which part of the failing or of the slow requests each source works on, whichever is more; where there are
+/// none, of all since.
+fn visited<'s>(
+    input: &'s Input,
+    requests: &Requests,
+    first: usize,
+    bad: &BTreeSet<usize>,
+) -> BTreeMap<&'s str, f64> {
+    let since = |request: &Request| request.is_known && request.bucket >= first;
+    let kinds: [&dyn Fn(&Request) -> bool; 3] =
+        [&|request| request.is_failing, &|request| request.is_slow, &|_| bad.is_empty()];
+    let mut visited: BTreeMap<&str, f64> = BTreeMap::new();
+    for is_of_kind in kinds {
+        let concerned: Vec<&Request> =
+            requests.all.iter().filter(|request| since(request) && is_of_kind(request)).collect();
+        let mut of_kind: BTreeMap<&str, f64> = BTreeMap::new();
+        for request in &concerned {
+            let sources = request.events.iter().map(|place| &*input.events[*place].event.source);
+            for source in sources.collect::<BTreeSet<_>>() {
+                *of_kind.entry(source).or_default() += 1.0 / concerned.len() as f64;
+            }
+        }
+        for (source, part) in of_kind {
+            let of = visited.entry(source).or_default();
+            *of = of.max(part);
+        }
+    }
+    visited
 }
 
 /// Of each bad request the first event that tells of a problem: who is nearest to the cause notices
@@ -215,13 +256,15 @@ fn candidates(
     let mut candidates = Vec::new();
     let failing = common_to_bad(requests, first, |request| request.is_failing);
     let slow = common_to_bad(requests, first, |request| request.is_slow);
-    let (spans, mut spans_compared) = changed_spans(&input.events, requests, first, |_| true);
+    let spans = changed_spans(&input.events, requests, first, |_| true);
+    let mut spans_compared = spans.comparisons;
     for (found, complaint) in [(&failing, "failing"), (&slow, "slow")] {
         for common in &found.common {
-            let candidate = scene.common(common, complaint);
-            let (within, compared) = spans_within(scene, common, &candidate, &spans);
-            spans_compared += compared;
-            candidates.extend(within);
+            let within = spans_within(scene, common);
+            spans_compared += within.comparisons;
+            let lost = if complaint == "slow" { &within.lost } else { &within.failed };
+            let candidate = scene.common(&nearest_first(common, lost, requests), complaint);
+            candidates.extend(told_within(scene, &candidate, &within, &spans));
             candidates.push(candidate);
         }
     }
@@ -232,7 +275,9 @@ fn candidates(
         notes.push("there were more kinds of messages than are compared; some were left out".to_owned());
     }
     candidates.extend(templates.changed.iter().map(|changed| scene.template(changed)));
-    candidates.extend(spans.iter().map(|span| scene.span(span)));
+    let (left_out, left_out_compared) = left_out(&input.events, requests, [first, scene.assumed]);
+    candidates.extend(left_out.iter().map(|one| scene.left_out(one)));
+    candidates.extend(spans.changed.iter().map(|span| scene.span(span)));
     let (shifted, shares_compared) = shifted_traffic(requests, axis.count, first);
     candidates.extend(shifted.iter().map(|one| scene.traffic(one)));
     let lost = lost_traffic(&input.events, requests, axis, earliest);
@@ -242,31 +287,207 @@ fn candidates(
         Setting { axis, firsts: [first, scene.assumed], traffic: &traffic, is_found: scene.is_found };
     let shifts: Vec<_> = input.series.iter().filter_map(|series| shift(series, &setting)).collect();
     candidates.extend(by_metric(&shifts).iter().map(|metric| scene.series(metric)));
+    let latest = axis.bucket_of(input.opened_at + LEAD).unwrap_or(axis.count);
+    let losses = losses(&input.series, &setting, (earliest, latest));
+    candidates.extend(losses.iter().map(|loss| scene.loss(loss)));
     let ended = ended_series(&input.series, axis, earliest);
     candidates.extend(ended.iter().take(ENDED_MAX).map(|one| scene.ended(one)));
     let comparisons = failing.comparisons
         + slow.comparisons
         + templates.comparisons
+        + left_out_compared
         + spans_compared
         + shares_compared
         + shifts.len() as u64;
     (candidates, comparisons)
 }
 
-/// The span that is slow or fails most within the requests that have something in common; it is told beside
-/// that, and never before it.
-fn spans_within(
-    scene: &Scene<'_>,
-    common: &Common,
-    told: &Candidate,
-    known: &[ChangedSpan],
-) -> (Option<Candidate>, u64) {
+/// Who calls somebody that reports as much trouble of the same requests is told after him.
+fn callers_after_callees(candidates: &mut [Candidate], calls: &Calls<'_>) {
+    let source = |one: &Candidate| {
+        let is_message = one.kind == FindingKind::Template && one.is_trouble && !one.requests.is_empty();
+        one.evidence.first().filter(|_| is_message)?.tags.get("source").cloned()
+    };
+    let told: Vec<_> =
+        candidates.iter().filter_map(|one| Some((source(one)?, one.score, one.requests.clone()))).collect();
+    for caller in candidates {
+        let Some(of) = source(caller) else { continue };
+        let is_callee = |(callee, score, requests): &&(String, f64, BTreeSet<usize>)| {
+            let common = caller.requests.intersection(requests).count();
+            *score >= caller.score - AS_MUCH
+                && 2 * common >= caller.requests.len()
+                && calls.reaches(&of, callee)
+        };
+        let least = told.iter().filter(is_callee).map(|callee| callee.1).fold(f64::INFINITY, f64::min);
+        caller.score = caller.score.min(least - 0.01);
+    }
+}
+
+/// The spans of the requests that have something in common.
+fn spans_within(scene: &Scene<'_>, common: &Common) -> Spans {
     let concerned =
         |request: &Request| common.items.iter().all(|item| request.items.binary_search(item).is_ok());
-    let (spans, compared) = changed_spans(&scene.input.events, scene.requests, scene.first, concerned);
-    let is_known =
-        |span: &ChangedSpan| known.iter().any(|one| (&one.source, &one.name) == (&span.source, &span.name));
-    let candidate = spans.first().filter(|span| !is_known(span)).map(|span| scene.span(span));
-    let beside = candidate.map(|one| Candidate { score: one.score.min(told.score - 0.01), ..one });
-    (beside, compared)
+    changed_spans(&scene.input.events, scene.requests, scene.first, concerned)
+}
+
+/// The one that is slow or fails most; it is told beside what they have in common, and never before it.
+fn told_within(scene: &Scene<'_>, told: &Candidate, within: &Spans, known: &Spans) -> Option<Candidate> {
+    let span = within.changed.first()?;
+    let is_known = known.changed.iter().any(|one| (&one.source, &one.name) == (&span.source, &span.name));
+    let candidate = scene.span(span);
+    (!is_known).then(|| Candidate { score: candidate.score.min(told.score - 0.01), ..candidate })
+}
+
+/// Of sources that all work on these requests, the one that loses most is named first.
+fn nearest_first(common: &Common, lost: &BTreeMap<String, f64>, requests: &Requests) -> Common {
+    let lost = |item: &u32| {
+        let item = &requests.items[*item as usize];
+        (item.key == "source").then(|| lost.get(&item.value).copied().unwrap_or(0.0))
+    };
+    let mut common = common.clone();
+    let Some(named) = common.items.iter_mut().find(|item| lost(item).is_some()) else { return common };
+    for alias in &mut common.aliases {
+        if lost(alias) > lost(named) {
+            std::mem::swap(named, alias);
+        }
+    }
+    common
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::analysis::input::{SeriesHistory, SeriesNature};
+    use crate::analysis::made::{axis, mixed, requests, seen, start};
+
+    /// A request every six seconds that goes from the gate to the desk and to stock, which is slow since the 45th
+    /// minute; every tenth asks the clerk instead.
+    fn slow_stock() -> Vec<crate::analysis::input::Seen> {
+        let mut events = Vec::new();
+        for n in 0..600_i64 {
+            let noise = 1.0 + (mixed(n as u64, 1) % 100) as f64 / 200.0;
+            let took = noise * if n >= 450 && n % 10 > 0 { 400.0 } else { 20.0 };
+            let span = |id: &str, parent: &str, source: &str, took: f64| {
+                json!({"event_type": "trace", "source": source, "message": "work", "trace_id": format!("t{n}"),
+                    "span_id": format!("{n}{id}"), "tags": {"parent_span_id": format!("{n}{parent}")},
+                    "payload": {"duration_ms": took}})
+            };
+            events.push(seen(n * 6, span("g", "", "gate", took + 4.0)));
+            let asked = if n % 10 > 0 { "stock" } else { "clerk" };
+            events.push(seen(n * 6, span("d", "g", "desk", took + 2.0)));
+            events.push(seen(n * 6, span("s", "d", asked, took)));
+        }
+        events
+    }
+
+    fn rising(name: &str, service: &str, to: f64) -> SeriesHistory {
+        let at = |n: u64| start().timestamp_millis() + n as i64 * 30_000;
+        let value = |n: u64| (mixed(n, 7) % 100) as f64 / 100.0 + if n >= 90 { to } else { 10.0 };
+        SeriesHistory {
+            labels: [("__name__", name), ("service", service)].into_iter().collect(),
+            nature: SeriesNature::Level,
+            points: (0..120).map(|n| (at(n), value(n))).collect(),
+        }
+    }
+
+    fn explained(series: Vec<SeriesHistory>) -> Explanation {
+        explain(&Input {
+            span: Period { start: start(), end: axis().end() },
+            opened_at: start() + TimeDelta::minutes(50),
+            events: slow_stock(),
+            series,
+            incidents: Vec::new(),
+            firings: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_series_counts_for_less_where_the_slow_requests_do_not_pass() {
+        let score = |place: &str| {
+            let at =
+                |name: &str, place: &str| rising(name, place, if place == "stock" { 40.0 } else { 90.0 });
+            let all = vec![at("cpu", "stock"), at("cpu", "clerk"), at("cpu", "gate")];
+            let of = |one: &SeriesHistory| one.labels.value("service") == place;
+            let still = |one: SeriesHistory| {
+                if of(&one) { one } else { rising("cpu", one.labels.value("service"), 10.0) }
+            };
+            let told = explained(all.into_iter().map(still).collect());
+            let is_cpu = |finding: &&Finding| finding.summary.starts_with("cpu");
+            told.findings.iter().find(is_cpu).map_or(0.0, |finding| finding.score)
+        };
+        assert!(score("clerk") < 0.7 && score("clerk") > 0.0, "{}", score("clerk"));
+        // At stock, it is told with the slow span.
+        let told = explained(vec![rising("cpu", "stock", 40.0), rising("cpu", "clerk", 10.0)]);
+        assert!(told.findings[0].evidence.iter().any(|one| one.subject.starts_with("cpu")), "{told:?}");
+    }
+
+    #[test]
+    fn of_requests_that_are_known_series_tell_only_again() {
+        let told =
+            explained(vec![rising("client_latency", "gate", 900.0), rising("client_latency", "desk", 10.0)]);
+        assert!(told.findings[0].summary.contains("stock"), "{}", told.findings[0].summary);
+        assert!(told.findings.iter().skip(1).all(|finding| finding.score < 0.65), "{told:?}");
+    }
+
+    #[test]
+    fn of_sources_that_go_along_the_one_that_loses_most_is_named() {
+        let requests = requests(|_, _| json!({"region": "eu"}), |_, is_late| is_late);
+        let mut requests = requests;
+        let number = |requests: &mut Requests, value: &str| {
+            let item = crate::analysis::requests::Item { key: "source".to_owned(), value: value.to_owned() };
+            requests.items.push(item);
+            u32::try_from(requests.items.len() - 1).unwrap()
+        };
+        let region = requests.items.iter().position(|item| item.key == "region").unwrap() as u32;
+        let (desk, stock) = (number(&mut requests, "desk"), number(&mut requests, "stock"));
+        let common = Common {
+            items: vec![region, desk],
+            aliases: vec![stock],
+            share_bad: 1.0,
+            share_rest: 0.0,
+            rate: 1.0,
+            rate_before: 0.0,
+            coverage: 1.0,
+            p_value: 0.0,
+            bad: BTreeSet::new(),
+        };
+        let lost = [("desk".to_owned(), 3.0), ("stock".to_owned(), 70.0)].into();
+        let named = nearest_first(&common, &lost, &requests);
+        assert_eq!((named.items, named.aliases), (vec![region, stock], vec![desk]));
+        assert_eq!(nearest_first(&common, &BTreeMap::new(), &requests).items, [region, desk]);
+    }
+
+    #[test]
+    fn who_calls_somebody_with_as_much_trouble_is_told_after_him() {
+        let events = slow_stock();
+        let said = |source: &str, score: f64| Candidate {
+            kind: FindingKind::Template,
+            score,
+            p_value: None,
+            effect: None,
+            onset: None,
+            summary: source.to_owned(),
+            short: String::new(),
+            evidence: vec![crate::model::Evidence {
+                kind: FindingKind::Template,
+                subject: String::new(),
+                before: None,
+                after: None,
+                unit: String::new(),
+                p_value: None,
+                onset: None,
+                tags: [("source".to_owned(), source.to_owned())].into(),
+                events: Vec::new(),
+                incident_id: None,
+            }],
+            requests: (0..9).collect(),
+            about: BTreeSet::new(),
+            is_trouble: true,
+        };
+        let mut told = [said("gate", 0.65), said("desk", 0.9), said("stock", 0.6)];
+        callers_after_callees(&mut told, &Calls::of(&events));
+        assert_eq!(told.map(|one| one.score), [0.59, 0.9, 0.6]);
+    }
 }

@@ -5,10 +5,13 @@
 //! fault is called; it compares the time since the onset with the time before it.
 
 mod bubble_up;
+mod calls;
 mod candidate;
 mod changes;
 mod explain;
 mod input;
+mod left_out;
+mod losses;
 mod lost;
 mod onset;
 mod rank;
@@ -19,13 +22,16 @@ mod run;
 mod sample;
 mod series_ended;
 mod series_shift;
+mod span_tree;
 mod spans;
 mod statistics;
 mod stopped;
 mod tell;
+mod tell_places;
 mod template;
 mod templates_changed;
 mod traffic_shift;
+mod waits;
 mod weighted;
 
 pub(crate) use run::{Made, analyzed, is_due, is_watched, keep};

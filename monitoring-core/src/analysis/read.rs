@@ -18,6 +18,10 @@ use crate::store::{Access, Pool, StoreError};
 pub(super) const BEFORE: TimeDelta = TimeDelta::hours(1);
 /// How long after it.
 pub(super) const AFTER: TimeDelta = TimeDelta::hours(1);
+/// How long before it series are looked at that are read seldom, every few minutes.
+const BEFORE_SELDOM: TimeDelta = TimeDelta::hours(8);
+/// One in so many events of trouble is how some systems are all the time.
+const SOME: f64 = 20.0;
 /// How far back other incidents are looked at.
 const PAST: TimeDelta = TimeDelta::days(90);
 /// Changes of alerts that are looked at, and those that began to fire that are told.
@@ -32,12 +36,15 @@ pub(crate) fn span(incident: &Incident, now: DateTime<Utc>) -> Period {
 
 /// A system that has run for minutes only is compared with these minutes: where most of the time before
 /// the incident is empty, what is looked at begins with the first event. One whose first words are of
-/// trouble has not begun then, it was quiet.
-fn since_there_was_something(span: Period, events: &[Seen]) -> Period {
+/// trouble, more than some of them, has not begun then, it was quiet.
+pub(super) fn since_there_was_something(span: Period, events: &[Seen]) -> Period {
     let first = events.first().map_or(span.start, |first| first.event.timestamp);
-    let is_trouble = |seen: &&Seen| seen.event.level >= Some(Level::Error);
-    let trouble = events.iter().find(is_trouble).map_or(span.end, |seen| seen.event.timestamp);
-    let is_young = first - span.start > BEFORE / 2 && trouble - first >= (span.end - first) / 4;
+    let at_first = events.iter().take_while(|seen| seen.event.timestamp - first < (span.end - first) / 4);
+    let (trouble, all) = at_first.fold((0.0, 0.0), |(trouble, all), seen| {
+        let is_trouble = seen.event.level >= Some(Level::Error);
+        (if is_trouble { trouble + seen.weight } else { trouble }, all + seen.weight)
+    });
+    let is_young = first - span.start > BEFORE / 2 && trouble * SOME <= all;
     Period { start: if is_young && first < span.end { first } else { span.start }, ..span }
 }
 
@@ -48,11 +55,13 @@ pub(crate) async fn read(
     bounds: &Bounds,
 ) -> Result<(Input, AnalysisCost), StoreError> {
     let pool = promql.pool();
-    let span = span(incident, pool.context().settings.clock.now());
+    let whole = span(incident, pool.context().settings.clock.now());
     let mut cost = AnalysisCost::default();
-    let events = events(pool, span, bounds, &mut cost).await?;
-    let span = since_there_was_something(span, &events);
-    let series = match promql.histories(span.start, span.end, bounds.series).await {
+    let events = events(pool, whole, bounds, &mut cost).await?;
+    let span = since_there_was_something(whole, &events);
+    // Series may tell of the time when there were no events yet.
+    let earlier = incident.started_at - BEFORE_SELDOM;
+    let series = match promql.histories(whole.start, whole.end, earlier, bounds.series).await {
         Ok((series, left_out)) => {
             if left_out > 0 {
                 cost.notes.push(format!("{left_out} series were left out, evenly over all metrics"));
@@ -115,4 +124,28 @@ async fn firings(pool: &Pool, incident: &Incident, span: Period) -> Result<Vec<A
         firings.iter().filter(|firing| is_own(firing)).map(|firing| firing.rule_id).collect();
     firings.retain(|firing| !own.contains(&firing.rule_id));
     Ok(firings)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::analysis::made::{seen, start};
+
+    /// Where it begins, in seconds, if something is said every second from a second on, one in so many an error.
+    fn begins(from: i64, one_in: i64) -> i64 {
+        let level = |second: i64| if second % one_in == 0 { "error" } else { "info" };
+        let events: Vec<Seen> =
+            (from..3_600).map(|second| seen(second, json!({"level": level(second)}))).collect();
+        let whole = Period { start: start(), end: start() + BEFORE };
+        (since_there_was_something(whole, &events).start - start()).num_seconds()
+    }
+
+    #[test]
+    fn what_has_run_for_minutes_begins_with_them_though_it_may_always_fail_now_and_then() {
+        assert_eq!((begins(3_300, 30), begins(3_300, 4_000)), (3_300, 3_300));
+        assert_eq!(begins(3_300, 2), 0, "it was quiet until it went wrong");
+        assert_eq!(begins(600, 30), 0, "it has run for longer");
+    }
 }

@@ -90,6 +90,9 @@ fn state(series: &SeriesHistory, axis: &Axis, earliest: usize) -> State {
         return State::Unknown;
     }
     let (start, end) = (axis.time(0).timestamp_millis(), axis.end().timestamp_millis());
+    if *last < start {
+        return State::Unknown;
+    }
     let silence = (end - last) as f64;
     let is_over = silence >= MISSED_MIN * usual && silence >= 2_000.0 * axis.seconds();
     let is_late = (first - start) as f64 > BEGINS_WITHIN * (end - start) as f64;

@@ -5,19 +5,22 @@
 //! makes a rate of few events vary, so the unit is never smaller than that. A series that grew no
 //! more than the traffic did is explained by the traffic.
 
+use chrono::DateTime;
+
 use super::input::{Axis, SeriesHistory, SeriesNature};
 use super::statistics::{median, quantile, sorted};
+use crate::model::Period;
 use crate::promql::LabelSet;
 
 /// The least distance that counts.
 pub(super) const SCORE_MIN: f64 = 4.0;
 /// What left a constant value has shifted by as much as this.
-const SCORE_CONSTANT: f64 = 25.0;
+pub(super) const SCORE_CONSTANT: f64 = 25.0;
 /// No distance counts for more.
 const SCORE_MAX: f64 = 10_000.0;
 /// Buckets with values there must be before and since.
-const BEFORE_MIN: usize = 8;
-const SINCE_MIN: usize = 2;
+pub(super) const BEFORE_MIN: usize = 8;
+pub(super) const SINCE_MIN: usize = 2;
 /// The least change in proportion.
 const CHANGE_MIN: f64 = 0.05;
 /// How far one of a hundred series must have moved to be a sign of trouble by itself.
@@ -69,16 +72,17 @@ pub(super) struct Setting<'s> {
 /// How a series compares; `None` where there is too little of it. What grows slowly shows most in the
 /// second half of the incident.
 pub(super) fn shift(history: &SeriesHistory, setting: &Setting<'_>) -> Option<Shift> {
-    let values = per_bucket(history, setting.axis);
+    let (earlier, values) = (earlier(history, setting.axis), per_bucket(history, setting.axis));
     let [by_requests, by_opening] = setting.firsts;
     let firsts = [by_requests, by_opening, by_requests.midpoint(setting.axis.count)];
-    let shifts = firsts.into_iter().filter_map(|first| shift_since(history, &values, setting, first));
+    let shifts =
+        firsts.into_iter().filter_map(|first| shift_since(history, (&earlier, &values), setting, first));
     shifts.reduce(|best, one| if one.score > best.score { one } else { best })
 }
 
 fn shift_since(
     history: &SeriesHistory,
-    values: &[f64],
+    values: (&[f64], &[f64]),
     setting: &Setting<'_>,
     first: usize,
 ) -> Option<Shift> {
@@ -122,9 +126,14 @@ struct Compared {
     manner: Manner,
 }
 
-fn compared(history: &SeriesHistory, values: &[f64], first: usize, axis: &Axis) -> Option<Compared> {
+fn compared(
+    history: &SeriesHistory,
+    (earlier, values): (&[f64], &[f64]),
+    first: usize,
+    axis: &Axis,
+) -> Option<Compared> {
     let (early, late) = values.split_at(first.min(values.len()));
-    let early = sorted(early.iter().copied());
+    let early = sorted(earlier.iter().chain(early).copied());
     let since = sorted(late.iter().copied());
     if early.len() < BEFORE_MIN || since.len() < SINCE_MIN {
         return None;
@@ -149,7 +158,8 @@ fn compared(history: &SeriesHistory, values: &[f64], first: usize, axis: &Axis) 
     let distance = (after - before).abs();
     let score = match (is_beyond && is_much, unit > 0.0) {
         (false, _) => 0.0,
-        (true, true) => (distance / unit).min(SCORE_MAX),
+        (true, true) if own > 0.0 => (distance / unit).min(SCORE_MAX),
+        (true, true) => (distance / unit).min(SCORE_CONSTANT),
         (true, false) => SCORE_CONSTANT,
     };
     let manner = if own > 0.0 { Manner::Varied } else { Manner::Constant };
@@ -162,7 +172,7 @@ fn is_count(history: &SeriesHistory) -> bool {
 }
 
 /// The first bucket from which on it is mostly nearer to what it is now.
-fn begun(values: &[f64], first: usize, before: f64, distance: f64) -> usize {
+pub(super) fn begun(values: &[f64], first: usize, before: f64, distance: f64) -> usize {
     let is_far = |value: &f64| (value - before).abs() > 0.3 * distance;
     let mut start = values.len();
     for (bucket, value) in values.iter().enumerate().rev() {
@@ -176,7 +186,7 @@ fn begun(values: &[f64], first: usize, before: f64, distance: f64) -> usize {
 }
 
 /// Values of each bucket; NaN where there are none.
-fn per_bucket(history: &SeriesHistory, axis: &Axis) -> Vec<f64> {
+pub(super) fn per_bucket(history: &SeriesHistory, axis: &Axis) -> Vec<f64> {
     let mut buckets: Vec<Vec<f64>> = vec![Vec::new(); axis.count];
     for (time, value) in &history.points {
         if let Some(bucket) = axis.bucket(time.saturating_mul(1_000)) {
@@ -196,6 +206,16 @@ fn per_bucket(history: &SeriesHistory, axis: &Axis) -> Vec<f64> {
         false => values.iter().sum::<f64>() / axis.seconds(),
     };
     buckets.into_iter().enumerate().map(rate).collect()
+}
+
+/// Values from before the first bucket, of what is read so seldom that more of it was.
+pub(super) fn earlier(history: &SeriesHistory, axis: &Axis) -> Vec<f64> {
+    let start = axis.time(0);
+    let first = history.points.first().and_then(|first| DateTime::from_timestamp_millis(first.0));
+    let Some(first) = first.filter(|first| *first < start) else { return Vec::new() };
+    let mut values = per_bucket(history, &Axis::of(Period { start: first, end: start }));
+    values.retain(|value| value.is_finite());
+    values
 }
 
 /// Milliseconds from one sample to the next, if they come regularly.
@@ -245,7 +265,7 @@ impl MetricShift {
     /// what was constant may have been set to something else.
     pub(super) fn stands_alone(&self) -> bool {
         let first = &self.shifts[0];
-        let limit = ALONE_MIN * (1.0 + (self.among as f64 / 100.0).max(1.0).log10());
+        let limit = alone_min(self.among);
         let ratio = (first.after / first.before).abs();
         match first.manner {
             Manner::Presence => true,
@@ -255,6 +275,11 @@ impl MetricShift {
             }
         }
     }
+}
+
+/// How far one of so many series must have moved to be a sign of trouble by itself.
+pub(super) fn alone_min(among: usize) -> f64 {
+    ALONE_MIN * (1.0 + (among as f64 / 100.0).max(1.0).log10())
 }
 
 /// Puts shifts of one metric together.
@@ -291,8 +316,7 @@ pub(super) fn by_metric(shifts: &[Shift]) -> Vec<MetricShift> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Period;
-    use chrono::{DateTime, TimeDelta, Utc};
+    use chrono::{TimeDelta, Utc};
 
     fn axis() -> Axis {
         let start: DateTime<Utc> = "2026-06-15T12:00:00Z".parse().unwrap();

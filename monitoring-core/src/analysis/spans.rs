@@ -1,15 +1,18 @@
 //! Which operation within the requests became slow, or failed first.
 //!
 //! The time of a span is what its children do not account for, so a slow dependency is not blamed on
-//! those who wait for it. A span fails if an error was reported inside it and in none of its children.
+//! those who wait for it. What a call takes beyond the work of whom it calls is the way there, which belongs to
+//! the one called, unless the caller is slow by itself (`waits`). A span fails if an error was reported inside
+//! it and in none of its children.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::input::Seen;
-use super::requests::{Request, Requests, duration_of, is_failure};
+use super::requests::{Request, Requests};
+use super::span_tree::{Span, spans_of};
 use super::statistics::{Table, corrected, ratio};
+use super::waits::{Wait, blamed_on_caller};
 use super::weighted::{Count, p_ranks_higher, weighted_mean, weighted_quantile};
-use crate::model::EventType;
 
 const RATE: f64 = 0.001;
 /// Spans of one name there must be before and since.
@@ -23,6 +26,8 @@ const SHARE_MIN: f64 = 0.2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Complaint {
     Slow,
+    /// Those who call it wait longer than it works.
+    Awaited,
     Failing,
 }
 
@@ -49,6 +54,7 @@ struct Operation {
     late: Vec<(f64, f64)>,
     /// Places of those of `late`.
     places: Vec<usize>,
+    late_count: usize,
     early_all: Count,
     late_all: Count,
     early_failed: Count,
@@ -60,15 +66,61 @@ impl Operation {
     fn usual(&self) -> f64 {
         weighted_quantile(&self.early, 0.5)
     }
+
+    fn add_time(&mut self, one: &Observed<'_>) {
+        match one.is_late {
+            false => self.early.push((one.span.own, one.weight)),
+            true => {
+                self.late.push((one.span.own, one.weight));
+                self.places.push(one.span.place);
+            }
+        }
+    }
+
+    fn add(&mut self, one: &Observed<'_>) {
+        let (all, failed) = match one.is_late {
+            false => (&mut self.early_all, &mut self.early_failed),
+            true => (&mut self.late_all, &mut self.late_failed),
+        };
+        all.add(one.weight);
+        self.late_count += usize::from(one.is_late);
+        if one.span.is_first_failure {
+            failed.add(one.weight);
+            self.failed.extend(one.is_late.then_some(one.span.place));
+        }
+    }
 }
 
-/// What was found among the requests concerned, the largest share first, and how many comparisons it took.
+/// A span of a request.
+struct Observed<'e> {
+    source: &'e str,
+    name: &'e str,
+    span: Span,
+    weight: f64,
+    is_late: bool,
+}
+
+/// Source and name, and whether it is the way there.
+type Key<'e> = (&'e str, &'e str, bool);
+
+/// What was found among the requests concerned.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spans {
+    /// The largest share first.
+    pub changed: Vec<ChangedSpan>,
+    pub comparisons: u64,
+    /// Time lost at each source, and failures that begin there.
+    pub lost: BTreeMap<String, f64>,
+    pub failed: BTreeMap<String, f64>,
+}
+
+/// Compares the spans of the requests concerned.
 pub(super) fn changed_spans(
     events: &[Seen],
     requests: &Requests,
     first: usize,
     is_concerned: impl Fn(&Request) -> bool,
-) -> (Vec<ChangedSpan>, u64) {
+) -> Spans {
     let operations = operations(events, requests, first, is_concerned);
     let lost: BTreeMap<_, f64> =
         operations.iter().map(|(key, operation)| (*key, loss(&operation.late, operation.usual()))).collect();
@@ -77,7 +129,7 @@ pub(super) fn changed_spans(
     let all_failed: f64 = operations.values().map(|operation| operation.late_failed.sum).sum();
     let mut found = Vec::new();
     for (key, operation) in &operations {
-        if operation.late.len() < SPANS_MIN {
+        if operation.late_count < SPANS_MIN {
             continue;
         }
         found.extend(slower(*key, operation, (lost[key] - usual_loss(operation)) / all_lost, requests));
@@ -91,7 +143,13 @@ pub(super) fn changed_spans(
     found.sort_by(|a, b| {
         b.share.total_cmp(&a.share).then_with(|| (&a.source, &a.name).cmp(&(&b.source, &b.name)))
     });
-    (found, 2 * operations.len() as u64)
+    let mut spans = Spans { changed: found, comparisons: 2 * operations.len() as u64, ..Spans::default() };
+    for (key, operation) in &operations {
+        let lost = (lost[key] - usual_loss(operation)).max(0.0);
+        *spans.lost.entry(key.0.to_owned()).or_default() += lost;
+        *spans.failed.entry(key.0.to_owned()).or_default() += operation.late_failed.sum;
+    }
+    spans
 }
 
 /// Time beyond the usual one.
@@ -102,12 +160,13 @@ fn loss(times: &[(f64, f64)], usual: f64) -> f64 {
 
 /// Time that is lost all the same when nothing is wrong.
 fn usual_loss(operation: &Operation) -> f64 {
-    let each = ratio(loss(&operation.early, operation.usual()), operation.early_all.sum);
-    each * operation.late_all.sum
+    let weights = |times: &[(f64, f64)]| times.iter().map(|one| one.1).sum::<f64>();
+    let each = ratio(loss(&operation.early, operation.usual()), weights(&operation.early));
+    each * weights(&operation.late)
 }
 
-fn slower(key: (&str, &str), operation: &Operation, share: f64, requests: &Requests) -> Option<ChangedSpan> {
-    if operation.early.len() < SPANS_MIN {
+fn slower(key: Key<'_>, operation: &Operation, share: f64, requests: &Requests) -> Option<ChangedSpan> {
+    if operation.early.len() < SPANS_MIN || operation.late.len() < SPANS_MIN {
         return None;
     }
     let usual = operation.usual();
@@ -121,7 +180,7 @@ fn slower(key: (&str, &str), operation: &Operation, share: f64, requests: &Reque
     Some(ChangedSpan {
         source: key.0.to_owned(),
         name: key.1.to_owned(),
-        complaint: Complaint::Slow,
+        complaint: if key.2 { Complaint::Awaited } else { Complaint::Slow },
         before,
         after,
         share,
@@ -140,12 +199,7 @@ fn compared_times(early: &[(f64, f64)], late: &[(f64, f64)]) -> (f64, f64) {
     (weighted_mean(early), weighted_mean(late))
 }
 
-fn failing(
-    key: (&str, &str),
-    operation: &Operation,
-    all_failed: f64,
-    requests: &Requests,
-) -> Option<ChangedSpan> {
+fn failing(key: Key<'_>, operation: &Operation, all_failed: f64, requests: &Requests) -> Option<ChangedSpan> {
     let table = Table::of_rates(
         (operation.late_failed, operation.late_all),
         (operation.early_failed, operation.early_all),
@@ -172,71 +226,45 @@ fn operations<'e>(
     requests: &Requests,
     first: usize,
     is_concerned: impl Fn(&Request) -> bool,
-) -> BTreeMap<(&'e str, &'e str), Operation> {
-    let mut interned: BTreeMap<(&str, &str), Operation> = BTreeMap::new();
+) -> BTreeMap<Key<'e>, Operation> {
+    let mut observed: Vec<Observed<'e>> = Vec::new();
     for request in requests.all.iter().filter(|request| is_concerned(request)) {
-        for one in spans_of(request.events.iter().copied(), events) {
-            let event = &events[one.place].event;
-            let name = event.message.as_deref().unwrap_or_default();
-            let operation = interned.entry((&event.source, name)).or_default();
-            let Operation { early, late, places, early_all, late_all, .. } = operation;
-            if request.bucket < first {
-                early.push((one.own, request.weight));
-                early_all.add(request.weight);
-            } else {
-                late.push((one.own, request.weight));
-                late_all.add(request.weight);
-                places.push(one.place);
-            }
-            match (one.is_first_failure, request.bucket < first) {
-                (false, _) => {}
-                (true, true) => operation.early_failed.add(request.weight),
-                (true, false) => {
-                    operation.late_failed.add(request.weight);
-                    operation.failed.push(one.place);
-                }
-            }
-        }
+        let (weight, is_late) = (request.weight, request.bucket >= first);
+        observed.extend(spans_of(&request.events, events).into_iter().map(|span| {
+            let (source, name) = called(&events[span.place]);
+            Observed { source, name, span, weight, is_late }
+        }));
     }
-    interned
-}
-
-struct Span {
-    place: usize,
-    own: f64,
-    is_first_failure: bool,
-}
-
-/// The spans of a request with their own times.
-fn spans_of(places: impl Iterator<Item = usize> + Clone, events: &[Seen]) -> Vec<Span> {
-    let mut children: HashMap<&str, f64> = HashMap::new();
-    let mut failed: BTreeSet<&str> = BTreeSet::new();
-    let is_span = |place: &usize| events[*place].event.event_type == EventType::Trace;
-    for place in places.clone() {
-        let event = &events[place].event;
-        let parent = event.tags.get("parent_span_id").and_then(serde_json::Value::as_str);
-        if let (Some(parent), Some(took)) = (parent, duration_of(event)) {
-            *children.entry(parent).or_default() += took;
-        }
-        if let Some(span) = event.span_id.as_deref().filter(|_| is_failure(event)) {
-            failed.insert(span);
-        }
-    }
-    let parents_of_failed: BTreeSet<&str> = places
-        .clone()
-        .filter(|place| is_span(place))
-        .map(|place| &events[place].event)
-        .filter(|event| event.span_id.as_deref().is_some_and(|span| failed.contains(span)))
-        .filter_map(|event| event.tags.get("parent_span_id").and_then(serde_json::Value::as_str))
-        .collect();
-    let span = |place: usize| {
-        let event = &events[place].event;
-        let id = event.span_id.as_deref().unwrap_or_default();
-        let own = duration_of(event)? - children.get(id).copied().unwrap_or(0.0);
-        let is_first_failure = failed.contains(id) && !parents_of_failed.contains(id);
-        Some(Span { place, own: own.max(0.0), is_first_failure })
+    let callee = |one: &Observed<'e>| one.span.calls.map(|place| called(&events[place]));
+    let wait = |one: &Observed<'e>| Wait {
+        caller: one.source,
+        callee: callee(one).map(|called| called.0),
+        own: one.span.own,
+        weight: one.weight,
+        is_late: one.is_late,
     };
-    places.filter(is_span).filter_map(span).collect()
+    let of_callers = blamed_on_caller(observed.iter().map(wait));
+    let mut operations: BTreeMap<Key<'e>, Operation> = BTreeMap::new();
+    for one in &observed {
+        let own = (one.source, one.name, false);
+        let timed = match callee(one).filter(|called| !of_callers.contains(&(one.source, called.0))) {
+            Some((callee, name)) => (callee, name, true),
+            None => own,
+        };
+        operations.entry(timed).or_default().add_time(one);
+        // The way there does not fail by itself.
+        operations.entry(own).or_default().add(one);
+    }
+    for ((_, _, is_way), operation) in &mut operations {
+        if *is_way {
+            operation.late_count = operation.late.len();
+        }
+    }
+    operations
+}
+
+fn called(seen: &Seen) -> (&str, &str) {
+    (&seen.event.source, seen.event.message.as_deref().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -273,8 +301,8 @@ mod tests {
 
     fn found(events: &[Seen]) -> Vec<(String, Complaint)> {
         let requests = Requests::of(events, &axis(), first());
-        let (spans, _) = changed_spans(events, &requests, first(), |_| true);
-        spans.into_iter().map(|span| (span.name, span.complaint)).collect()
+        let spans = changed_spans(events, &requests, first(), |_| true);
+        spans.changed.into_iter().map(|span| (span.name, span.complaint)).collect()
     }
 
     #[test]
@@ -298,7 +326,7 @@ mod tests {
         let requests = Requests::of(&events, &axis(), first());
         let item = requests.items.iter().position(|item| item.value == "x").unwrap() as u32;
         let of = |is_concerned: &dyn Fn(&Request) -> bool| {
-            changed_spans(&events, &requests, first(), is_concerned).0.len()
+            changed_spans(&events, &requests, first(), is_concerned).changed.len()
         };
         assert_eq!((of(&|_| true), of(&|request| request.items.contains(&item))), (0, 1));
     }
@@ -330,6 +358,53 @@ mod tests {
             events.push(Seen { request_weight: weight, ..seen(second, span) });
         }
         assert!(found(&events).is_empty(), "{:?}", found(&events));
+    }
+
+    /// A gate and a desk that both call stock, which works as long as ever; a call takes longer by `way` since
+    /// the incident, and what the desk does itself by `desk`.
+    fn called(way: f64, desk: f64) -> Vec<Seen> {
+        let mut events = Vec::new();
+        for n in 0..600_i64 {
+            let (second, late) = (n * 6, n >= 450);
+            let noise = 1.0 + (mixed(n as u64, 1) % 100) as f64 / 200.0;
+            let (way, desk) = if late { (way * noise, desk * noise) } else { (2.0, 5.0 * noise) };
+            let caller = if n % 2 == 0 { "gate" } else { "desk" };
+            let span = |id: &str, parent: &str, source: &str, name: &str, took: f64| {
+                json!({"event_type": "trace", "source": source, "message": name, "trace_id": format!("t{n}"),
+                    "span_id": format!("{n}{id}"), "tags": {"parent_span_id": format!("{n}{parent}")},
+                    "payload": {"duration_ms": took}})
+            };
+            let (call, own) = (10.0 + way, if caller == "desk" { desk } else { 5.0 });
+            events.push(seen(second, span("r", "", caller, "root", call + own)));
+            events.push(seen(second, span("c", "r", caller, "GET", call)));
+            events.push(seen(second, span("s", "c", "stock", "look up", 10.0)));
+        }
+        events
+    }
+
+    fn places(events: &[Seen]) -> Vec<(String, Complaint)> {
+        let requests = Requests::of(events, &axis(), first());
+        let spans = changed_spans(events, &requests, first(), |_| true);
+        spans.changed.into_iter().map(|span| (span.source, span.complaint)).collect()
+    }
+
+    #[test]
+    fn the_way_to_somebody_is_his_and_not_that_of_those_who_wait() {
+        assert_eq!(places(&called(200.0, 5.0)), [("stock".to_owned(), Complaint::Awaited)]);
+        assert!(places(&called(2.0, 5.0)).is_empty());
+    }
+
+    #[test]
+    fn who_is_slow_at_everything_is_slow_at_waiting_as_well() {
+        let mut events = called(2.0, 400.0);
+        for seen in events.iter_mut().filter(|seen| seen.event.source == "desk") {
+            let is_late = seen.event.timestamp >= axis().time(first());
+            if is_late && seen.event.message.as_deref() == Some("GET") {
+                seen.event.payload.insert("duration_ms".to_owned(), json!(210.0));
+            }
+        }
+        let places = places(&events);
+        assert!(!places.is_empty() && places.iter().all(|one| one.0 == "desk"), "{places:?}");
     }
 
     #[test]

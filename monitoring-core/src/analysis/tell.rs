@@ -8,14 +8,15 @@ use super::bubble_up::Common;
 use super::candidate::{Candidate, EXAMPLES_MAX, clock_time, number, percent};
 use super::changes::{ChangeKind, NearChange};
 use super::input::{Axis, Input, Seen};
+use super::losses::tells_of_requests;
 use super::lost::Lost;
 use super::requests::Requests;
-use super::series_ended::Ended;
 use super::series_shift::MetricShift;
 use super::spans::{ChangedSpan, Complaint};
 use super::templates_changed::{Changed, Fate};
 use super::traffic_shift::Shifted;
 use crate::model::{EventId, Evidence, FindingKind, Level};
+use crate::promql::LabelSet;
 
 /// What the candidates are told against.
 pub(super) struct Scene<'s> {
@@ -33,6 +34,8 @@ pub(super) struct Scene<'s> {
     pub bad: BTreeSet<usize>,
     /// For each bad request, the event that first tells of a problem.
     pub first_problems: BTreeMap<usize, usize>,
+    /// Which part of the bad requests each source works on.
+    pub visited: BTreeMap<&'s str, f64>,
 }
 
 /// Words of names that say nothing about what they name.
@@ -42,7 +45,7 @@ const COMMON_WORDS: [&str; 24] = [
     "value", "current", "usage",
 ];
 /// Labels and tags that say where something is.
-const PLACES: [&str; 7] = ["service", "source", "app", "component", "job", "service_name", "host"];
+pub(super) const PLACES: [&str; 7] = ["service", "source", "app", "component", "job", "service_name", "host"];
 /// Metrics that tell again how requests went.
 const SYMPTOMS: [&str; 5] =
     ["http_server_request", "http_requests", "http_request", "monitoring_", "http_client_request"];
@@ -52,16 +55,16 @@ impl Scene<'_> {
         &self.input.events
     }
 
-    fn ids(&self, places: impl Iterator<Item = usize>) -> Vec<EventId> {
+    pub(super) fn ids(&self, places: impl Iterator<Item = usize>) -> Vec<EventId> {
         places.take(EXAMPLES_MAX).map(|place| self.events()[place].event.id).collect()
     }
 
-    fn time(&self, bucket: usize) -> Option<DateTime<Utc>> {
+    pub(super) fn time(&self, bucket: usize) -> Option<DateTime<Utc>> {
         Some(self.axis.time(bucket))
     }
 
     /// Which part of the bad requests these are.
-    fn part_of_bad(&self, requests: &BTreeSet<usize>) -> f64 {
+    pub(super) fn part_of_bad(&self, requests: &BTreeSet<usize>) -> f64 {
         if self.bad.is_empty() {
             return 0.0;
         }
@@ -94,7 +97,11 @@ impl Scene<'_> {
         );
         let items: Vec<u32> = common.items.iter().chain(&common.aliases).copied().collect();
         let about = items.iter().map(|item| self.item(*item)).map(|(k, v)| format!("{k}={v}")).collect();
-        let score = 0.3 + 0.62 * common.effect() * common.coverage.sqrt().max(0.5);
+        let mut score = 0.3 + 0.62 * common.effect() * common.coverage.sqrt().max(0.5);
+        // Through whom requests pass is less than what they ask for.
+        if common.items.iter().all(|item| self.item(*item).0 == "source") {
+            score -= 0.12;
+        }
         let bad_events = common.bad.iter().filter_map(|request| self.example(*request));
         Candidate {
             kind: FindingKind::Tags,
@@ -111,7 +118,13 @@ impl Scene<'_> {
                 unit: format!("share of {complaint} requests"),
                 p_value: Some(common.p_value),
                 onset: self.onset_of(&common.bad),
-                tags: items.iter().map(|item| self.item(*item)).map(|(k, v)| (k.into(), v.into())).collect(),
+                // Of aliases with the same key the first is told.
+                tags: items
+                    .iter()
+                    .rev()
+                    .map(|item| self.item(*item))
+                    .map(|(k, v)| (k.into(), v.into()))
+                    .collect(),
                 events: self.ids(bad_events),
                 incident_id: None,
             }],
@@ -223,7 +236,7 @@ impl Scene<'_> {
         }
     }
 
-    fn first_of(&self, places: &[usize]) -> Option<DateTime<Utc>> {
+    pub(super) fn first_of(&self, places: &[usize]) -> Option<DateTime<Utc>> {
         places.iter().map(|place| self.events()[*place].event.timestamp).min()
     }
 
@@ -239,6 +252,16 @@ impl Scene<'_> {
                 ),
                 format!("the span {name} of {source} is slow"),
                 "milliseconds of its own",
+            ),
+            Complaint::Awaited => (
+                format!(
+                    "calls of {name} of {source} wait {} ms longer than it works, before {} ms: {} of the time lost",
+                    number(*after),
+                    number(*before),
+                    percent(share.clamp(0.0, 1.0)),
+                ),
+                format!("calls of {name} of {source} wait"),
+                "milliseconds of waiting",
             ),
             Complaint::Failing => (
                 format!(
@@ -291,7 +314,8 @@ impl Scene<'_> {
         let (before, after, direction) =
             (first.before, first.after, if first.rises() { "rose" } else { "fell" });
         let bucket = metric.shifts.iter().take(3).map(|shift| shift.bucket).min().unwrap_or(self.first);
-        let is_symptom = SYMPTOMS.iter().any(|name| metric.name.starts_with(name));
+        let is_symptom = SYMPTOMS.iter().any(|name| metric.name.starts_with(name))
+            || (self.requests.has_known() && tells_of_requests(&metric.name));
         let distance = (first.score / 4.0).ln().clamp(0.0, 3.0) / 3.0;
         let is_early = bucket <= self.first + 1;
         let leads = if self.is_found && is_early && bucket + 20 >= self.first { 0.1 } else { 0.0 };
@@ -300,6 +324,7 @@ impl Scene<'_> {
         if is_symptom {
             score -= 0.2;
         }
+        score -= 0.25 * (1.0 - self.linked(metric));
         if !metric.common.is_empty() && metric.of > metric.shifts.len() {
             score += 0.06;
         }
@@ -345,53 +370,16 @@ impl Scene<'_> {
         }
     }
 
-    /// Series that ended.
-    pub(super) fn ended(&self, ended: &Ended) -> Candidate {
-        let (label, value) = &ended.who;
-        let time = self.time(ended.bucket);
-        let at = clock_time(self.axis.time(ended.bucket));
-        let first = ended.series[0].value("__name__");
-        let (subject, summary) = match (label.as_str(), ended.series.len()) {
-            ("__name__", _) => (value.clone(), format!("the metric {value} ends at {at}")),
-            (_, 1) => {
-                let subject = format!("{first}{{{label}={value:?}}}");
-                let summary = format!("{subject} ends at {at}, and nothing else comes from there");
-                (subject, summary)
-            }
-            (_, count) => (
-                format!("{{{label}={value:?}}}"),
-                format!("all {count} metrics with {label}={value:?} end at {at}, such as {first}"),
-            ),
+    /// Which part of the bad requests pass where a metric shifted, if it is about those who work on requests.
+    fn linked(&self, metric: &MetricShift) -> f64 {
+        let of_metric = |labels: &LabelSet| labels.value("__name__") == metric.name;
+        let tells_of_sources = |label: &&str| {
+            let mut all = self.input.series.iter().filter(|series| of_metric(&series.labels));
+            all.any(|series| self.visited.contains_key(series.labels.value(label)))
         };
-        let evidence = ended.series.iter().take(EXAMPLES_MAX).map(|labels| Evidence {
-            kind: FindingKind::Series,
-            subject: labels.to_string(),
-            before: None,
-            after: None,
-            unit: "samples".to_owned(),
-            p_value: None,
-            onset: time,
-            tags: labels.iter().map(|label| (label.name.to_string(), label.value.to_string())).collect(),
-            events: Vec::new(),
-            incident_id: None,
-        });
-        let mut about: BTreeSet<String> = [format!("{label}={value}")].into();
-        if PLACES.contains(&label.as_str()) {
-            about.insert(format!("place {value}"));
-        }
-        Candidate {
-            kind: FindingKind::Series,
-            score: 0.5 + 0.03 * ended.series.len().min(5) as f64,
-            p_value: None,
-            effect: None,
-            onset: time,
-            short: format!("{subject} ends"),
-            summary,
-            evidence: evidence.collect(),
-            requests: BTreeSet::new(),
-            about,
-            is_trouble: true,
-        }
+        let Some(label) = PLACES.iter().find(|label| tells_of_sources(label)) else { return 1.0 };
+        let places = metric.shifts.iter().map(|shift| shift.labels.value(label));
+        places.map(|place| self.visited.get(place).copied().unwrap_or(0.0)).fold(0.0, f64::max)
     }
 
     /// Traffic that was lost.
@@ -574,7 +562,7 @@ impl Scene<'_> {
 }
 
 /// The words of a name or message that may name the same thing elsewhere.
-fn words(text: &str) -> BTreeSet<String> {
+pub(super) fn words(text: &str) -> BTreeSet<String> {
     text.split(|c: char| !c.is_ascii_alphabetic())
         .map(str::to_ascii_lowercase)
         .filter(|word| word.len() >= 4 && !COMMON_WORDS.contains(&word.as_str()))

@@ -5,6 +5,8 @@
 
 /// Characters of a template that are kept.
 const CHARS_MAX: usize = 200;
+/// Stands for the values of a list.
+const LIST: &str = "<values>";
 /// The longest quoted text that counts as a value.
 const QUOTED_MAX: usize = 120;
 
@@ -33,11 +35,26 @@ pub(super) fn template(message: &str) -> String {
             (rest, previous) = (after, 'w');
             continue;
         }
+        if c == ']' {
+            mask_list(&mut masked);
+        }
         masked.push(c);
         previous = c;
         rest = &rest[c.len_utf8()..];
     }
+    mask_list(&mut masked);
     masked.trim().chars().take(CHARS_MAX).collect()
+}
+
+/// Puts one mask for a list that begins with one: how many values there are varies, too.
+fn mask_list(masked: &mut String) {
+    if let Some(open) = masked.rfind('[')
+        && masked[open + 1..].starts_with('<')
+        && !masked[open..].contains(']')
+    {
+        masked.truncate(open + 1);
+        masked.push_str(LIST);
+    }
 }
 
 /// The part of a text that a template may hold.
@@ -208,6 +225,20 @@ mod tests {
         ] {
             assert_eq!(template(message), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn a_list_is_one_list_however_long() {
+        let uuid = "019ab3f2-7c11-7d0e-9a53-0f6f4a0b1c2d";
+        let ids = |count: usize| vec![uuid; count].join(", ");
+        for count in [1, 2, 5, 80] {
+            let (plain, named) =
+                (template(&format!("ids: [{}] read", ids(count))), format!("[{}:Fast] {count}", ids(count)));
+            let cut = "ids: [<values>";
+            assert!(plain == format!("{cut}] read") || (count == 80 && plain == cut), "{plain}");
+            assert!(template(&named).starts_with("[<values>"), "{}", template(&named));
+        }
+        assert_eq!(template("[reading][id: 17]"), "[reading][id: <num>]");
     }
 
     #[test]

@@ -15,6 +15,9 @@ const SERIES_PER_BATCH: usize = 256;
 /// Samples of one series that are looked at; the rest is thinned out.
 const SAMPLES_MAX: usize = 5_000;
 
+/// What has fewer samples than this is read from earlier on, for they tell little of what is usual.
+const SPARSE_MAX: usize = 30;
+
 /// How the values of a series are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SeriesNature {
@@ -38,7 +41,7 @@ pub(crate) struct SeriesHistory {
 
 impl PromQuery {
     /// Up to `series_max` series from `start` to `end`, some of each metric, and how many were left
-    /// out. Distributions are told as their means and counts, and metrics about monitoring itself are
+    /// out. Those with few samples are read from `earlier` on. Distributions are told as their means and counts, and metrics about monitoring itself are
     /// not told.
     ///
     /// # Errors
@@ -48,9 +51,12 @@ impl PromQuery {
         &self,
         start: DateTime<Utc>,
         end: DateTime<Utc>,
+        earlier: DateTime<Utc>,
         series_max: usize,
     ) -> QueryResult<(Vec<SeriesHistory>, usize)> {
-        let reach = Reach { after: start.timestamp_millis() - 1, until: end.timestamp_millis() - 1 };
+        let until = end.timestamp_millis() - 1;
+        let reach = Reach { after: start.timestamp_millis() - 1, until };
+        let farther = Reach { after: earlier.timestamp_millis() - 1, until };
         self.in_turn(async {
             self.follow().await?;
             let (chosen, left_out) = {
@@ -60,9 +66,16 @@ impl PromQuery {
             let (mut histories, mut budget) = (Vec::with_capacity(chosen.len()), Budget::new(self.limits()));
             for batch in chosen.chunks(SERIES_PER_BATCH) {
                 let samples = self.source().samples(batch, reach, Wanted::Increments, &mut budget).await?;
-                for (found, samples) in batch.iter().zip(samples) {
-                    histories.extend(history(found, samples));
-                }
+                let is_sparse = |samples: &Samples| (1..SPARSE_MAX).contains(&samples.times.len());
+                let (sparse, enough): (Vec<_>, Vec<_>) =
+                    batch.iter().cloned().zip(samples).partition(|(_, samples)| is_sparse(samples));
+                histories.extend(enough.into_iter().filter_map(|(found, samples)| history(&found, samples)));
+                let sparse: Vec<_> = sparse.into_iter().map(|(found, _)| found).collect();
+                let samples =
+                    self.source().samples(&sparse, farther, Wanted::Increments, &mut budget).await?;
+                histories.extend(
+                    sparse.iter().zip(samples).filter_map(|(found, samples)| history(found, samples)),
+                );
             }
             Ok((with_means(histories), left_out))
         })

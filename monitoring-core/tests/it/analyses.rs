@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use monitoring_core::{
-    Analysis, Clock, CreateEventRequest, CreateIncidentRequest, Error, FindingKind, IncidentId,
-    IncidentSeverity, IncidentStatus, Page, UpdateIncidentRequest, services,
+    Analysis, Clock, CreateEventRequest, CreateIncidentRequest, CreateMetricRequest, Error, FindingKind,
+    IncidentId, IncidentSeverity, IncidentStatus, MetricType, Page, UpdateIncidentRequest, services,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -30,6 +30,7 @@ on_each_database!(
     who_waits_for_the_same_has_the_same_answer,
     payloads_are_not_read,
     a_known_cause_is_remembered_however_many_incidents_there_were_since,
+    what_is_read_every_ten_minutes_is_compared_with_hours_of_it,
 );
 
 async fn open(fixture: &Fixture) -> IncidentId {
@@ -299,4 +300,32 @@ async fn a_known_cause_is_remembered_however_many_incidents_there_were_since(dat
     let past = again.findings.iter().find(|finding| finding.kind == FindingKind::Past).expect("it is known");
     assert_eq!(past.evidence[0].incident_id, Some(explained));
     assert!(past.summary.contains("its root cause was: a full queue"), "{}", past.summary);
+}
+
+async fn what_is_read_every_ten_minutes_is_compared_with_hours_of_it(database: &Database) {
+    let fixture = Fixture::start(database).await;
+    let mut readings = Vec::new();
+    for n in 1..=40 {
+        let slow = if n <= 2 { 0.3 } else { 0.0 };
+        let wobble = if n % 2 == 0 { 0.001 } else { 0.0 };
+        for (service, requests, usual) in [("shop", 400.0, 0.2), ("stock", 900.0, 0.01), ("mail", 50.0, 0.1)]
+        {
+            let slow = if service == "mail" { 0.0 } else { slow };
+            for (name, value) in [("requests_sum", requests), ("latency_average", usual + wobble + slow)] {
+                readings.push(CreateMetricRequest {
+                    name: name.to_owned(),
+                    metric_type: MetricType::Gauge,
+                    value,
+                    labels: [("service".to_owned(), service.to_owned())].into(),
+                    timestamp: Some(noon() - TimeDelta::minutes(10 * n)),
+                });
+            }
+        }
+    }
+    services::create_metrics(&mut fixture.conn().await, readings).await.unwrap();
+    let id = open(&fixture).await;
+    let analysis = services::analyze_incident(fixture.monitoring.promql(), id, None).await.unwrap();
+    let first = &analysis.findings[0];
+    assert_eq!(first.evidence[0].tags.get("service").map(String::as_str), Some("stock"), "{}", first.summary);
+    assert!(first.summary.contains("what is lost there is the most"), "{}", first.summary);
 }

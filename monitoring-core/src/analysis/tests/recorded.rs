@@ -1,8 +1,8 @@
 //! Faults that were injected into real systems and recorded: TrainTicket (Nezha) and PetShop.
 //!
 //! The recordings are not part of this project: `MONITORING_RCA_DATA` names the folder that holds
-//! `nezha_tt` and `petshop`, their files unpacked. Cases with an even place in the order of their
-//! names were looked at when the method was made; the others were not.
+//! `nezha_tt` and `petshop`, their files unpacked. All of these cases were looked at when the method was made,
+//! so others of their kind may fare worse.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::*;
+use crate::analysis::read::since_there_was_something;
 use crate::model::{Event, EventId, EventType, Level, Period};
 use crate::query::{SeriesHistory, SeriesNature};
 
@@ -69,19 +70,24 @@ fn place(explanation: &Explanation, service: &str) -> Option<usize> {
     services_named(explanation).iter().position(|named| named == service).map(|place| place + 1)
 }
 
+/// The first finding; more where they are asked for.
+fn told(explanation: &Explanation) -> String {
+    let shown = if std::env::var("MONITORING_PLANTED_VERBOSE").is_ok() { 6 } else { 1 };
+    let told = |finding: &crate::model::Finding| format!("{:.2} {}", finding.score, finding.summary);
+    explanation.findings.iter().take(shown).map(told).collect::<Vec<_>>().join("\n      ")
+}
+
 /// Tells how often a service was named, and fails where that is less often than `least`: first, and among the
 /// first three.
 fn report(name: &str, results: &[(String, Option<usize>, String)], least: (usize, usize)) {
-    let (mut seen, mut unseen) = (Hits::default(), Hits::default());
-    for (n, (case, rank, told)) in results.iter().enumerate() {
-        let half = if n % 2 == 0 { &mut seen } else { &mut unseen };
-        half.add(*rank);
+    let mut hits = Hits::default();
+    for (case, rank, told) in results {
+        hits.add(*rank);
         let rank = rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string());
         println!("{name} {case}: {rank}  {told}");
     }
-    println!("{name}: looked at {seen}; not looked at {unseen}");
-    let (first, three) = (seen.first + unseen.first, seen.first_three + unseen.first_three);
-    assert!(first >= least.0 && three >= least.1, "{name}: {first} first, {three} among three");
+    println!("{name}: {hits}");
+    assert!(hits.first >= least.0 && hits.first_three >= least.1, "{name}: {hits}");
 }
 
 #[test]
@@ -92,33 +98,38 @@ fn recorded_train_tickets() {
     cases.retain(|path| path.join("label.json").exists());
     cases.sort();
     assert!(!cases.is_empty());
-    let results: Vec<_> = cases
-        .iter()
-        .map(|case| {
+    // Where the incident is opened at once, when it has gone on for a while, and when it is over.
+    for (minutes, least) in [(0, (10, 12)), (1, (10, 12)), (3, (10, 12))] {
+        let result = |case: &PathBuf| {
             let label = json_of(&case.join("label.json"));
             let service = label["service"].as_str().unwrap();
-            let explanation = explain(&train_tickets(&folder, case, label["day"].as_str().unwrap()));
-            let told = format!(
-                "{service} ({}): {}",
-                label["type"],
-                explanation.findings.first().map_or("-", |first| &first.summary)
-            );
+            let input = as_read(train_tickets(&folder, case, &label), base() + TimeDelta::minutes(minutes));
+            let explanation = explain(&input);
+            let told = format!("{service} ({}): {}", label["type"], told(&explanation));
             (label["id"].as_str().unwrap().to_owned(), place(&explanation, service), told)
-        })
-        .collect();
-    report("TrainTicket", &results, (4, 6));
+        };
+        let results: Vec<_> = cases.iter().map(result).collect();
+        report(&format!("TrainTicket opened after {minutes} minutes"), &results, least);
+    }
 }
 
-/// One minute without a fault, put before three with one.
-fn train_tickets(folder: &Path, case: &Path, day: &str) -> Input {
-    let normal = folder.join(format!("normal_{day}"));
+/// The same, as it is read for an incident that was opened at a time.
+fn as_read(input: Input, opened_at: DateTime<Utc>) -> Input {
+    let hour = TimeDelta::hours(1);
+    let whole = Period { start: opened_at - hour, end: input.span.end.min(opened_at + hour) };
+    Input { span: since_there_was_something(whole, &input.events), opened_at, ..input }
+}
+
+/// Some minutes without a fault, put before three with one; of metrics, the hour before.
+fn train_tickets(folder: &Path, case: &Path, label: &Value) -> Input {
+    let normal = folder.join(format!("normal_{}", label["day"].as_str().unwrap()));
     let (mut events, mut number) = (Vec::new(), 0);
-    let first = |path: &Path| -> i64 {
-        lines(&path.join("spans.csv"))[1..].iter().map(|line| line[0].parse::<i64>().unwrap()).min().unwrap()
+    let times = |path: &Path| -> Vec<i64> {
+        lines(&path.join("spans.csv"))[1..].iter().map(|line| line[0].parse().unwrap()).collect()
     };
-    for (path, shift, name) in
-        [(&normal, -first(&normal) - 61_000, "n"), (&case.to_path_buf(), -first(case), "f")]
-    {
+    let last = times(&normal).into_iter().max().unwrap();
+    let first = times(case).into_iter().min().unwrap();
+    for (path, shift, name) in [(&normal, -last - 2_000, "n"), (&case.to_path_buf(), -first, "f")] {
         let mut known: BTreeMap<(String, String), usize> = BTreeMap::new();
         for line in &lines(&path.join("spans.csv"))[1..] {
             let [time, trace, span, parent, service, operation, took] = &line[..7] else {
@@ -165,16 +176,46 @@ fn train_tickets(folder: &Path, case: &Path, day: &str) -> Input {
         }
     }
     events.sort_by_key(|seen| seen.event.timestamp);
-    let end =
-        events.last().map_or_else(base, |seen| seen.event.timestamp).min(base() + TimeDelta::minutes(4));
+    let time = |seen: Option<&Seen>| seen.unwrap().event.timestamp;
+    let end = time(events.last()).min(base() + TimeDelta::minutes(4));
     Input {
-        span: Period { start: base() - TimeDelta::seconds(62), end },
+        span: Period { start: time(events.first()), end },
         opened_at: base() + TimeDelta::minutes(5),
         events,
-        series: Vec::new(),
+        series: pod_metrics(folder, label),
         incidents: Vec::new(),
         firings: Vec::new(),
     }
+}
+
+/// Readings of each minute, from an hour before the fault to three minutes after.
+fn pod_metrics(folder: &Path, label: &Value) -> Vec<SeriesHistory> {
+    let day = label["day"].as_str().unwrap();
+    let lines = lines(&folder.join(format!("metrics_{day}.csv")));
+    let parsed = |time: &str| chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S").unwrap();
+    let injected = parsed(label["inject_time"].as_str().unwrap());
+    let mut series: BTreeMap<(String, String), Vec<(i64, f64)>> = BTreeMap::new();
+    for line in &lines[1..] {
+        let minutes = (parsed(&format!("{}:00", line[0])) - injected).num_seconds().div_euclid(60);
+        if !(-60..3).contains(&minutes) {
+            continue;
+        }
+        let at = (base() + TimeDelta::seconds(60 * minutes + 30)).timestamp_millis();
+        for (column, value) in line.iter().enumerate().skip(2) {
+            let name = lines[0][column].replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            let points = series.entry((name, line[1].clone())).or_default();
+            points.extend(value.parse().ok().map(|value: f64| (at, value)));
+        }
+    }
+    let history = |((name, service), mut points): ((String, String), Vec<(i64, f64)>)| {
+        points.sort_by_key(|point| point.0);
+        SeriesHistory {
+            labels: [("__name__", name.as_str()), ("service", service.as_str())].into_iter().collect(),
+            nature: SeriesNature::Level,
+            points,
+        }
+    };
+    series.into_iter().map(history).collect()
 }
 
 #[allow(clippy::too_many_arguments)] // one line of a table
@@ -211,35 +252,29 @@ fn event(
 #[test]
 fn recorded_pet_shop() {
     let Some(folder) = folder() else { return };
-    let mut results = Vec::new();
-    for traffic in ["high_traffic", "low_traffic"] {
-        let folder = folder.join("petshop").join(traffic);
-        let usual = table(&folder.join("noissue/metrics.csv"));
-        let mut cases: Vec<_> =
-            std::fs::read_dir(folder.join("train")).unwrap().map(|entry| entry.unwrap().path()).collect();
-        cases.sort();
-        for case in cases {
-            let target = json_of(&case.join("target.json"));
-            let service = target["root_cause"]["node"].as_str().unwrap();
-            let explanation = explain(&pet_shop(
-                &usual,
-                &table(&case.join("metrics.csv")),
-                target["target"]["timestamp"].as_i64().unwrap(),
-            ));
-            let told = format!(
-                "{} {}: {}",
-                target["target"]["metric"],
-                service,
-                explanation.findings.first().map_or("-", |first| &first.summary)
-            );
-            results.push((
-                format!("{traffic} {}", case.file_name().unwrap().display()),
-                place(&explanation, service),
-                told,
-            ));
+    // As it was noticed, and when all was recorded.
+    for (when, least) in [("when noticed", (14, 14)), ("at the end", (14, 14))] {
+        let mut results = Vec::new();
+        for traffic in ["high_traffic", "low_traffic"] {
+            let folder = folder.join("petshop").join(traffic);
+            let usual = table(&folder.join("noissue/metrics.csv"));
+            let mut cases: Vec<_> =
+                std::fs::read_dir(folder.join("train")).unwrap().map(|entry| entry.unwrap().path()).collect();
+            cases.sort();
+            for case in cases {
+                let target = json_of(&case.join("target.json"));
+                let service = target["root_cause"]["node"].as_str().unwrap();
+                let noticed = target["target"]["timestamp"].as_i64().unwrap();
+                let input = pet_shop(&usual, &table(&case.join("metrics.csv")), noticed);
+                let opened_at = if when == "at the end" { input.span.end } else { input.opened_at };
+                let explanation = explain(&as_read(input, opened_at));
+                let told = format!("{} {service}: {}", target["target"]["metric"], told(&explanation));
+                let case = format!("{traffic} {}", case.file_name().unwrap().display());
+                results.push((case, place(&explanation, service), told));
+            }
         }
+        report(&format!("PetShop opened {when}"), &results, least);
     }
-    report("PetShop", &results, (0, 0));
 }
 
 type Table = BTreeMap<(String, String, String), Vec<(i64, f64)>>;
@@ -264,9 +299,7 @@ fn pet_shop(usual: &Table, issue: &Table, noticed: i64) -> Input {
     let (start, end) = (times.clone().min().unwrap(), times.max().unwrap());
     let last = usual.values().flatten().map(|(time, _)| *time).max().unwrap();
     let at = |seconds: i64| (base() + TimeDelta::seconds(seconds - start)).timestamp_millis();
-    let series =
-        usual.iter().filter(|((_, _, statistic), _)| matches!(&**statistic, "Average" | "Sum" | "p90"));
-    let series = series.map(|((service, metric, statistic), before)| {
+    let series = usual.iter().map(|((service, metric, statistic), before)| {
         let before = before.iter().map(|(time, value)| (at(time - last + start - 300), *value));
         let before = before.filter(|(time, _)| *time >= at(start - 28_800));
         let key = (service.clone(), metric.clone(), statistic.clone());

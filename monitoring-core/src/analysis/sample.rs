@@ -178,15 +178,31 @@ impl Sample {
         u32::try_from(fit).unwrap_or(most).clamp(most.min(40), most)
     }
 
+    /// The same with what slices before have left over, where it is known how large events are: most of the time
+    /// before an incident may be empty, above all where a system has run for minutes only.
+    fn spare(&self, number: usize, some: &[Event]) -> u32 {
+        let read = some.iter().map(bytes_of).sum::<usize>();
+        let each = read.div_ceil(some.len().max(1)).max(1);
+        let left = (self.bounds.slices as usize).saturating_sub(number).max(1);
+        let fit = self.bounds.bytes.saturating_sub(self.bytes) / left / each;
+        let until_now = self.bounds.events_per_slice as usize * (number + 1);
+        u32::try_from(until_now.saturating_sub(self.seen.len()).min(fit)).unwrap_or(u32::MAX)
+    }
+
     async fn read_slice(
         &mut self,
         reading: &mut Transaction<'_>,
         number: usize,
         slice: &Period,
     ) -> Result<(), StoreError> {
-        let limit = self.limit(number);
+        let mut limit = self.limit(number);
         let mut store = reading.store();
-        let first = store.first_events(slice, None, limit).await?;
+        let mut first = store.first_events(slice, None, limit).await?;
+        let spare = self.spare(number, &first);
+        if first.len() >= limit as usize && spare >= 2 * limit {
+            limit = spare;
+            first = store.first_events(slice, None, limit).await?;
+        }
         if first.len() < limit as usize {
             self.estimated += first.len() as f64;
             for event in first {

@@ -31,7 +31,8 @@ pub enum ReceiverType {
     /// An address that is called as long as alert rules are evaluated: a dead-man's switch. It is not while a group
     /// is late, or all enabled rules of a group fail. One rule that fails alone, of several, does not end it.
     Heartbeat,
-    /// A way the host has registered under a name.
+    /// A way the host has registered under a name. Of its configuration only the field `secret` is kept from
+    /// people.
     Custom,
     /// Nobody: what is routed there is said to no one, as to a receiver of Alertmanager without an integration.
     None,

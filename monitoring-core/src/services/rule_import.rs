@@ -22,7 +22,8 @@ use crate::store::{AsConnection, Connection, Context, Transaction};
 /// the file's rules afterwards and no others; rules that stay keep their ids and their alerts. Groups the file
 /// does not name are left alone, and so are rules that are switched off, for no file can name them. Labels and
 /// the `query_offset` of a group stay where the file says nothing of them, for not every Prometheus can read
-/// them; `labels: {}` and `query_offset: 0s` take them back.
+/// them; `labels: {}` and `query_offset: 0s` take them back. A group is known by its name, whichever file it comes
+/// from, and durations are whole seconds: parts of one are rounded up.
 ///
 /// ```no_run
 /// # async fn example(monitoring: &monitoring_core::Monitoring) -> monitoring_core::Result<()> {

@@ -106,6 +106,25 @@ mod stored {
         (events, cost)
     }
 
+    #[tokio::test]
+    async fn what_empty_slices_leave_over_is_for_later_ones() {
+        let at = |second: i64| seen(second, json!({"trace_id": format!("t{second}"), "message": "done"}));
+        let mut planted = input(plant(CASES[0].fault, Size::Small, 1));
+        planted.span = hour();
+        planted.events = (3_300..3_600).flat_map(|second| vec![at(second); 8]).collect();
+        for (n, one) in planted.events.iter_mut().enumerate() {
+            one.event.id = EventId::from(uuid::Uuid::from_u128(n as u128 + 1));
+        }
+        let (read, cost) = sampled(&planted).await;
+        assert_eq!(
+            (read.len(), cost.events_estimated),
+            (2_400, 2_400),
+            "480 a minute, and 60 for each of an hour"
+        );
+        assert!(read.iter().all(|seen| seen.weight == 1.0 && seen.request_weight == 1.0));
+        assert_eq!(cost.notes, [""; 0]);
+    }
+
     async fn explained(name: &str, seed: u64) -> (Explanation, Input) {
         let case = CASES.iter().find(|case| case.name == name).unwrap();
         let mut input = input(plant(case.fault, Size::Medium, seed));

@@ -75,7 +75,7 @@ pub(crate) struct Terms {
 impl Terms {
     pub(crate) fn new(rule: AlertRule, group_labels: &RuleLabels) -> Self {
         let threshold = threshold(&rule);
-        let labels = group_labels.iter().chain(rule.labels.iter()).collect();
+        let labels = rule.labels.over(group_labels);
         Self { rule, labels, threshold }
     }
 

@@ -29,6 +29,12 @@ impl RuleLabels {
         self.0.insert(name.into(), text.into());
     }
 
+    /// Those of the group of a rule, and these of the rule over them.
+    #[must_use]
+    pub fn over(&self, of_group: &Self) -> Self {
+        of_group.iter().chain(self.iter()).collect()
+    }
+
     /// Names and texts, by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, text)| (name.as_str(), text.as_str()))

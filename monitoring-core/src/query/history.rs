@@ -41,8 +41,8 @@ pub(crate) struct SeriesHistory {
 
 impl PromQuery {
     /// Up to `series_max` series from `start` to `end`, some of each metric, and how many were left
-    /// out. Those with few samples are read from `earlier` on. Distributions are told as their means and counts, and metrics about monitoring itself are
-    /// not told.
+    /// out. Those with few samples are read from `earlier` on. Distributions are told as their means and
+    /// counts, and metrics about monitoring itself are not told.
     ///
     /// # Errors
     ///

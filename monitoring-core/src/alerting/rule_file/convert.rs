@@ -44,7 +44,7 @@ impl FoundRule {
         match self {
             Self::Alert(alert) => (true, alert.name.clone(), alert_labels(alert, group_labels)),
             Self::Recording(recording) => {
-                (false, recording.record.clone(), with_group(&recording.labels, group_labels))
+                (false, recording.record.clone(), recording.labels.over(group_labels))
             }
         }
     }
@@ -118,13 +118,9 @@ fn alert_as_before(before: AlertRule, mut rule: AlertRule) -> AlertRule {
     AlertRule { id, created_by, created_at, updated_at, version, ..rule }
 }
 
-fn with_group(labels: &RuleLabels, group_labels: &RuleLabels) -> RuleLabels {
-    group_labels.iter().chain(labels.iter()).collect()
-}
-
 /// The labels of a rule and its group, its severity among them if its alerts carry it.
 fn alert_labels(alert: &AlertRule, group_labels: &RuleLabels) -> RuleLabels {
-    let mut labels = with_group(&alert.labels, group_labels);
+    let mut labels = alert.labels.over(group_labels);
     if alert.severity_label && labels.value(SEVERITY).is_none() {
         labels.set(SEVERITY, alert.severity.as_str());
     }
@@ -314,7 +310,7 @@ fn exported(rule: &FoundRule, group_labels: &RuleLabels) -> Option<FileRule> {
         FoundRule::Recording(recording) => recording.enabled.then(|| FileRule {
             record: Some(recording.record.clone()),
             expr: Text(recording.query.clone()),
-            labels: texts(with_group(&recording.labels, group_labels).iter()),
+            labels: texts(recording.labels.over(group_labels).iter()),
             ..FileRule::default()
         }),
     }

@@ -148,19 +148,16 @@ impl Filter {
 
 /// The labels a rule gives what comes of it.
 fn labels(rule: &GroupedRule, of_group: &RuleLabels) -> RuleLabels {
-    let mut labels = of_group.clone();
     match rule {
         GroupedRule::Alerting(view, _) => {
-            view.rule.labels.iter().for_each(|(name, value)| labels.set(name, value));
+            let mut labels = view.rule.labels.over(of_group);
             if view.rule.severity_label && labels.value("severity").is_none() {
                 labels.set("severity", view.rule.severity.as_str());
             }
+            labels
         }
-        GroupedRule::Recording(view) => {
-            view.rule.labels.iter().for_each(|(name, value)| labels.set(name, value));
-        }
+        GroupedRule::Recording(view) => view.rule.labels.over(of_group),
     }
-    labels
 }
 
 fn alerting(view: &AlertRuleView, query: &str, labels: &RuleLabels, with_alerts: bool) -> Value {
